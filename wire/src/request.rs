@@ -3,7 +3,7 @@
 //! What a body may cost in memory is bounded by its own length and by [`MAX_STATEMENTS`] and [`MAX_VALUES`],
 //! since a statement of three bytes becomes a struct of a hundred.
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize as _, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::cell::Cell;
 use std::fmt;
@@ -100,9 +100,10 @@ impl Request {
         let request = RequestSeed(&context)
             .deserialize(&mut deserializer)
             .map_err(|error| context.error(&msgpack_message(&error), None))?;
-        let rest = deserializer.get_ref().len();
-        if rest > 0 {
-            return Err(context.error("bytes follow the request", Some(body.len() - rest)));
+        // The decoder does not say where it stands, only that nothing is left.
+        let rest = serde::de::IgnoredAny::deserialize(&mut deserializer);
+        if !matches!(rest, Err(rmp_serde::decode::Error::InvalidMarkerRead(_))) {
+            return Err(context.error("bytes follow the request", None));
         }
         Ok(request)
     }
@@ -325,4 +326,21 @@ fn end_of_string(body: &[u8], start: usize) -> usize {
         at += if body[at] == b'\\' { 2 } else { 1 };
     }
     at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messagepack_is_read_to_its_end_and_not_beyond() {
+        let request = Request::new([Statement::with("SELECT ?", [1.into(), Value::Blob(vec![1, 2])])]);
+        let mut body = rmp_serde::to_vec_named(&request).expect("encodes");
+        assert_eq!(Request::from_msgpack(&body), Ok(request));
+        for rest in [&[0xc0][..], &[0xdb], &body.clone()] {
+            body.extend_from_slice(rest);
+            assert!(Request::from_msgpack(&body).is_err_and(|it| it.message.contains("bytes follow")));
+            body.truncate(body.len() - rest.len());
+        }
+    }
 }
