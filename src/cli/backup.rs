@@ -1,0 +1,151 @@
+//! `larder backup`: a copy of the whole database, taken while it is in use.
+//!
+//! The copy grows in `FILE.part` and gets its name when it is whole and on disk, so a file with that name is
+//! always a backup.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek as _, Write};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use larder_client::{Answer, Sidecar};
+
+use super::connect::Connect;
+use super::{Failure, progress};
+
+/// Fetches a copy of the whole database.
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The file to write; compressed (zstd) if its name ends in .zst, otherwise a SQLite database.
+    file: PathBuf,
+    /// Replace the file if it exists.
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    connect: Connect,
+}
+
+impl Backup {
+    #[expect(clippy::print_stderr, reason = "what was done is said to the person, not to the pipe")]
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let written = fetch(&self.connect.sidecar()?, &self.file, self.force).await?;
+        eprintln!("{}: {}", self.file.display(), progress::bytes(written));
+        Ok(())
+    }
+}
+
+/// Fetches a backup into `file` and says how long it is.
+pub(crate) async fn fetch(sidecar: &Sidecar, file: &Path, force: bool) -> Result<u64, Failure> {
+    if !force && file.exists() {
+        return Err(Failure::Usage(format!("{} exists; --force replaces it", file.display())));
+    }
+    let answer = sidecar.get("/backup").await?;
+    let part = with_suffix(file, ".part");
+    let written = receive(answer, &part, is_zstd(file)).await;
+    let finished = written.and_then(|length| {
+        std::fs::rename(&part, file).map_err(Failure::io(format!("renaming {}", part.display())))?;
+        sync_directory(file).map_err(Failure::io(format!("writing {}", file.display())))?;
+        Ok(length)
+    });
+    if finished.is_err() {
+        // What is left is of no use to anybody; that it stays is not worth a second error.
+        drop(std::fs::remove_file(&part));
+    }
+    finished
+}
+
+async fn receive(mut answer: Answer, part: &Path, keep_zstd: bool) -> Result<u64, Failure> {
+    let failed = || Failure::io(format!("writing {}", part.display()));
+    let file = create(part).map_err(failed())?;
+    let comes_as_zstd = answer.media_type().ends_with("+zstd");
+    let mut writer = Writer::new(file, comes_as_zstd, keep_zstd).map_err(failed())?;
+    let bar = progress::of(answer.length());
+    while let Some(chunk) = answer.chunk().await? {
+        writer.write_all(&chunk).map_err(failed())?;
+        bar.inc(chunk.len() as u64);
+    }
+    bar.finish_and_clear();
+    let mut file = writer.finish().map_err(failed())?;
+    if !keep_zstd {
+        check_length(&file)?;
+    }
+    file.sync_all().map_err(failed())?;
+    file.stream_position().map_err(failed())
+}
+
+/// Readable by nobody else: it is the whole database.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).read(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+enum Writer {
+    Plain(File),
+    Unpack(zstd::stream::write::Decoder<'static, File>),
+    Pack(zstd::stream::write::Encoder<'static, File>),
+}
+
+impl Writer {
+    fn new(file: File, comes_as_zstd: bool, keep_zstd: bool) -> io::Result<Self> {
+        Ok(match (comes_as_zstd, keep_zstd) {
+            (true, false) => Self::Unpack(zstd::stream::write::Decoder::new(file)?),
+            (false, true) => {
+                Self::Pack(zstd::stream::write::Encoder::new(file, zstd::DEFAULT_COMPRESSION_LEVEL)?)
+            }
+            (true, true) | (false, false) => Self::Plain(file),
+        })
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(file) => file.write_all(bytes),
+            Self::Unpack(decoder) => decoder.write_all(bytes),
+            Self::Pack(encoder) => encoder.write_all(bytes),
+        }
+    }
+
+    fn finish(self) -> io::Result<File> {
+        match self {
+            Self::Plain(file) => Ok(file),
+            Self::Unpack(mut decoder) => {
+                decoder.flush()?;
+                Ok(decoder.into_inner())
+            }
+            Self::Pack(encoder) => encoder.finish(),
+        }
+    }
+}
+
+/// A database says in its header how many pages it has (<https://sqlite.org/fileformat2.html#the_database_header>);
+/// a stream of zstd that was cut between two blocks says nothing.
+fn check_length(file: &File) -> Result<(), Failure> {
+    let mut header = [0; 32];
+    let broken = |what: &str| Failure::Call(larder_client::Error::Broken(format!("the backup is {what}")));
+    let read = file.read_exact_at(&mut header, 0);
+    if read.is_err() || !header.starts_with(super::restore::SQLITE_MAGIC) {
+        return Err(broken("no SQLite database"));
+    }
+    let page_size = match u16::from_be_bytes([header[16], header[17]]) {
+        1 => 65_536,
+        size => u64::from(size),
+    };
+    let pages = u64::from(u32::from_be_bytes([header[28], header[29], header[30], header[31]]));
+    let length = file.metadata().map_err(Failure::io("looking at the backup"))?.len();
+    if length < page_size * pages { Err(broken("not whole")) } else { Ok(()) }
+}
+
+fn is_zstd(file: &Path) -> bool {
+    file.extension().is_some_and(|it| it == "zst")
+}
+
+fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// A new name is on disk when its directory is.
+fn sync_directory(file: &Path) -> io::Result<()> {
+    let directory = file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory)?.sync_all()
+}
