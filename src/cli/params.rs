@@ -45,9 +45,8 @@ fn value(text: &str, as_text: bool) -> Result<Value, Failure> {
 }
 
 fn number(text: &str) -> Result<Value, Failure> {
-    let out_of_range = || {
-        Failure::Usage(format!("{text} is out of the range of 64 bits; --text sends it as text"))
-    };
+    let out_of_range =
+        || Failure::Usage(format!("{text} is out of the range of 64 bits; --text sends it as text"));
     if text.bytes().all(|it| it == b'-' || it.is_ascii_digit()) {
         return text.parse().map(Value::Integer).map_err(|_| out_of_range());
     }

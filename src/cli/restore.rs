@@ -74,7 +74,9 @@ fn sniff(path: &Path) -> Result<&'static str, Failure> {
 #[expect(clippy::print_stderr, reason = "a question to the person")]
 fn confirm(question: &str) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::Usage("a restore replaces everything; without a terminal, say --yes".to_owned()));
+        return Err(Failure::Usage(
+            "a restore replaces everything; without a terminal, say --yes".to_owned(),
+        ));
     }
     eprint!("{question}");
     let mut answer = String::new();

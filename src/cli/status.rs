@@ -69,7 +69,10 @@ fn flatten(path: String, value: &Json, lines: &mut Vec<(String, String)>) {
             fields.iter().for_each(|(name, value)| flatten(below(name), value, lines));
         }
         Json::Array(items) if items.iter().any(|it| it.is_object() || it.is_array()) => {
-            items.iter().enumerate().for_each(|(index, value)| flatten(below(&index.to_string()), value, lines));
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(index, value)| flatten(below(&index.to_string()), value, lines));
         }
         Json::Array(items) => {
             let items: Vec<String> = items.iter().map(leaf).collect();

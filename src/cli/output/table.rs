@@ -79,7 +79,8 @@ impl Table {
 
     fn write_count(&mut self, out: &mut Vec<u8>, rows: u64) {
         let line = if std::mem::take(&mut self.cut) {
-            "(only the first rows are shown: --max-rows N shows more, -o csv, json or ndjson shows all)\n".to_owned()
+            "(only the first rows are shown: --max-rows N shows more, -o csv, json or ndjson shows all)\n"
+                .to_owned()
         } else {
             format!("({})\n", counted(rows, "row"))
         };

@@ -53,8 +53,9 @@ fn format(name: &str) -> Result<Format, Failure> {
 }
 
 async fn tables(session: &mut Session) -> Result<(), Failure> {
-    let sql =
-        format!("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND {NOT_OURS} ORDER BY name");
+    let sql = format!(
+        "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND {NOT_OURS} ORDER BY name"
+    );
     let names = texts(&session.sidecar, Statement::new(sql)).await?;
     print(session, &names, "")
 }
