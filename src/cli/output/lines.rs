@@ -53,9 +53,9 @@ pub(super) fn write_block<T: AsRef<str>>(
     columns: &[Column],
     values: impl Iterator<Item = T>,
 ) {
-    let width = columns.iter().map(|it| it.name.chars().count()).max().unwrap_or(0);
-    for (column, value) in columns.iter().zip(values) {
-        let name = escape::text(&column.name);
+    let names: Vec<_> = columns.iter().map(|it| escape::text(&it.name)).collect();
+    let width = names.iter().map(|it| it.chars().count()).max().unwrap_or(0);
+    for (name, value) in names.iter().zip(values) {
         let indented = value.as_ref().replace('\n', &format!("\n{:width$}   ", ""));
         out.extend_from_slice(format!("{name:>width$} = {indented}\n").as_bytes());
     }

@@ -77,10 +77,10 @@ impl Table {
         table
     }
 
-    fn write_count(&mut self, out: &mut Vec<u8>, rows: u64) {
-        let line = if std::mem::take(&mut self.cut) {
-            "(only the first rows are shown: --max-rows N shows more, -o csv, json or ndjson shows all)\n"
-                .to_owned()
+    fn write_count(&self, out: &mut Vec<u8>, rows: u64, shown: u64) {
+        let line = if self.cut {
+            let shown = counted(shown, "row");
+            format!("(the first {shown}; --max-rows N shows more, -o csv, json or ndjson shows all)\n")
         } else {
             format!("({})\n", counted(rows, "row"))
         };
@@ -133,8 +133,10 @@ impl Encoder for Table {
     }
 
     fn end(&mut self, out: &mut Vec<u8>, rows: u64, _time: f64) {
+        let shown = self.rows.len() as u64;
         self.write_rows(out);
-        self.write_count(out, rows);
+        self.write_count(out, rows, shown);
+        self.cut = false;
     }
 
     fn changed(&mut self, out: &mut Vec<u8>, index: usize, result: &StatementResult) {
@@ -169,4 +171,88 @@ impl Encoder for Table {
 
 fn counted(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use larder_wire::{Rows, Value};
+
+    fn columns(names: &[&str]) -> Vec<Column> {
+        names.iter().map(|&name| Column { name: name.to_owned(), type_name: String::new() }).collect()
+    }
+
+    fn table(mut table: Table, names: &[&str], rows: &[Vec<Value>]) -> String {
+        let mut out = Vec::new();
+        table.start(&mut out);
+        table.columns(&mut out, 0, &columns(names));
+        rows.iter().for_each(|row| table.row(&mut out, row));
+        table.end(&mut out, rows.len() as u64, 0.0);
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[track_caller]
+    fn looks(shown: &str, golden: &str) {
+        let file = format!("{}/src/cli/output/golden/{golden}.txt", env!("CARGO_MANIFEST_DIR"));
+        assert_eq!(shown, std::fs::read_to_string(file).expect(golden), "\n{shown}");
+    }
+
+    #[test]
+    fn values_of_every_kind() {
+        let rows = [
+            vec![Value::Integer(7), "text".into(), Value::Blob(vec![0xca, 0xfe]), Value::Real(0.5)],
+            vec![Value::Null, "two\nlines".into(), Value::Blob(vec![0; 5632]), Value::Real(-1.0)],
+            vec![Value::Integer(12345), "\u{1b}[31mred\u{7}".into(), Value::Null, Value::Null],
+        ];
+        looks(&table(Table::new(None, 10), &["id", "note", "bytes", "x"], &rows), "values");
+    }
+
+    #[test]
+    fn what_is_left_out_is_said() {
+        let rows: Vec<Vec<Value>> = (0..5).map(|it| vec![Value::Integer(it)]).collect();
+        looks(&table(Table::new(None, 2), &["n"], &rows), "cut");
+        looks(&table(Table::new(None, 5), &["n"], &rows[..1]), "one");
+        looks(&table(Table::new(None, 5), &["n"], &[]), "none");
+    }
+
+    #[test]
+    fn memory_is_bounded_by_characters_too() {
+        let mut wide = Table::new(None, usize::MAX);
+        let row = vec![Value::from("x".repeat(1000)); 100];
+        wide.columns(&mut Vec::new(), 0, &columns(&["x"; 100]));
+        (0..1000).for_each(|_| wide.row(&mut Vec::new(), &row));
+        assert!(wide.is_cut() && wide.rows.len() < 50);
+    }
+
+    #[test]
+    fn a_narrow_terminal_wraps_or_shows_blocks() {
+        let rows = [vec![Value::Integer(1), "a long line of words that has to be broken".into()]];
+        let wrapped = table(Table::new(Some(30), 10), &["id", "note"], &rows);
+        looks(&wrapped, "wrapped");
+        assert!(wrapped.lines().all(|it| it.chars().count() <= 30));
+        let rows = [vec![Value::Integer(1), "two\nlines".into(), Value::Null]];
+        looks(&table(Table::new(Some(12), 10), &["id", "a\u{9b}b", "c"], &rows), "blocks");
+    }
+
+    #[test]
+    fn writes_say_what_they_changed() {
+        let mut out = Vec::new();
+        let mut printed = Table::new(None, 10);
+        let mut result = StatementResult { rows_affected: 1, last_insert_id: Some(42), ..Default::default() };
+        printed.changed(&mut out, 0, &result);
+        result.rows = Some(Rows { columns: columns(&["id"]), rows: vec![vec![Value::Integer(42)]] });
+        printed.changed(&mut out, 1, &result);
+        printed.changed(&mut out, 2, &StatementResult::default());
+        looks(&String::from_utf8(out).expect("UTF-8"), "changed");
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_shows_what_came() {
+        let mut out = Vec::new();
+        let mut printed = Table::new(None, 10);
+        printed.columns(&mut out, 0, &columns(&["n"]));
+        printed.row(&mut out, &vec![Value::Integer(1)]);
+        printed.abort(&mut out, &Error::new(larder_wire::Kind::Deadline, "DEADLINE", "its time was up"));
+        looks(&String::from_utf8(out).expect("UTF-8"), "aborted");
+    }
 }
