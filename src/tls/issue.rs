@@ -276,6 +276,13 @@ impl Authority {
     }
 }
 
+impl Certificate {
+    /// Is this PEM key the one of this certificate?
+    pub(crate) fn has_key(&self, key_pem: &str) -> bool {
+        KeyPair::from_pem(key_pem).is_ok_and(|key| key.subject_public_key_info() == self.public_key())
+    }
+}
+
 fn describe(der: rustls::pki_types::CertificateDer<'static>) -> Result<Certificate, IssueError> {
     Certificate::parse(der).map_err(IssueError::BadAuthority)
 }

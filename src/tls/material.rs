@@ -32,6 +32,7 @@ pub(super) struct Material {
     pub(super) ca_not_after: OffsetDateTime,
     pub(super) revision: String,
     pub(super) fingerprint: Fingerprint,
+    expired_authorities: Vec<Certificate>,
 }
 
 impl Material {
@@ -45,7 +46,8 @@ impl Material {
         let leaf = chain.first().ok_or_else(|| TlsError::NoCertificate(files.named_cert()))?;
         check_validity(files.named_cert(), leaf, now)?;
         let key = certified_key(files, &chain, &contents.key)?;
-        let authorities = authorities(files.named_client_ca(), &contents.client_ca, now)?;
+        let (expired_authorities, authorities) =
+            authorities(files.named_client_ca(), &contents.client_ca, now)?;
         let ca_not_after = authorities.iter().map(|ca| ca.not_after).min();
         Ok(Self {
             leaf_not_after: leaf.not_after,
@@ -54,7 +56,15 @@ impl Material {
             revision: revision(files, contents, &chain, &authorities)?,
             fingerprint: contents.fingerprint(),
             config: Arc::new(server_config(files, key, &authorities)?),
+            expired_authorities,
         })
+    }
+
+    /// Says what was left out. Not done while building: contents that are refused are built again and again.
+    pub(super) fn warn(&self) {
+        for ca in &self.expired_authorities {
+            tracing::warn!(subject = %ca.subject, "expired CA in the trust bundle left out");
+        }
     }
 }
 
@@ -119,7 +129,12 @@ fn certificates(file: &NamedFile, pem: &[u8]) -> Result<Vec<Certificate>, TlsErr
     described.collect()
 }
 
-fn authorities(file: NamedFile, pem: &[u8], now: OffsetDateTime) -> Result<Vec<Certificate>, TlsError> {
+/// The CAs of a bundle: those that have expired, and those that count.
+fn authorities(
+    file: NamedFile,
+    pem: &[u8],
+    now: OffsetDateTime,
+) -> Result<(Vec<Certificate>, Vec<Certificate>), TlsError> {
     let mut all = certificates(&file, pem)?;
     if all.is_empty() {
         return Err(TlsError::NoAuthority(file));
@@ -132,10 +147,7 @@ fn authorities(file: NamedFile, pem: &[u8], now: OffsetDateTime) -> Result<Vec<C
         });
     }
     let (expired, valid): (Vec<_>, Vec<_>) = all.into_iter().partition(|ca| ca.is_expired(now));
-    for ca in &expired {
-        tracing::warn!(file = %file, subject = %ca.subject, "expired CA left out of the trust bundle");
-    }
-    if valid.is_empty() { Err(TlsError::AuthoritiesExpired(file)) } else { Ok(valid) }
+    if valid.is_empty() { Err(TlsError::AuthoritiesExpired(file)) } else { Ok((expired, valid)) }
 }
 
 fn check_validity(file: NamedFile, leaf: &Certificate, now: OffsetDateTime) -> Result<(), TlsError> {

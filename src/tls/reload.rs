@@ -55,6 +55,7 @@ impl Tls {
     pub(crate) fn load(files: TlsFiles) -> Result<Arc<Self>, TlsError> {
         let contents = Contents::read(&files)?;
         let material = Material::build(&files, &contents, OffsetDateTime::now_utc())?;
+        material.warn();
         Ok(Arc::new(Self {
             files,
             current: ArcSwap::from_pointee(material),
@@ -114,6 +115,7 @@ impl Tls {
             authorities = material.ca_count,
             "TLS files reloaded"
         );
+        material.warn();
         self.current.store(Arc::new(material));
         self.reloaded.fetch_add(1, Ordering::Relaxed);
         self.last_error.store(None);

@@ -108,14 +108,17 @@ impl CertificateDirectory {
         Ok(pair)
     }
 
-    /// The pair of this name; issued if it is not there, not of the present CA, or ends within a month.
+    /// The pair of this name; issued if it is not there, not whole, not of the present CA, or ends within
+    /// a month.
     pub(crate) fn issue_if_needed(&self, name: &str, leaf: &Leaf) -> anyhow::Result<Pair> {
         let pair = self.pair(name);
         let soon = OffsetDateTime::now_utc() + Duration::days(30);
         let ca = self.authority()?;
-        let is_good = |held: &Certificate| held.is_signed_by(ca.certificate()) && !held.is_expired(soon);
-        let held =
-            if pair.key.exists() { read_certificates(&pair.cert).unwrap_or_default() } else { Vec::new() };
+        let key = read(&pair.key).unwrap_or_default();
+        let is_good = |held: &Certificate| {
+            held.is_signed_by(ca.certificate()) && !held.is_expired(soon) && held.has_key(&key)
+        };
+        let held = read_certificates(&pair.cert).unwrap_or_default();
         if held.first().is_some_and(is_good) { Ok(pair) } else { self.issue(name, leaf, true) }
     }
 

@@ -71,10 +71,8 @@ fn add(directory: &CertificateDirectory) -> anyhow::Result<String> {
     if !is_trusted(directory, next.certificate())? {
         directory.trust(&next)?;
     }
-    writeln!(
-        report,
-        "Next: give this bundle to every server and client, wait until all have it, then rotate again."
-    )?;
+    report.push_str("Next: give this bundle to every server and client.\n");
+    report.push_str("When all of them have it, rotate again.\n");
     Ok(report)
 }
 
@@ -104,11 +102,10 @@ fn reissue(directory: &CertificateDirectory) -> anyhow::Result<String> {
         write_certificate(&path, &authority.reissue(&leaf)?)?;
         writeln!(report, "  {} signed again; its key stays", path.display())?;
     }
-    writeln!(
-        report,
-        "Next: give these certificates to their owners. Leaves that are kept elsewhere: `larder certs"
-    )?;
-    writeln!(report, "issue` again. When no peer shows one of the old CA any more, rotate again.")?;
+    report.push_str(
+        "Next: give these certificates to their owners; issue those again that are kept elsewhere.\n",
+    );
+    report.push_str("When no peer shows one of the old CA any more, rotate again.\n");
     Ok(report)
 }
 
@@ -120,11 +117,13 @@ fn drop_old(directory: &CertificateDirectory) -> anyhow::Result<String> {
     if let Some((path, _)) = signed_by(directory, &old)?.first() {
         bail!("{} is still of the old CA; --step reissue", path.display());
     }
+    let ca = directory.authority()?;
+    ensure!(is_trusted(directory, ca.certificate())?, "the CA that signs is not in the trust bundle");
     directory.distrust(&old)?;
     directory.forget_old()?;
-    let mut report =
-        format!("Step 3 of 3: {} no longer holds {}.\n", directory.bundle().display(), old.subject);
-    writeln!(report, "Next: give this bundle to every server and client. Then the old CA is gone.")?;
+    let bundle = directory.bundle();
+    let mut report = format!("Step 3 of 3: {} no longer holds {}.\n", bundle.display(), old.subject);
+    report.push_str("Next: give this bundle to every server and client; then the old CA is gone.\n");
     Ok(report)
 }
 

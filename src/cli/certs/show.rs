@@ -45,7 +45,7 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 fn table(shown: &[(String, Certificate)], now: OffsetDateTime) -> Table {
     let mut table = Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
     table.set_content_arrangement(ContentArrangement::Dynamic).set_header(HEADER);
     for (file, certificate) in shown {
         table.add_row([
