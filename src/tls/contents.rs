@@ -64,15 +64,7 @@ pub(super) struct Contents {
 impl Contents {
     /// Reads until two readings agree.
     pub(super) fn read(files: &TlsFiles) -> Result<Self, TlsError> {
-        let mut last = Self::read_once(files)?;
-        for _ in 0..READINGS {
-            let next = Self::read_once(files)?;
-            if next == last {
-                return Ok(next);
-            }
-            last = next;
-        }
-        Err(TlsError::Unsettled)
+        settled(|| Self::read_once(files))
     }
 
     fn read_once(files: &TlsFiles) -> Result<Self, TlsError> {
@@ -90,6 +82,18 @@ impl Contents {
         let revision = self.revision.as_deref().unwrap_or_default();
         fingerprint([&self.cert, &self.key, &self.client_ca, revision])
     }
+}
+
+fn settled<T: PartialEq>(mut read: impl FnMut() -> Result<T, TlsError>) -> Result<T, TlsError> {
+    let mut last = read()?;
+    for _ in 0..READINGS {
+        let next = read()?;
+        if next == last {
+            return Ok(next);
+        }
+        last = next;
+    }
+    Err(TlsError::Unsettled)
 }
 
 /// The hash of several byte strings; lengths are hashed too, so that no two sequences run into each other.
@@ -111,5 +115,31 @@ fn read_file(file: NamedFile) -> Result<Vec<u8>, TlsError> {
         Ok(length) if length as u64 > LIMIT => Err(TlsError::TooLarge { file, limit: LIMIT }),
         Ok(_) if bytes.iter().all(u8::is_ascii_whitespace) => Err(TlsError::Empty(file)),
         Ok(_) => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reading_torn_by_a_swap_is_not_taken() {
+        let mut readings = ["old", "torn", "new", "new", "later"].into_iter();
+        assert_eq!(settled(|| Ok(readings.next())).ok(), Some(Some("new")));
+    }
+
+    #[test]
+    fn files_that_never_settle_are_an_error() {
+        let mut reading = 0;
+        let read = || {
+            reading += 1;
+            Ok(reading)
+        };
+        assert!(matches!(settled(read), Err(TlsError::Unsettled)));
+    }
+
+    #[test]
+    fn bytes_that_moved_from_one_file_to_the_next_are_a_change() {
+        assert_ne!(fingerprint([&b"ab"[..], b"c"]), fingerprint([&b"a"[..], b"bc"]));
     }
 }
