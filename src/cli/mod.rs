@@ -4,6 +4,7 @@
 //! Nothing here speaks HTTP or TLS; that is the client's.
 
 mod backup;
+pub(crate) mod certs;
 mod connect;
 mod execute;
 mod failure;
@@ -45,6 +46,9 @@ enum Command {
     Restore(restore::Restore),
     /// Show how the server is.
     Status(status::Status),
+    /// Make, issue, rotate and show certificates.
+    #[command(subcommand)]
+    Certs(certs::CertsCommand),
 }
 
 impl Cli {
@@ -57,6 +61,7 @@ impl Cli {
             Command::Backup(command) => command.run().await,
             Command::Restore(command) => command.run().await,
             Command::Status(command) => command.run().await,
+            Command::Certs(command) => command.run().map_err(Failure::from),
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,
