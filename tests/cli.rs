@@ -185,3 +185,35 @@ fn a_shell_obeys_a_pipe_until_the_first_error() {
     let last = server.run_with_input(&["shell", "-o", "csv"], "SELECT 1");
     assert_eq!(last.out, "n\r\n0\r\n", "the last statement needs no semicolon");
 }
+
+#[test]
+fn a_development_server_is_found_by_its_directory() {
+    let server = Server::start();
+    let directory = TempDir::new().unwrap();
+    for name in ["larder-data", "other"] {
+        std::fs::create_dir(directory.path().join(name)).unwrap();
+        std::fs::write(directory.path().join(name).join("dev.url"), format!("{}\n", server.url)).unwrap();
+    }
+    let code = |arguments: &[&str]| larder(directory.path(), arguments, "").code;
+    assert_eq!(code(&["query", "--dev", "SELECT 1"]), 0);
+    assert_eq!(code(&["query", "SELECT 1", "--dev=other"]), 0);
+    let run = larder(directory.path(), &["query", "SELECT 1"], "");
+    assert!(run.code == 2 && run.err.contains("say --dev"), "{run:?}");
+}
+
+#[test]
+fn a_server_that_another_ca_has_signed_is_not_reached() {
+    let directory = TempDir::new().unwrap();
+    let pair = || {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    };
+    let ((ours, key), theirs) = (pair(), pair());
+    std::fs::write(directory.path().join("cert"), ours).unwrap();
+    std::fs::write(directory.path().join("key"), key).unwrap();
+    let url = prepared::tls_server(&theirs.0, &theirs.1);
+    let files = ["--ca", "cert", "--cert", "cert", "--key", "key", "--url", &url];
+    let run = larder(directory.path(), &[&["query", "SELECT 1"][..], &files].concat(), "");
+    assert_eq!((run.code, run.out.as_str()), (3, ""));
+    assert!(run.err.contains("signed by none of the given CAs"), "{run:?}");
+}

@@ -41,18 +41,22 @@ pub(crate) async fn fetch(sidecar: &Sidecar, file: &Path, force: bool) -> Result
         return Err(Failure::Usage(format!("{} exists; --force replaces it", file.display())));
     }
     let answer = sidecar.get("/backup").await?;
-    let part = with_suffix(file, ".part");
-    let written = receive(answer, &part, is_zstd(file)).await;
-    let finished = written.and_then(|length| {
-        std::fs::rename(&part, file).map_err(Failure::io(format!("renaming {}", part.display())))?;
-        sync_directory(file).map_err(Failure::io(format!("writing {}", file.display())))?;
-        Ok(length)
-    });
-    if finished.is_err() {
-        // What is left is of no use to anybody; that it stays is not worth a second error.
-        drop(std::fs::remove_file(&part));
+    let part = Part(with_suffix(file, ".part"));
+    let length = receive(answer, &part.0, is_zstd(file)).await?;
+    let failed = || Failure::io(format!("writing {}", file.display()));
+    std::fs::rename(&part.0, file).map_err(failed())?;
+    sync_directory(file).map_err(failed())?;
+    Ok(length)
+}
+
+/// A file that is of no use to anybody unless it gets its name before this is dropped.
+struct Part(PathBuf);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // It is gone already if all went well; if it cannot be removed, that is not worth a second error.
+        drop(std::fs::remove_file(&self.0));
     }
-    finished
 }
 
 async fn receive(mut answer: Answer, part: &Path, keep_zstd: bool) -> Result<u64, Failure> {

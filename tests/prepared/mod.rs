@@ -17,6 +17,8 @@ use larder_wire::encode::{Encoder, MsgpackStream, Trailer};
 use larder_wire::{
     Applied, Bindings, Column, Description, Error, ErrorReply, Kind, Rows, StatementResult, Value,
 };
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -110,6 +112,7 @@ async fn answer(request: Request<Incoming>, seen: Seen) -> Result<Response<Full<
             Err(reply) => json(400, serde_json::to_string(&reply).unwrap()),
         },
         "/describe" => json(200, described(&body)),
+        "/version" => json(200, r#"{"name":"larder","version":"0.1.0","sqlite":"3.53.0"}"#.to_owned()),
         "/status" => json(200, r#"{"ready":true,"writer":{"queue":3}}"#.to_owned()),
         "/backup" => (200, "application/vnd.sqlite3+zstd", backup()),
         "/restore" => json(200, "{}".to_owned()),
@@ -189,4 +192,26 @@ pub(crate) fn backup() -> Vec<u8> {
     database.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(20000))").unwrap();
     drop(database);
     zstd::encode_all(std::fs::File::open(file.path()).unwrap(), 3).unwrap()
+}
+
+/// A thread that does one TLS handshake as the server, with this certificate and key; gives its URL.
+pub(crate) fn tls_server(certificate: &str, key: &str) -> String {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut connection = rustls::ServerConnection::new(config.into()).unwrap();
+        let (mut tcp, _) = listener.accept().unwrap();
+        // How it ends is the client's to say.
+        drop(connection.complete_io(&mut tcp));
+    });
+    url
 }

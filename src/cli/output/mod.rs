@@ -287,3 +287,58 @@ fn refused(error: Error) -> CallError {
     let reply = ErrorReply { error, applied: larder_wire::Applied::No, request_id: None };
     CallError::Refused { status: http::StatusCode::OK, reply: Box::new(reply) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    struct Pieces(Sender<Vec<u8>>);
+
+    impl Write for Pieces {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn sink(terminal: bool) -> (Sink, Receiver<Vec<u8>>) {
+        let (sender, receiver) = channel();
+        (Sink { out: Box::new(Pieces(sender)), terminal }, receiver)
+    }
+
+    /// What a format makes of a value that would clear the screen and a column that would rename the window.
+    fn printed(format: Format, terminal: bool) -> String {
+        let (mut sink, pieces) = sink(terminal);
+        let mut printer = Printer::new(format, 10, &mut sink);
+        let event = |event| (event, Operation::Query);
+        for (event, operation) in [
+            event(Event::Columns { statement: 0, names: vec!["\u{9d}0;x".into()], types: vec![] }),
+            event(Event::Row(vec!["\u{1b}[2J\u{7f}\u{9b}31m\rä".into()])),
+            event(Event::End { rows: 1, time: 0.0, trailer: None }),
+        ] {
+            printer.event(event, operation, &mut Summary::default());
+        }
+        printer.flush().expect("written");
+        drop(sink);
+        String::from_utf8(pieces.into_iter().flatten().collect()).expect("UTF-8")
+    }
+
+    #[test]
+    fn no_format_lets_a_value_command_the_terminal() {
+        for format in Format::value_variants() {
+            let text = printed(*format, true);
+            let text = text.replace("\r\n", "\n");
+            assert!(text.chars().all(|it| it == '\n' || !it.is_control()), "{format:?}: {text:?}");
+            assert!(text.contains('ä'), "{format:?}: {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_pipe_gets_values_as_they_are() {
+        assert!(printed(Format::Csv, false).contains("\u{1b}[2J\u{7f}\u{9b}31m\rä"));
+    }
+}

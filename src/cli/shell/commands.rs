@@ -19,7 +19,8 @@ const HELP: &str = "\
 .status              how the server is
 .help                this
 .quit                leave (also Ctrl-D)
-SQL ends with a semicolon. Ctrl-C stops it. A line that begins with a space is not kept in the history.
+SQL ends with a semicolon. Ctrl-C stops what runs; a write that has begun is finished by the server.
+A line that begins with a space is not kept in the history.
 ";
 
 /// Names that the server or SQLite keeps for itself.

@@ -66,7 +66,11 @@ impl Session {
             let (back, input) = editor.read().await?;
             editor = back;
             let done = match input {
-                Input::Text(text) => self.run(&text).await,
+                // What is dropped ends: on the server too, unless it is a write that has begun.
+                Input::Text(text) => tokio::select! {
+                    done = self.run(&text) => done,
+                    _ = tokio::signal::ctrl_c() => Err(Failure::Cancelled),
+                },
                 Input::Nothing => Ok(Next::Go),
                 Input::End => return Ok(()),
             };
@@ -97,12 +101,12 @@ impl Session {
         loop {
             let read = io::stdin().lock().read_line(&mut text);
             let at_end = read.map_err(Failure::io("reading standard input"))? == 0;
-            if at_end || is_whole(&text) {
-                if self.run(&std::mem::take(&mut text)).await? == Next::Quit {
-                    return Ok(());
-                }
-            }
-            if at_end {
+            let next = if at_end || is_whole(&text) {
+                self.run(&std::mem::take(&mut text)).await?
+            } else {
+                Next::Go
+            };
+            if at_end || next == Next::Quit {
                 return Ok(());
             }
         }
@@ -119,14 +123,10 @@ impl Session {
         Ok(Next::Go)
     }
 
-    /// Runs one statement; Ctrl-C ends the wait for it, and on the server a statement that reads.
     async fn statement(&mut self, statement: Statement) -> Result<(), Failure> {
         let began = Instant::now();
         let request = Request { timeout_ms: self.timeout_ms, ..Request::new([statement]) };
-        tokio::select! {
-            done = answer(&self.sidecar, &self.output, &request, &mut self.sink) => done?,
-            _ = tokio::signal::ctrl_c() => return Err(Failure::Cancelled),
-        }
+        answer(&self.sidecar, &self.output, &request, &mut self.sink).await?;
         if self.timer {
             let line = format!("({:.1} ms)\n", began.elapsed().as_secs_f64() * 1000.0);
             self.sink.write(line.as_bytes())?;
