@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, Write};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -13,6 +13,9 @@ use larder_client::{Answer, Sidecar};
 
 use super::connect::Connect;
 use super::{Failure, progress};
+
+/// The header in which the server says how long the database is, uncompressed.
+const DATABASE_BYTES: &str = "larder-database-bytes";
 
 /// Fetches a copy of the whole database.
 #[derive(Debug, Args)]
@@ -61,21 +64,24 @@ impl Drop for Part {
 
 async fn receive(mut answer: Answer, part: &Path, keep_zstd: bool) -> Result<u64, Failure> {
     let failed = || Failure::io(format!("writing {}", part.display()));
-    let file = create(part).map_err(failed())?;
     let comes_as_zstd = answer.media_type().ends_with("+zstd");
-    let mut writer = Writer::new(file, comes_as_zstd, keep_zstd).map_err(failed())?;
-    let bar = progress::of(answer.length());
+    let database_bytes = answer.headers().get(DATABASE_BYTES).and_then(|it| it.to_str().ok()?.parse().ok());
+    let mut writer =
+        Writer::new(create(part).map_err(failed())?, comes_as_zstd, keep_zstd).map_err(failed())?;
+    let bar = progress::of(if keep_zstd { answer.length() } else { database_bytes });
     while let Some(chunk) = answer.chunk().await? {
         writer.write_all(&chunk).map_err(failed())?;
-        bar.inc(chunk.len() as u64);
+        bar.set_position(writer.written().map_err(failed())?);
     }
     bar.finish_and_clear();
     let mut file = writer.finish().map_err(failed())?;
-    if !keep_zstd {
-        check_length(&file)?;
-    }
     file.sync_all().map_err(failed())?;
-    file.stream_position().map_err(failed())
+    let length = file.stream_position().map_err(failed())?;
+    // A stream of zstd that was cut between two blocks looks whole.
+    if !keep_zstd && database_bytes.is_some_and(|it| it != length) {
+        return Err(larder_client::Error::Broken("the backup is not whole".to_owned()).into());
+    }
+    Ok(length)
 }
 
 /// Readable by nobody else: it is the whole database.
@@ -108,6 +114,16 @@ impl Writer {
         }
     }
 
+    /// What has reached the file so far.
+    fn written(&self) -> io::Result<u64> {
+        let mut file = match self {
+            Self::Plain(file) => file,
+            Self::Unpack(decoder) => decoder.get_ref(),
+            Self::Pack(encoder) => encoder.get_ref(),
+        };
+        file.stream_position()
+    }
+
     fn finish(self) -> io::Result<File> {
         match self {
             Self::Plain(file) => Ok(file),
@@ -118,24 +134,6 @@ impl Writer {
             Self::Pack(encoder) => encoder.finish(),
         }
     }
-}
-
-/// A database says in its header how many pages it has (<https://sqlite.org/fileformat2.html#the_database_header>);
-/// a stream of zstd that was cut between two blocks says nothing.
-fn check_length(file: &File) -> Result<(), Failure> {
-    let mut header = [0; 32];
-    let broken = |what: &str| Failure::Call(larder_client::Error::Broken(format!("the backup is {what}")));
-    let read = file.read_exact_at(&mut header, 0);
-    if read.is_err() || !header.starts_with(super::restore::SQLITE_MAGIC) {
-        return Err(broken("no SQLite database"));
-    }
-    let page_size = match u16::from_be_bytes([header[16], header[17]]) {
-        1 => 65_536,
-        size => u64::from(size),
-    };
-    let pages = u64::from(u32::from_be_bytes([header[28], header[29], header[30], header[31]]));
-    let length = file.metadata().map_err(Failure::io("looking at the backup"))?.len();
-    if length < page_size * pages { Err(broken("not whole")) } else { Ok(()) }
 }
 
 fn is_zstd(file: &Path) -> bool {

@@ -13,7 +13,7 @@ use super::connect::Connect;
 use super::{Failure, progress};
 
 /// How a SQLite database begins (<https://sqlite.org/fileformat2.html>).
-pub(super) const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
+const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
 /// How zstd begins (RFC 8878, section 3.1.1).
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 

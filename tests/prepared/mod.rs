@@ -112,13 +112,18 @@ async fn answer(request: Request<Incoming>, seen: Seen) -> Result<Response<Full<
             Err(reply) => json(400, serde_json::to_string(&reply).unwrap()),
         },
         "/describe" => json(200, described(&body)),
-        "/version" => json(200, r#"{"name":"larder","version":"0.1.0","sqlite":"3.53.0"}"#.to_owned()),
+        "/version" => {
+            json(200, r#"{"name":"larder","version":"0.1.0","sqlite_version":"3.53.0"}"#.to_owned())
+        }
         "/status" => json(200, r#"{"ready":true,"writer":{"queue":3}}"#.to_owned()),
         "/backup" => (200, "application/vnd.sqlite3+zstd", backup()),
         "/restore" => json(200, "{}".to_owned()),
         _ => json(404, String::new()),
     };
-    let response = Response::builder().status(status).header("content-type", media_type);
+    let mut response = Response::builder().status(status).header("content-type", media_type);
+    if path == "/backup" {
+        response = response.header("larder-database-bytes", BACKUP_LENGTH);
+    }
     Ok(response.body(body.into()).unwrap())
 }
 
@@ -184,6 +189,9 @@ fn described(body: &[u8]) -> String {
     let results: Vec<_> = statements.iter().map(describe).collect();
     serde_json::json!({ "results": results }).to_string()
 }
+
+/// How long [`backup`] is when it is unpacked: six pages.
+pub(crate) const BACKUP_LENGTH: u64 = 6 * 4096;
 
 /// A small database, compressed.
 pub(crate) fn backup() -> Vec<u8> {

@@ -88,7 +88,7 @@ impl Session {
         let version: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
         let part = |name: &str| version[name].as_str().map(str::to_owned);
         let mut line = format!("larder {}", part("version").unwrap_or_default());
-        if let Some(sqlite) = part("sqlite") {
+        if let Some(sqlite) = part("sqlite_version") {
             line = format!("{line}, SQLite {sqlite}");
         }
         let line = format!("{line} at {}; .help says more\n", self.sidecar.endpoint());

@@ -142,7 +142,8 @@ pub(super) fn find<'e, T: std::error::Error + 'static>(
 pub(super) fn explain(error: &rustls::Error) -> String {
     use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error as Tls};
     let hint = match error {
-        Tls::InvalidCertificate(Certificate::UnknownIssuer) => {
+        // A CA of the same name with another key shows as a bad signature.
+        Tls::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature) => {
             "the server's certificate is signed by none of the given CAs"
         }
         Tls::InvalidCertificate(
