@@ -1,14 +1,18 @@
 //! Parses the command line and runs one command.
-#![expect(dead_code, unused_imports, reason = "the server that uses the rest is wired in elsewhere")]
 
 use clap::Parser;
 
 mod cli;
+mod config;
+mod http;
+mod metrics;
 mod tls;
 
 #[derive(Parser)]
-#[command(name = "larder", version)]
+#[command(name = "larder", version, about)]
 enum Larder {
+    /// Serve a database.
+    Serve(Box<config::ServeArgs>),
     /// Make, issue, rotate and show certificates.
     #[command(subcommand)]
     Certs(cli::certs::CertsCommand),
@@ -16,6 +20,7 @@ enum Larder {
 
 fn main() -> anyhow::Result<()> {
     match Larder::parse() {
+        Larder::Serve(args) => cli::serve::run(*args),
         Larder::Certs(command) => command.run(),
     }
 }

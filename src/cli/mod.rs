@@ -1,3 +1,4 @@
 //! The command line: one file for each command.
 
 pub(crate) mod certs;
+pub(crate) mod serve;
