@@ -40,11 +40,9 @@ setup:
 rust-tests:
 	$(CARGO) test --workspace --locked
 
-# The binary is the one that the Rust tests have just built.
 python-tests: $(PYTHON_ENV)/.installed
-	$(CARGO) build --locked --bin larder
-	LARDER_BINARY=$(abspath $(TARGET))/debug/larder $(PYTHON_ENV)/bin/python -m pytest \
-		-p no:cacheprovider --quiet tests/pyrqlite
+	LARDER_PYTHON=$(abspath $(PYTHON_ENV))/bin/python \
+		$(CARGO) test --locked --test sidecar -- --ignored --exact pyrqlite::drives_the_server
 
 $(PYTHON_ENV)/.installed: tests/pyrqlite/requirements.txt
 	python3 -m venv --clear $(PYTHON_ENV)

@@ -48,6 +48,12 @@ impl Answer {
             .unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(&self.body)))
     }
 
+    /// The body as JSON, or `null` if it is something else.
+    #[must_use]
+    pub fn json_or_null(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
     /// The code of the error that this answer is.
     ///
     /// # Panics
