@@ -22,11 +22,9 @@ const TAKES: [(&str, &str, &str, &str); 8] = [
 
 async fn with_table() -> Server {
     let server = setup!().start();
-    let created = server
-        .connect("owner")
-        .await
-        .post("/execute", r#"["CREATE TABLE jar (id INTEGER PRIMARY KEY, name TEXT)"]"#);
-    assert_eq!(created.await.status, 200);
+    let create = r#"["CREATE TABLE jar (id INTEGER PRIMARY KEY, name TEXT)"]"#;
+    let created = server.connect("owner").await.post("/execute", create).await;
+    assert_eq!(created.status, 200, "{:?}", created.body);
     server
 }
 
