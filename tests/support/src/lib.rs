@@ -5,7 +5,7 @@
 //! `--announce` writes, the end of a process is the end of its log. It is a crate so that each test binary may
 //! use as much of it as it needs. Failures panic: there is nobody to return an error to.
 //!
-//! ```ignore
+//! ```text
 //! let server = larder_harness::setup!().start();
 //! let mut writer = server.connect("writer").await;
 //! let answer = writer.post("/execute", r#"["CREATE TABLE t (a)"]"#).await;
