@@ -210,7 +210,8 @@ fn serve(shared: &Shared, queue: &crossbeam_channel::Receiver<Job>) {
 }
 
 fn cannot_open(error: &r2d2::Error) -> Error {
-    Error::new(Kind::Unavailable, "SQLITE_CANTOPEN", format!("the database cannot be opened: {error}")).retryable()
+    Error::new(Kind::Unavailable, "SQLITE_CANTOPEN", format!("the database cannot be opened: {error}"))
+        .retryable()
 }
 
 /// Runs all statements of a read on one snapshot.
