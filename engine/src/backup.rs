@@ -64,7 +64,10 @@ const PAGES_PER_STEP: i32 = 256;
 
 impl Writer {
     /// Copies the database, letting writes through between the steps.
-    pub(crate) fn back_up(&mut self, answer: &oneshot::Sender<Result<BackupFile, Error>>) -> Result<BackupFile, Error> {
+    pub(crate) fn back_up(
+        &mut self,
+        answer: &oneshot::Sender<Result<BackupFile, Error>>,
+    ) -> Result<BackupFile, Error> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = self.shared.directory.temporary().join(format!("backup-{number}.db"));

@@ -111,12 +111,16 @@ impl Idempotency {
     ///
     /// # Errors
     /// The key was used for another request.
-    pub(crate) fn find<A: for<'de> Deserialize<'de>>(&self, connection: &Connection) -> Result<Option<A>, Error> {
+    pub(crate) fn find<A: for<'de> Deserialize<'de>>(
+        &self,
+        connection: &Connection,
+    ) -> Result<Option<A>, Error> {
         let read = "SELECT fingerprint, answer FROM _larder_idempotency WHERE identity = ?1 AND key = ?2";
         let found = connection
             .prepare_cached(read)
             .and_then(|mut it| {
-                it.query_row(params![self.identity, self.key], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+                it.query_row(params![self.identity, self.key], |row| Ok((row.get(0)?, row.get(1)?)))
+                    .optional()
             })
             .map_err(|error| crate::error::classify(&error))?;
         let Some((fingerprint, answer)): Option<(Vec<u8>, Vec<u8>)> = found else { return Ok(None) };
@@ -124,7 +128,9 @@ impl Idempotency {
             let message = format!("idempotency key {:?} was used for another request", self.key);
             return Err(Error::new(Kind::Mismatch, code::IDEMPOTENCY_MISMATCH, message));
         }
-        let broken = |error| Error::new(Kind::Internal, code::INTERNAL, format!("a kept answer cannot be read: {error}"));
+        let broken = |error| {
+            Error::new(Kind::Internal, code::INTERNAL, format!("a kept answer cannot be read: {error}"))
+        };
         rmp_serde::from_slice(&answer).map(Some).map_err(broken)
     }
 
@@ -132,7 +138,8 @@ impl Idempotency {
     pub(crate) fn keep(&self, connection: &Connection, answer: &impl Serialize) -> Result<(), Error> {
         let write = "INSERT INTO _larder_idempotency (identity, key, fingerprint, answer, created_at) \
                      VALUES (?1, ?2, ?3, ?4, ?5)";
-        let internal = |error: rmp_serde::encode::Error| Error::new(Kind::Internal, code::INTERNAL, error.to_string());
+        let internal =
+            |error: rmp_serde::encode::Error| Error::new(Kind::Internal, code::INTERNAL, error.to_string());
         let answer = rmp_serde::to_vec_named(answer).map_err(internal)?;
         connection
             .prepare_cached(write)

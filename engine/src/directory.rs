@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process works in the directory.
-    #[error("the data directory {directory} is in use by {holder}: stop that process, or choose another --data")]
+    #[error(
+        "the data directory {directory} is in use by {holder}: stop that process, or choose another --data"
+    )]
     Locked {
         /// The directory.
         directory: PathBuf,
@@ -38,7 +40,9 @@ pub enum OpenError {
     #[error("SQLite {0} can corrupt a database in WAL mode (fixed in 3.51.3): build Larder with a newer one")]
     SqliteTooOld(&'static str),
     /// The file system cannot do what the write-ahead log needs.
-    #[error("{path} is on a file system without shared memory for a write-ahead log (SQLite chose {mode}): use a local disk")]
+    #[error(
+        "{path} is on a file system without shared memory for a write-ahead log (SQLite chose {mode}): use a local disk"
+    )]
     NoWal {
         /// The database file.
         path: PathBuf,
@@ -66,7 +70,9 @@ impl Directory {
         let directory = Self { path: path.to_owned(), _lock: lock };
         let temporary = directory.temporary();
         match fs::remove_dir_all(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io("empty", &temporary)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io("empty", &temporary)(error));
+            }
             _ => DirBuilder::new().mode(0o700).create(&temporary).map_err(io("create", &temporary))?,
         }
         directory.restrict().map_err(io("restrict access to", &directory.database()))?;

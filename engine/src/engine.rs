@@ -21,7 +21,9 @@ use crate::queries::{ActiveQuery, Operation, Queries, QueryInfo, StopReason, Wat
 use crate::readers::{Read, ReadSink, Readers};
 use crate::telemetry::Telemetry;
 use crate::wal::WalFrames;
-use crate::writer::{Command, Failure, Job, Maintenance, Task, Write, WriteAnswer, Writer, WriterState, queue_full};
+use crate::writer::{
+    Command, Failure, Job, Maintenance, Task, Write, WriteAnswer, Writer, WriterState, queue_full,
+};
 use crate::{ffi, restore, statement};
 
 /// What the writer, the readers and the handle have in common.
@@ -71,11 +73,12 @@ impl Engine {
         let path = directory.database();
         let database_failed = |source| OpenError::Database { path: path.clone(), source };
         let seq = crate::bookkeeping::open(&guarded).map_err(database_failed)?;
-        let threads_failed = |source| OpenError::Io { action: "start threads for", path: path.clone(), source };
+        let threads_failed =
+            |source| OpenError::Io { action: "start threads for", path: path.clone(), source };
         let watchdog = Watchdog::start().map_err(threads_failed)?;
         let committed = Arc::new(AtomicU64::new(seq));
-        let readers =
-            Readers::start(path.clone(), &options, &watchdog, Arc::clone(&committed)).map_err(threads_failed)?;
+        let readers = Readers::start(path.clone(), &options, &watchdog, Arc::clone(&committed))
+            .map_err(threads_failed)?;
         let (commands, queue) = crossbeam_channel::bounded(options.write_queue);
         let shared = Arc::new(Shared {
             feed: Arc::new(Feed::new(seq, options.feed_length)),
@@ -224,7 +227,9 @@ impl Engine {
         let silent = shared.writer.silent_for();
         let writer = match shared.writer.suspended() {
             Some(reason) => Err(reason),
-            None if silent > LONGEST_SILENCE => Err(format!("at the same request for {} s", silent.as_secs())),
+            None if silent > LONGEST_SILENCE => {
+                Err(format!("at the same request for {} s", silent.as_secs()))
+            }
             None => Ok(()),
         };
         let disk = match directory::free_bytes(shared.directory.path()) {

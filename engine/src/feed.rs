@@ -149,11 +149,20 @@ mod tests {
     #[test]
     fn a_watcher_sees_every_change_once_or_learns_that_it_cannot() {
         let feed = Arc::new(Feed::new(10, 3));
-        assert_eq!(feed.subscribe(Some(9)).map(|_| ()), Err(WatchError { wanted: 9, oldest: 10, newest: 10 }));
-        assert_eq!(feed.subscribe(Some(11)).map(|_| ()), Err(WatchError { wanted: 11, oldest: 10, newest: 10 }));
+        assert_eq!(
+            feed.subscribe(Some(9)).map(|_| ()),
+            Err(WatchError { wanted: 9, oldest: 10, newest: 10 })
+        );
+        assert_eq!(
+            feed.subscribe(Some(11)).map(|_| ()),
+            Err(WatchError { wanted: 11, oldest: 10, newest: 10 })
+        );
         let early = feed.subscribe(Some(10)).expect("a subscription");
         (11..=15).for_each(|seq| feed.publish(change(seq)));
-        assert_eq!(feed.after(early.seen).map(|_| ()), Err(WatchError { wanted: 10, oldest: 12, newest: 15 }));
+        assert_eq!(
+            feed.after(early.seen).map(|_| ()),
+            Err(WatchError { wanted: 10, oldest: 12, newest: 15 })
+        );
         let seqs = |seen| feed.after(seen).map(|it| it.iter().map(|change| change.seq).collect::<Vec<_>>());
         assert_eq!(seqs(12), Ok(vec![13, 14, 15]));
         assert_eq!(seqs(14), Ok(vec![15]));

@@ -10,7 +10,8 @@ use std::collections::HashSet;
 
 /// Installs the replacements.
 pub(crate) fn install(connection: &Connection, max_bytes: usize) -> Result<()> {
-    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    let flags =
+        FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
     connection.create_scalar_function("instr", 2, flags, |context| instr(context))?;
     connection.create_scalar_function("replace", 3, flags, move |context| replace(context, max_bytes))?;
     for (name, sides) in [("trim", Sides::Both), ("ltrim", Sides::Left), ("rtrim", Sides::Right)] {
@@ -126,7 +127,8 @@ fn characters(text: &[u8]) -> usize {
 }
 
 fn owned_text(bytes: Vec<u8>) -> ToSqlOutput<'static> {
-    let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    let text = String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
     ToSqlOutput::Owned(Value::Text(text))
 }
 
@@ -146,8 +148,31 @@ mod tests {
         let ours = Connection::open_in_memory().expect("a connection");
         install(&ours, 1 << 20).expect("functions");
         let values = [
-            "NULL", "''", "x''", "'a'", "'ab'", "'äöä'", "'ä'", "'aXbXc'", "'X'", "x'6162'", "x'62'", "x'c3a4'", "12", "1.5",
-            "-0.25", "1e100", "123456789.125", "9e999", "1e-7", "100.0", "'  a '", "' '", "'aaa'", "'aa'", "0.1",
+            "NULL",
+            "''",
+            "x''",
+            "'a'",
+            "'ab'",
+            "'äöä'",
+            "'ä'",
+            "'aXbXc'",
+            "'X'",
+            "x'6162'",
+            "x'62'",
+            "x'c3a4'",
+            "12",
+            "1.5",
+            "-0.25",
+            "1e100",
+            "123456789.125",
+            "9e999",
+            "1e-7",
+            "100.0",
+            "'  a '",
+            "' '",
+            "'aaa'",
+            "'aa'",
+            "0.1",
         ];
         let mut calls = Vec::new();
         for a in values {

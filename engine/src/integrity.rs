@@ -60,8 +60,11 @@ impl Integrity {
     pub(crate) fn status(&self) -> IntegrityStatus {
         match lock(&self.status).clone() {
             IntegrityStatus::Running { .. } => {
-                let (read, all) = (self.pages_read.load(Ordering::Relaxed), self.pages.load(Ordering::Relaxed));
-                IntegrityStatus::Running { progress: if all == 0 { 0.0 } else { (read as f64 / all as f64).min(1.0) } }
+                let (read, all) =
+                    (self.pages_read.load(Ordering::Relaxed), self.pages.load(Ordering::Relaxed));
+                IntegrityStatus::Running {
+                    progress: if all == 0 { 0.0 } else { (read as f64 / all as f64).min(1.0) },
+                }
             }
             other => other,
         }
@@ -157,7 +160,9 @@ fn check(shared: &Shared) -> Result<Vec<String>, String> {
     query.enter(crate::queries::Phase::Running);
     let result = guarded.recorder.trusted(|| full_check(&connection));
     query.holds_snapshot(false);
-    result.map_err(|error| query.control.stop_reason().map_or_else(|| text(error), |reason| reason.error().message))
+    result.map_err(|error| {
+        query.control.stop_reason().map_or_else(|| text(error), |reason| reason.error().message)
+    })
 }
 
 /// Reads everything: tables, indexes, their agreement, the free list. Empty if sound.

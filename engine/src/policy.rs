@@ -101,7 +101,11 @@ impl Recorder {
 
 /// Sets authorizer, limits and defences on a connection, for good: setting an authorizer again would make SQLite
 /// compile every cached statement again.
-pub(crate) fn harden(connection: &mut Connection, access: Access, options: &Options) -> rusqlite::Result<Recorder> {
+pub(crate) fn harden(
+    connection: &mut Connection,
+    access: Access,
+    options: &Options,
+) -> rusqlite::Result<Recorder> {
     for (config, on) in [
         (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
         (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
@@ -158,11 +162,15 @@ fn judge(access: Access, context: &AuthContext<'_>, seen: &mut Footprint) -> Ver
     match context.action {
         AuthAction::Select | AuthAction::Recursive | AuthAction::Read { .. } => Ok(()),
         AuthAction::Function { function_name } => judge_function(function_name, seen),
-        AuthAction::Pragma { pragma_name, pragma_value } => judge_pragma(access, pragma_name, pragma_value, seen),
+        AuthAction::Pragma { pragma_name, pragma_value } => {
+            judge_pragma(access, pragma_name, pragma_value, seen)
+        }
         AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => Err(TRANSACTION_HINT.to_owned()),
         AuthAction::Attach { .. } | AuthAction::Detach { .. } => Err(ATTACH_HINT.to_owned()),
         AuthAction::Unknown { code, .. } => Err(format!("action {code} is not known")),
-        action if access == Access::Read => Err(format!("{} is not a read: send it to /execute", describe(&action))),
+        action if access == Access::Read => {
+            Err(format!("{} is not a read: send it to /execute", describe(&action)))
+        }
         action => judge_change(&action, context.accessor.is_none(), seen),
     }
 }
@@ -209,7 +217,9 @@ fn named_table<'c>(action: &AuthAction<'c>) -> Option<&'c str> {
 fn judge_function(name: &str, seen: &mut Footprint) -> Verdict {
     match name {
         "load_extension" | "fts3_tokenizer" | "sqlite_offset" => Err(format!("function {name} is refused")),
-        "total_changes" => Err("function total_changes is refused: it counts other callers' changes too".to_owned()),
+        "total_changes" => {
+            Err("function total_changes is refused: it counts other callers' changes too".to_owned())
+        }
         "changes" => {
             seen.reads_changes = true;
             Ok(())
@@ -308,7 +318,9 @@ fn judge_change(action: &AuthAction<'_>, direct: bool, seen: &mut Footprint) -> 
         | AuthAction::DropTempIndex { .. }
         | AuthAction::DropTempTable { .. }
         | AuthAction::DropTempTrigger { .. }
-        | AuthAction::DropTempView { .. } => Err("temporary objects would be shared with other callers".to_owned()),
+        | AuthAction::DropTempView { .. } => {
+            Err("temporary objects would be shared with other callers".to_owned())
+        }
         _ => {
             seen.role = seen.role.max(Role::Owner);
             seen.alters = true;

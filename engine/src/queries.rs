@@ -354,16 +354,18 @@ impl Watchdog {
     pub(crate) fn start() -> std::io::Result<Arc<Self>> {
         let watchdog = Arc::new(Self::default());
         let weak = Arc::downgrade(&watchdog);
-        std::thread::Builder::new().name("larder-watchdog".to_owned()).stack_size(64 << 10).spawn(move || {
-            while let Some(watchdog) = weak.upgrade() {
-                if watchdog.ended.load(Ordering::Acquire) {
-                    return;
+        std::thread::Builder::new().name("larder-watchdog".to_owned()).stack_size(64 << 10).spawn(
+            move || {
+                while let Some(watchdog) = weak.upgrade() {
+                    if watchdog.ended.load(Ordering::Acquire) {
+                        return;
+                    }
+                    watchdog.look();
+                    drop(watchdog);
+                    std::thread::sleep(WATCHDOG_PERIOD);
                 }
-                watchdog.look();
-                drop(watchdog);
-                std::thread::sleep(WATCHDOG_PERIOD);
-            }
-        })?;
+            },
+        )?;
         Ok(watchdog)
     }
 

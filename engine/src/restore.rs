@@ -27,8 +27,10 @@ use crate::writer::{Session, Writer};
 /// # Errors
 /// It is not, and why.
 pub(crate) fn check(path: &Path) -> Result<(), Error> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let not_sound = |error: rusqlite::Error| refused(format!("the file is not a sound SQLite database: {error}"));
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let not_sound =
+        |error: rusqlite::Error| refused(format!("the file is not a sound SQLite database: {error}"));
     let connection = Connection::open_with_flags(path, flags).map_err(not_sound)?;
     connection.pragma_update(None, "cell_size_check", 1).map_err(not_sound)?;
     connection.pragma_update(None, "trusted_schema", 0).map_err(not_sound)?;
@@ -82,30 +84,36 @@ impl Writer {
         let database = shared.directory.database();
         // A second name for the old file until the new one has proved that it opens.
         let fallback = kept.map_or_else(|| shared.directory.temporary().join("replaced.db"), Path::to_owned);
-        let swapped = swap(&database, file, &fallback).map_err(|error| disk_failed("put the new file in place", &error));
+        let swapped = swap(&database, file, &fallback)
+            .map_err(|error| disk_failed("put the new file in place", &error));
         let opened = swapped.and_then(|()| self.open_again());
         if let Err(error) = opened {
             tracing::error!(%error, "the new database does not open: the old one comes back");
-            fs::rename(&fallback, &database).map_err(|error| disk_failed("bring the old file back", &error))?;
+            fs::rename(&fallback, &database)
+                .map_err(|error| disk_failed("bring the old file back", &error))?;
             self.open_again()?;
             return Err(error);
         }
         if kept.is_none() {
             let _ = fs::remove_file(&fallback);
         }
-        directory::sync(shared.directory.path()).map_err(|error| disk_failed("sync the data directory", &error))
+        directory::sync(shared.directory.path())
+            .map_err(|error| disk_failed("sync the data directory", &error))
     }
 
     /// Everything that is committed has to be in the database file before it changes its name.
     fn empty_log(&self, session: &Session) -> Result<(), Error> {
         for _ in 0..EMPTYING_ATTEMPTS {
-            let moved = session.checkpoint(Mode::Truncate, &*self.shared.telemetry).map_err(|error| classify(&error))?;
+            let moved = session
+                .checkpoint(Mode::Truncate, &*self.shared.telemetry)
+                .map_err(|error| classify(&error))?;
             if moved.outcome == CheckpointOutcome::Complete {
                 return Ok(());
             }
             self.shared.queries.evict(std::time::Duration::ZERO);
         }
-        Err(Error::new(Kind::Unavailable, "SQLITE_BUSY", "readers hold the write-ahead log; try again").retryable())
+        Err(Error::new(Kind::Unavailable, "SQLITE_BUSY", "readers hold the write-ahead log; try again")
+            .retryable())
     }
 
     fn open_again(&mut self) -> Result<(), Error> {
@@ -128,7 +136,8 @@ impl Writer {
             }
             Err(shared) => {
                 self.set_session(Some(shared));
-                Err(Error::new(Kind::Unavailable, "SQLITE_BUSY", "a backup is under way; try again").retryable())
+                Err(Error::new(Kind::Unavailable, "SQLITE_BUSY", "a backup is under way; try again")
+                    .retryable())
             }
         }
     }

@@ -103,7 +103,11 @@ impl WalPolicy {
     }
 
     /// Empties the log if no reader is in the way, without waiting for one.
-    fn restart_at_once(&self, connection: &Connection, telemetry: &dyn Telemetry) -> rusqlite::Result<Checkpoint> {
+    fn restart_at_once(
+        &self,
+        connection: &Connection,
+        telemetry: &dyn Telemetry,
+    ) -> rusqlite::Result<Checkpoint> {
         connection.busy_timeout(Duration::ZERO)?;
         let result = self.checkpoint(connection, Mode::Restart, telemetry);
         connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -121,7 +125,10 @@ impl WalPolicy {
         while self.checkpoint(connection, Mode::Restart, telemetry)?.outcome != CheckpointOutcome::Complete {
             telemetry.evicted(queries.evict(self.grace.saturating_sub(started.elapsed())));
             if started.elapsed() > PATIENCE {
-                tracing::warn!(frames = self.frames.get(), "the write-ahead log is over its limit and a reader holds it");
+                tracing::warn!(
+                    frames = self.frames.get(),
+                    "the write-ahead log is over its limit and a reader holds it"
+                );
                 return Ok(());
             }
         }
@@ -129,7 +136,11 @@ impl WalPolicy {
     }
 
     /// While nobody writes: moves everything, and gives the disk space of a long log back.
-    pub(crate) fn idle(&mut self, connection: &Connection, telemetry: &dyn Telemetry) -> rusqlite::Result<()> {
+    pub(crate) fn idle(
+        &mut self,
+        connection: &Connection,
+        telemetry: &dyn Telemetry,
+    ) -> rusqlite::Result<()> {
         let frames = self.frames.get();
         if frames == 0 || frames == self.tried_at {
             return Ok(());

@@ -1,7 +1,7 @@
 //! The command line: one file per command, and what they share.
 //!
 //! A command is a clap `Args` struct whose `run` ends well or with a [`Failure`], which knows its exit code.
-//! Nothing here speaks HTTP or TLS; that is the client's.
+//! The commands that call a server know no HTTP and no TLS; that is the client's.
 
 mod backup;
 pub(crate) mod certs;
@@ -13,6 +13,7 @@ mod params;
 mod progress;
 mod query;
 mod restore;
+pub(crate) mod serve;
 mod shell;
 mod split;
 mod statements;
@@ -21,6 +22,8 @@ mod status;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::config::ServeArgs;
 
 pub(crate) use failure::Failure;
 
@@ -34,6 +37,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve a database.
+    Serve(Box<ServeArgs>),
     /// Read: run SQL that changes nothing, in one snapshot.
     Query(query::Query),
     /// Write: run SQL that may change something, all or nothing.
@@ -53,17 +58,8 @@ enum Command {
 
 impl Cli {
     /// Runs the command and says how it went: 0, 1 (failed), 2 (usage), 3 (cannot reach the server).
-    pub(crate) async fn run(self) -> ExitCode {
-        let result = match self.command {
-            Command::Query(command) => command.run().await,
-            Command::Execute(command) => command.run().await,
-            Command::Shell(command) => command.run().await,
-            Command::Backup(command) => command.run().await,
-            Command::Restore(command) => command.run().await,
-            Command::Status(command) => command.run().await,
-            Command::Certs(command) => command.run().map_err(Failure::from),
-        };
-        match result {
+    pub(crate) fn run(self) -> ExitCode {
+        match self.command.run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
                 failure.report();
@@ -71,6 +67,27 @@ impl Cli {
             }
         }
     }
+}
+
+impl Command {
+    fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Serve(args) => serve::run(*args).map_err(Failure::from),
+            Self::Certs(command) => command.run().map_err(Failure::from),
+            Self::Query(command) => wait_for(command.run()),
+            Self::Execute(command) => wait_for(command.run()),
+            Self::Shell(command) => wait_for(command.run()),
+            Self::Backup(command) => wait_for(command.run()),
+            Self::Restore(command) => wait_for(command.run()),
+            Self::Status(command) => wait_for(command.run()),
+        }
+    }
+}
+
+/// Runs a command that calls a server: one thread beside ours moves the bytes.
+fn wait_for(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.map_err(Failure::io("starting"))?.block_on(command)
 }
 
 #[cfg(test)]

@@ -63,7 +63,8 @@ impl Session {
             return Outcome::Refused(crate::error::classify(&error));
         }
         ffi::reset_last_insert_rowid(self.connection());
-        let mut request = Request { session: self, job, touched: Touched::default(), defers: false, budget: max_returned };
+        let mut request =
+            Request { session: self, job, touched: Touched::default(), defers: false, budget: max_returned };
         let result = request.run();
         let (defers, touched) = (request.defers, request.touched);
         let outcome = self.close_savepoint("request", result, touched);
@@ -154,7 +155,8 @@ impl Request<'_> {
     fn all_or_nothing(&mut self) -> Result<Vec<Result<StatementResult, Error>>, Failed> {
         let mut results = Vec::with_capacity(self.job.write.statements.len());
         for (index, statement) in self.job.write.statements.iter().enumerate() {
-            let result = self.run_statement(statement, index == 0).map_err(|error| failed_at(index, error))?;
+            let result =
+                self.run_statement(statement, index == 0).map_err(|error| failed_at(index, error))?;
             results.push(Ok(result));
         }
         if self.session.has_deferred_violations() {
@@ -182,7 +184,8 @@ impl Request<'_> {
         index: usize,
         statement: &Statement,
     ) -> Result<Result<StatementResult, Error>, Failed> {
-        let sql = |sql| self.session.server_sql(sql).map_err(|it| failed_at(index, crate::error::classify(&it)));
+        let sql =
+            |sql| self.session.server_sql(sql).map_err(|it| failed_at(index, crate::error::classify(&it)));
         sql("SAVEPOINT statement")?;
         let before = std::mem::take(&mut self.touched);
         let mut result = self.run_statement(statement, true).map_err(|error| error.in_statement(index));
@@ -195,10 +198,14 @@ impl Request<'_> {
         }
         if result.is_err() {
             self.touched = Touched::default();
-            self.session.server_sql("ROLLBACK TO statement").map_err(|it| failed_at(index, crate::error::classify(&it)))?;
+            self.session
+                .server_sql("ROLLBACK TO statement")
+                .map_err(|it| failed_at(index, crate::error::classify(&it)))?;
         }
         self.touched.merge(before);
-        self.session.server_sql("RELEASE statement").map_err(|it| failed_at(index, crate::error::classify(&it)))?;
+        self.session
+            .server_sql("RELEASE statement")
+            .map_err(|it| failed_at(index, crate::error::classify(&it)))?;
         if std::mem::take(&mut self.defers) {
             self.session.stop_deferring();
         }

@@ -178,7 +178,6 @@ impl Writer {
     }
 }
 
-
 /// Whether a COMMIT that failed so has certainly not reached the disk. A disk that is full is noticed while frames are
 /// written, before the one that makes them count; anything that fails later, above all fsync, leaves doubt.
 fn left_no_trace(error: &rusqlite::Error) -> bool {
@@ -200,7 +199,9 @@ fn left_no_trace(error: &rusqlite::Error) -> bool {
 fn answer_doubtfully(group: Group, error: &rusqlite::Error) {
     for (job, outcome) in group.members {
         let failure = match outcome {
-            Ok(applied) if applied.touched.anything => Failure { error: classify(error), applied: Effect::Unknown },
+            Ok(applied) if applied.touched.anything => {
+                Failure { error: classify(error), applied: Effect::Unknown }
+            }
             Ok(_) => Failure::without_effect(classify(error)),
             Err(error) => Failure::without_effect(error),
         };

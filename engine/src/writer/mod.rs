@@ -138,9 +138,13 @@ impl Writer {
     pub(crate) fn run(shared: Arc<Shared>, queue: Queue, guarded: Guarded) {
         let session = Session::new(guarded, &shared);
         let mut writer = match session {
-            Ok(session) => {
-                Self { shared, queue, session: Some(Rc::new(session)), postponed: None, housekept: Instant::now() }
-            }
+            Ok(session) => Self {
+                shared,
+                queue,
+                session: Some(Rc::new(session)),
+                postponed: None,
+                housekept: Instant::now(),
+            },
             Err(error) => {
                 shared.writer.suspend(format!("the writer could not start: {error}"));
                 return;
@@ -180,11 +184,13 @@ impl Writer {
         let classify = |error: rusqlite::Error| crate::error::classify(&error);
         match what {
             Maintenance::Checkpoint => {
-                let done = self.session()?.checkpoint(Mode::Truncate, &*self.shared.telemetry).map_err(classify)?;
+                let done =
+                    self.session()?.checkpoint(Mode::Truncate, &*self.shared.telemetry).map_err(classify)?;
                 if done.outcome == CheckpointOutcome::Complete {
                     return Ok(());
                 }
-                let message = format!("readers still need {} of {} frames", done.frames - done.moved, done.frames);
+                let message =
+                    format!("readers still need {} of {} frames", done.frames - done.moved, done.frames);
                 Err(Error::new(Kind::Unavailable, "SQLITE_BUSY", message).retryable())
             }
             Maintenance::Optimize => self.session()?.optimize().map_err(classify),

@@ -47,7 +47,12 @@ impl Session {
         shared.watchdog.watch(&guarded.slot);
         let page_size = u64::try_from(page_size).unwrap_or(4096);
         let wal = WalPolicy::new(shared.frames.clone(), &shared.options, page_size);
-        Ok(Self { guarded, number: Cell::new(number), footprints: RefCell::default(), wal: RefCell::new(wal) })
+        Ok(Self {
+            guarded,
+            number: Cell::new(number),
+            footprints: RefCell::default(),
+            wal: RefCell::new(wal),
+        })
     }
 
     pub(crate) fn connection(&self) -> &Connection {
@@ -78,7 +83,10 @@ impl Session {
     }
 
     /// Compiles a caller's statement and says what it would do.
-    pub(super) fn compile(&self, statement: &Statement) -> Result<(CachedStatement<'_>, Rc<Footprint>), Error> {
+    pub(super) fn compile(
+        &self,
+        statement: &Statement,
+    ) -> Result<(CachedStatement<'_>, Rc<Footprint>), Error> {
         let (connection, recorder) = (&self.guarded.connection, &self.guarded.recorder);
         let (compiled, seen) = statement::compile(connection, recorder, &statement.sql)?;
         if let Some(seen) = seen {
@@ -173,11 +181,17 @@ impl Session {
         let path = path.to_str().ok_or_else(|| rusqlite::Error::InvalidPath(path.to_owned()))?;
         self.trusted(|connection| {
             connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 1)?;
-            for config in [DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE, DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE] {
+            for config in [
+                DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE,
+                DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE,
+            ] {
                 connection.set_db_config(config, true)?;
             }
             let result = connection.execute("VACUUM INTO ?1", [path]).map(|_| ());
-            for config in [DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE, DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE] {
+            for config in [
+                DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE,
+                DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE,
+            ] {
                 connection.set_db_config(config, false)?;
             }
             connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
@@ -199,7 +213,9 @@ impl Session {
             tracing::warn!(%error, "the commit number could not be settled; numbers will be skipped");
         }
         match self.checkpoint(Mode::Truncate, telemetry) {
-            Ok(done) => tracing::info!(outcome = ?done.outcome, "the write-ahead log is moved into the database"),
+            Ok(done) => {
+                tracing::info!(outcome = ?done.outcome, "the write-ahead log is moved into the database")
+            }
             Err(error) => tracing::warn!(%error, "the write-ahead log stays: the next start will read it"),
         }
     }

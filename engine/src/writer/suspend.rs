@@ -58,7 +58,8 @@ impl WriterState {
     /// What a write is told meanwhile.
     pub(crate) fn refusal(&self) -> Error {
         let reason = self.suspended().unwrap_or_else(|| "the writer has ended".to_owned());
-        let message = format!("writing is suspended until the database was opened anew and checked: {reason}");
+        let message =
+            format!("writing is suspended until the database was opened anew and checked: {reason}");
         Error::new(Kind::Unavailable, code::WRITER_SUSPENDED, message).retryable()
     }
 }
@@ -67,10 +68,14 @@ impl Writer {
     /// An error outside of any request: the disk's own errors suspend writing, others are only told.
     pub(super) fn look_into(&mut self, error: &rusqlite::Error, during: &str) {
         match primary_code(error) {
-            Some(rusqlite::ffi::SQLITE_IOERR | rusqlite::ffi::SQLITE_CORRUPT | rusqlite::ffi::SQLITE_NOTADB) => {
+            Some(
+                rusqlite::ffi::SQLITE_IOERR | rusqlite::ffi::SQLITE_CORRUPT | rusqlite::ffi::SQLITE_NOTADB,
+            ) => {
                 self.doubt(error);
             }
-            _ => tracing::warn!(%error, during, "the write-ahead log could not be moved; it will be tried again"),
+            _ => {
+                tracing::warn!(%error, during, "the write-ahead log could not be moved; it will be tried again")
+            }
         }
     }
 
@@ -103,10 +108,11 @@ impl Writer {
             // All handles have to go, the readers' too.
             shared.queries.stop_all(StopReason::Evicted);
             let _paused = shared.readers.pause();
-            let guarded =
-                connection::open_writer(&shared.directory, &shared.options).map_err(|error| error.to_string())?;
+            let guarded = connection::open_writer(&shared.directory, &shared.options)
+                .map_err(|error| error.to_string())?;
             let session = Session::new(guarded, shared).map_err(|error| error.to_string())?;
-            let moved = session.checkpoint(Mode::Truncate, &*shared.telemetry).map_err(|error| error.to_string())?;
+            let moved =
+                session.checkpoint(Mode::Truncate, &*shared.telemetry).map_err(|error| error.to_string())?;
             if moved.outcome != CheckpointOutcome::Complete {
                 return Err(format!("the write-ahead log could not be emptied: {moved:?}"));
             }
