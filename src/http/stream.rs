@@ -178,9 +178,9 @@ impl StreamSink {
 
     fn break_off(mut self, error: Error) {
         let too_long = !self.encoder.streams() && self.buffer.len() > self.limits.whole;
+        let error = if too_long { self.too_long() } else { error };
         match self.output {
             Output::Held(head) => {
-                let error = if too_long { self.too_long() } else { error };
                 let _ = head.send(Head::Failed(error));
             }
             Output::Sending(ref sender) => {

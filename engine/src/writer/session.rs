@@ -24,7 +24,7 @@ use crate::{ffi, statement};
 /// An open database that only the writer's thread touches.
 pub(crate) struct Session {
     pub(crate) guarded: Guarded,
-    pub(super) number: Cell<CommitNumber>,
+    number: Cell<CommitNumber>,
     footprints: RefCell<HashMap<Box<str>, Rc<Footprint>>>,
     wal: RefCell<WalPolicy>,
 }
@@ -160,6 +160,11 @@ impl Session {
     /// The number of the last commit.
     pub(crate) fn last_commit(&self) -> u64 {
         self.number.get().last
+    }
+
+    /// The last commit, and what is reserved.
+    pub(crate) fn number(&self) -> CommitNumber {
+        self.number.get()
     }
 
     /// After the database was replaced: numbers go on from here.
