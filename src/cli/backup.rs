@@ -7,12 +7,16 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
-use larder_client::{Answer, Sidecar};
+use larder_client::{Answer, Options, Sidecar};
 
 use super::connect::Connect;
 use super::{Failure, progress};
+
+/// The server copies the whole database before it sends the first byte.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// The header in which the server says how long the database is, uncompressed.
 const DATABASE_BYTES: &str = "larder-database-bytes";
@@ -43,7 +47,8 @@ pub(crate) async fn fetch(sidecar: &Sidecar, file: &Path, force: bool) -> Result
     if !force && file.exists() {
         return Err(Failure::Usage(format!("{} exists; --force replaces it", file.display())));
     }
-    let answer = sidecar.get("/backup").await?;
+    let patient = sidecar.clone().with_options(Options { answer: PATIENCE, ..sidecar.options() });
+    let answer = patient.get("/backup").await?;
     let part = Part(with_suffix(file, ".part"));
     let length = receive(answer, &part.0, is_zstd(file)).await?;
     let failed = || Failure::io(format!("writing {}", file.display()));

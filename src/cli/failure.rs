@@ -63,7 +63,7 @@ impl Failure {
 
     /// What is said, line by line, with nothing in it that a terminal would obey.
     fn text(&self) -> String {
-        let mut text = match self {
+        let text = match self {
             Self::Usage(message) => format!("error: {message}\n"),
             Self::Refused { reply, statements } => refusal(reply, statements),
             Self::Call(error) => call(error),
@@ -71,10 +71,7 @@ impl Failure {
             Self::Cancelled => "cancelled\n".to_owned(),
             Self::Other(error) => format!("error: {error:#}\n"),
         };
-        if let std::borrow::Cow::Owned(escaped) = escape::text(&text) {
-            text = escaped;
-        }
-        text
+        escape::text(&text).into_owned()
     }
 }
 

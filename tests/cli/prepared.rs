@@ -1,9 +1,6 @@
-//! A server of prepared answers over plain HTTP on loopback, and the command line started against it.
+//! A server of prepared answers over plain HTTP on loopback.
 
 use std::convert::Infallible;
-use std::io::Write as _;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -17,10 +14,10 @@ use larder_wire::encode::{Encoder, MsgpackStream, Trailer};
 use larder_wire::{
     Applied, Bindings, Column, Description, Error, ErrorReply, Kind, Rows, StatementResult, Value,
 };
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+
+use crate::run::{Run, larder};
 
 type Seen = Arc<Mutex<Vec<(String, Bytes)>>>;
 
@@ -30,14 +27,6 @@ pub(crate) struct Server {
     seen: Seen,
     home: TempDir,
     _runtime: tokio::runtime::Runtime,
-}
-
-/// What a run of the command line left behind.
-#[derive(Debug)]
-pub(crate) struct Run {
-    pub(crate) code: i32,
-    pub(crate) out: String,
-    pub(crate) err: String,
 }
 
 impl Server {
@@ -58,7 +47,7 @@ impl Server {
     pub(crate) fn run_with_input(&self, arguments: &[&str], input: &str) -> Run {
         let mut arguments = arguments.to_vec();
         arguments.splice(1..1, ["--url", &self.url]);
-        larder(self.home.path(), &arguments, input)
+        larder(self.home.path(), &[], &arguments, input)
     }
 
     pub(crate) fn file(&self, name: &str) -> String {
@@ -72,21 +61,6 @@ impl Server {
     pub(crate) fn bodies(&self) -> Vec<Bytes> {
         self.seen.lock().unwrap().iter().map(|(_, body)| body.clone()).collect()
     }
-}
-
-/// Runs the command line to its end.
-pub(crate) fn larder(directory: &Path, arguments: &[&str], input: &str) -> Run {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
-    for name in ["LARDER_URL", "LARDER_CA", "LARDER_CERT", "LARDER_KEY"] {
-        command.env_remove(name);
-    }
-    command.args(arguments).current_dir(directory).stdin(Stdio::piped());
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // A command that does not read its input may be gone before it is written.
-    drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Run { code: status.code().unwrap(), out: text(stdout), err: text(stderr) }
 }
 
 async fn serve(listener: TcpListener, seen: Seen) {
@@ -200,26 +174,4 @@ pub(crate) fn backup() -> Vec<u8> {
     database.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(20000))").unwrap();
     drop(database);
     zstd::encode_all(std::fs::File::open(file.path()).unwrap(), 3).unwrap()
-}
-
-/// A thread that does one TLS handshake as the server, with this certificate and key; gives its URL.
-pub(crate) fn tls_server(certificate: &str, key: &str) -> String {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("https://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        let mut connection = rustls::ServerConnection::new(config.into()).unwrap();
-        let (mut tcp, _) = listener.accept().unwrap();
-        // How it ends is the client's to say.
-        drop(connection.complete_io(&mut tcp));
-    });
-    url
 }

@@ -1,13 +1,12 @@
-//! The command line as it is typed, against a server that gives prepared answers.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
-mod prepared;
+//! Against prepared answers: what is printed of them, byte by byte.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use prepared::{Server, backup, larder};
 use tempfile::TempDir;
+
+use crate::prepared::{Server, backup};
+use crate::run::larder;
 
 #[test]
 fn a_query_prints_json_into_a_pipe() {
@@ -113,7 +112,7 @@ fn a_reader_that_stops_is_no_failure() {
 fn exit_codes_of_connections_and_usage() {
     let directory = TempDir::new().unwrap();
     let code = |arguments: &[&str]| {
-        let run = larder(directory.path(), arguments, "");
+        let run = larder(directory.path(), &[], arguments, "");
         assert!(run.out.is_empty(), "{run:?}");
         (run.code, run.err)
     };
@@ -194,26 +193,9 @@ fn a_development_server_is_found_by_its_directory() {
         std::fs::create_dir(directory.path().join(name)).unwrap();
         std::fs::write(directory.path().join(name).join("dev.url"), format!("{}\n", server.url)).unwrap();
     }
-    let code = |arguments: &[&str]| larder(directory.path(), arguments, "").code;
+    let code = |arguments: &[&str]| larder(directory.path(), &[], arguments, "").code;
     assert_eq!(code(&["query", "--dev", "SELECT 1"]), 0);
     assert_eq!(code(&["query", "SELECT 1", "--dev=other"]), 0);
-    let run = larder(directory.path(), &["query", "SELECT 1"], "");
+    let run = larder(directory.path(), &[], &["query", "SELECT 1"], "");
     assert!(run.code == 2 && run.err.contains("say --dev"), "{run:?}");
-}
-
-#[test]
-fn a_server_that_another_ca_has_signed_is_not_reached() {
-    let directory = TempDir::new().unwrap();
-    let pair = || {
-        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-        (made.cert.pem(), made.signing_key.serialize_pem())
-    };
-    let ((ours, key), theirs) = (pair(), pair());
-    std::fs::write(directory.path().join("cert"), ours).unwrap();
-    std::fs::write(directory.path().join("key"), key).unwrap();
-    let url = prepared::tls_server(&theirs.0, &theirs.1);
-    let files = ["--ca", "cert", "--cert", "cert", "--key", "key", "--url", &url];
-    let run = larder(directory.path(), &[&["query", "SELECT 1"][..], &files].concat(), "");
-    assert_eq!((run.code, run.out.as_str()), (3, ""));
-    assert!(run.err.contains("signed by none of the given CAs"), "{run:?}");
 }
