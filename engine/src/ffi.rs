@@ -71,20 +71,20 @@ thread_local! {
     static OBSERVER: RefCell<Option<Arc<dyn Telemetry>>> = const { RefCell::new(None) };
 }
 
-/// The methods of SQLite's own files, with a stopwatch around `xSync`. Made once; both files of a database in WAL
-/// mode have the same methods.
+/// The methods of SQLite's own files of one kind, with a stopwatch around `xSync`.
 struct Timed {
     methods: ffi::sqlite3_io_methods,
-    sync: unsafe extern "C" fn(*mut ffi::sqlite3_file, c_int) -> c_int,
+    original: &'static ffi::sqlite3_io_methods,
 }
 
-static TIMED: OnceLock<Timed> = OnceLock::new();
+/// The database file can be locked and the log cannot, so they have different methods. Made once, never changed.
+static TIMED: [OnceLock<Timed>; 2] = [const { OnceLock::new() }; 2];
 
-unsafe extern "C" fn timed_sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
-    let Some(timed) = TIMED.get() else { return ffi::SQLITE_INTERNAL };
+unsafe extern "C" fn timed_sync<const KIND: usize>(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
+    let Some(sync) = TIMED[KIND].get().and_then(|timed| timed.original.xSync) else { return ffi::SQLITE_INTERNAL };
     let started = Instant::now();
-    // SAFETY: SQLite calls this with one of the files whose methods were replaced, as it would have called the original.
-    let result = unsafe { (timed.sync)(file, flags) };
+    // SAFETY: SQLite calls this with a file whose methods were replaced, as it would have called the original.
+    let result = unsafe { sync(file, flags) };
     OBSERVER.with_borrow(|observer| observer.iter().for_each(|it| it.sync(started.elapsed())));
     result
 }
@@ -93,23 +93,25 @@ unsafe extern "C" fn timed_sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c
 /// uses the connection, when the log is open.
 pub(crate) fn time_syncs(connection: &Connection, observer: Arc<dyn Telemetry>) {
     OBSERVER.set(Some(observer));
-    for which in [ffi::SQLITE_FCNTL_FILE_POINTER, ffi::SQLITE_FCNTL_JOURNAL_POINTER] {
-        let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
-        // SAFETY: the handle lives as long as `connection`; both operations store a pointer into `file`, which stays
-        // good as long as the connection, and is null or without methods if there is no such file. The replaced methods
-        // are a copy that lives for ever, and differ in one function that ends in the original.
-        unsafe {
-            let out = (&raw mut file).cast();
-            ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), which, out);
-            let Some(methods) = file.as_ref().and_then(|it| it.pMethods.as_ref()) else { continue };
-            let Some(sync) = methods.xSync else { continue };
-            let timed = TIMED.get_or_init(|| Timed {
-                methods: ffi::sqlite3_io_methods { xSync: Some(timed_sync), ..*methods },
-                sync,
-            });
-            if std::ptr::fn_addr_eq(sync, timed.sync) {
-                (*file).pMethods = &raw const timed.methods;
-            }
+    replace_sync::<0>(connection, ffi::SQLITE_FCNTL_FILE_POINTER);
+    replace_sync::<1>(connection, ffi::SQLITE_FCNTL_JOURNAL_POINTER);
+}
+
+fn replace_sync<const KIND: usize>(connection: &Connection, which: c_int) {
+    let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
+    // SAFETY: the handle lives as long as `connection`; the operation stores a pointer into `file`, which stays good as
+    // long as the connection, and is null or without methods if there is no such file. Methods are constants of
+    // SQLite. What replaces them lives for ever, and differs in one function that ends in the original.
+    unsafe {
+        let out = (&raw mut file).cast();
+        ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), which, out);
+        let Some(original) = file.as_ref().and_then(|it| it.pMethods.as_ref::<'static>()) else { return };
+        let timed = TIMED[KIND].get_or_init(|| Timed {
+            methods: ffi::sqlite3_io_methods { xSync: Some(timed_sync::<KIND>), ..*original },
+            original,
+        });
+        if std::ptr::eq(original, timed.original) {
+            (*file).pMethods = &raw const timed.methods;
         }
     }
 }
