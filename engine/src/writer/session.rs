@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bookkeeping::{self, CommitNumber};
@@ -45,6 +46,7 @@ impl Session {
             Ok::<_, rusqlite::Error>((CommitNumber::load(connection)?, page_size))
         })?;
         shared.watchdog.watch(&guarded.slot);
+        ffi::time_syncs(connection, Arc::clone(&shared.telemetry));
         let page_size = u64::try_from(page_size).unwrap_or(4096);
         let wal = WalPolicy::new(shared.frames.clone(), &shared.options, page_size);
         Ok(Self {
