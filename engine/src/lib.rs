@@ -1,1 +1,3 @@
-//!
+//! Larder's embedded SQLite.
+
+pub mod floor;
