@@ -3,7 +3,8 @@
 //! What a body may cost in memory is bounded by its own length and by [`MAX_STATEMENTS`] and [`MAX_VALUES`],
 //! since a statement of three bytes becomes a struct of a hundred.
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::Visitor;
+use serde::de::{Deserialize as _, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::cell::Cell;
 use std::fmt;
@@ -100,11 +101,12 @@ impl Request {
         let request = RequestSeed(&context)
             .deserialize(&mut deserializer)
             .map_err(|error| context.error(&msgpack_message(&error), None))?;
-        let rest = deserializer.get_ref().len();
-        if rest > 0 {
-            return Err(context.error("bytes follow the request", Some(body.len() - rest)));
+        // The decoder does not say where it stands, only that nothing is left when it is asked for more: for
+        // something without parts, so that a part that is missing is not taken for the end.
+        match bool::deserialize(&mut deserializer) {
+            Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(request),
+            _ => Err(context.error("bytes follow the request", None)),
         }
-        Ok(request)
     }
 
     /// `serde_json` reads an integer literal beyond 64 bits as a double. A double of that size is rare, so
@@ -325,4 +327,23 @@ fn end_of_string(body: &[u8], start: usize) -> usize {
         at += if body[at] == b'\\' { 2 } else { 1 };
     }
     at
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_msgpack_body_is_one_request_and_nothing_else() {
+        let request = Request::new([Statement::with("SELECT ?", [Value::Blob(vec![0, 1]), 7.into()])]);
+        let body = rmp_serde::to_vec_named(&request).unwrap();
+        assert_eq!(Request::from_msgpack(&body).unwrap(), request);
+        assert!(Request::from_msgpack(&body[..body.len() - 1]).is_err());
+        // A whole value, an array without its elements, and a marker that means nothing.
+        for rest in [0xc0, 0x91, 0xc1] {
+            let error = Request::from_msgpack(&[&body[..], &[rest]].concat()).unwrap_err();
+            assert_eq!(error.message, "bytes follow the request", "{rest:#x}");
+        }
+    }
 }

@@ -47,7 +47,8 @@ impl Target {
     pub(super) async fn connect(&self) -> anyhow::Result<Connection> {
         let tcp = TcpStream::connect(&self.authority).await.context("cannot reach the server")?;
         tcp.set_nodelay(true)?;
-        let stream = self.connector.connect(self.name.clone(), tcp).await.context("the TLS handshake failed")?;
+        let stream =
+            self.connector.connect(self.name.clone(), tcp).await.context("the TLS handshake failed")?;
         Ok(Connection { stream, inbox: BytesMut::with_capacity(READ) })
     }
 }

@@ -107,7 +107,11 @@ mod tests {
     fn a_body_is_the_same_however_it_arrives() {
         let chunked = b"5\r\nhello\r\n1;x=y\r\n,\r\n00A\r\n  world\r\n!\r\n0\r\n\r\n";
         for step in 1..=chunked.len() {
-            assert_eq!(read(Framing::chunked(), chunked, step).0, b"hello,  world\r\n!", "in steps of {step}");
+            assert_eq!(
+                read(Framing::chunked(), chunked, step).0,
+                b"hello,  world\r\n!",
+                "in steps of {step}"
+            );
             assert_eq!(read(Framing::sized(9), b"exactly 9", step).0, b"exactly 9", "in steps of {step}");
         }
     }

@@ -32,7 +32,7 @@ pub(super) struct Window {
 }
 
 impl Timing {
-    pub(super) fn from_now(self) -> Window {
+    pub(super) fn starting_now(self) -> Window {
         let start = Instant::now() + self.warm_up;
         Window { start, stop: start + self.measure }
     }
@@ -83,7 +83,7 @@ impl Tally {
 /// Runs one client for each script.
 pub(super) async fn run(target: &Target, scripts: Vec<Script>, timing: Timing) -> anyhow::Result<Tally> {
     let connections = try_join_all(scripts.iter().map(|_| target.connect())).await?;
-    let window = timing.from_now();
+    let window = timing.starting_now();
     let mut clients = JoinSet::new();
     for (connection, script) in connections.into_iter().zip(scripts) {
         clients.spawn(repeat(connection, script, window));

@@ -249,11 +249,13 @@ fn compare(args: &BenchArgs, scale: &Scale, dir: &Path) -> anyhow::Result<Vec<Fi
 impl Comparison {
     fn figures(&self, samples: &BTreeMap<Probe, Vec<Sample>>) -> Vec<Figure> {
         let (server, floor) = (&samples[&self.server], &samples[&self.floor]);
-        let rounds: Vec<_> = server.iter().zip(floor).map(|(server, floor)| (self.ratio)(server, floor)).collect();
+        let rounds: Vec<_> =
+            server.iter().zip(floor).map(|(server, floor)| (self.ratio)(server, floor)).collect();
         let ratio = Figure::new(self.what, Unit::Ratio, &rounds, self.target);
         let growth: Vec<_> = server.iter().filter_map(|it| it.growth).map(mebibytes).collect();
-        let growth = (!growth.is_empty())
-            .then(|| Figure::new("growth of memory meanwhile", Unit::Mebibytes, &growth, Target::AtMost(8.0)));
+        let growth = (!growth.is_empty()).then(|| {
+            Figure::new("growth of memory meanwhile", Unit::Mebibytes, &growth, Target::AtMost(8.0))
+        });
         std::iter::once(ratio.between(Side::of(server), Side::of(floor))).chain(growth).collect()
     }
 }

@@ -162,7 +162,11 @@ fn side(side: Side) -> String {
 pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
-    if values.len().is_multiple_of(2) { f64::midpoint(values[middle - 1], values[middle]) } else { values[middle] }
+    if values.len().is_multiple_of(2) {
+        f64::midpoint(values[middle - 1], values[middle])
+    } else {
+        values[middle]
+    }
 }
 
 fn ms(duration: Duration) -> f64 {
@@ -198,7 +202,10 @@ mod tests {
         assert!(table.contains("14.0k/s"), "{table}");
         assert!(table.contains("p50 3.10 ms, p99 13.50 ms"), "{table}");
         let line = |name: &str| table.lines().find(|it| it.contains(name)).unwrap_or_default().to_owned();
-        assert!(line("inserts").contains("2.90× (2.80–3.40)") && line("inserts").contains("MISSED"), "{table}");
+        assert!(
+            line("inserts").contains("2.90× (2.80–3.40)") && line("inserts").contains("MISSED"),
+            "{table}"
+        );
         assert!(line("idle").contains("≤ 12.0 MiB") && line("idle").contains("reached"), "{table}");
     }
 }

@@ -104,9 +104,7 @@ impl Stage {
             Probe::InsertJson => self.load(CLIENTS, 1, |it, client| it.scripts.insert(Form::Json, client)),
             Probe::InsertMany => self.insert_many(),
             Probe::Version => self.load(CLIENTS, 1, |it, _| Ok(it.scripts.version())),
-            Probe::PointRead => {
-                self.load(CLIENTS, 1, |it, client| it.scripts.point_read(client, it.filled))
-            }
+            Probe::PointRead => self.load(CLIENTS, 1, |it, client| it.scripts.point_read(client, it.filled)),
             Probe::Encode => self.encode(),
             Probe::Stream => self.stream(),
         }
@@ -151,7 +149,7 @@ impl Stage {
         rows: u64,
         mut insert: impl FnMut(&mut Floor, &Blobs, i64) -> anyhow::Result<()>,
     ) -> anyhow::Result<Sample> {
-        let window = self.extent.timing.from_now();
+        let window = self.extent.timing.starting_now();
         let mut tally = Tally::new()?;
         let mut begun = Instant::now();
         while !window.is_over(begun) {
