@@ -134,3 +134,97 @@ fn parse_head(bytes: &[u8]) -> anyhow::Result<Option<(usize, u16, Framing)>> {
     }
     bail!("an answer whose end cannot be known: neither Content-Length nor chunked");
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use std::fs;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    /// Answers the first request of each connection with `answer` in pieces of `step` bytes, then closes.
+    struct Peer {
+        url: String,
+        certs: tempfile::TempDir,
+    }
+
+    impl Peer {
+        async fn start(answer: &'static [u8], step: usize) -> Self {
+            let certs = tempfile::tempdir().unwrap();
+            let acceptor = TlsAcceptor::from(Arc::new(server_config(certs.path())));
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("https://{}", listener.local_addr().unwrap());
+            tokio::spawn(async move {
+                while let Ok((tcp, _)) = listener.accept().await {
+                    let Ok(mut stream) = acceptor.accept(tcp).await else { continue };
+                    let mut request = [0; 4];
+                    stream.read_exact(&mut request).await.unwrap();
+                    for piece in answer.chunks(step) {
+                        stream.write_all(piece).await.unwrap();
+                        stream.flush().await.unwrap();
+                    }
+                    stream.shutdown().await.unwrap();
+                }
+            });
+            Self { url, certs }
+        }
+
+        async fn ask(&self) -> anyhow::Result<(u16, Vec<u8>)> {
+            let mut body = Vec::new();
+            let mut connection = Target::new(&self.url, self.certs.path())?.connect().await?;
+            let status = connection.exchange(b"ping", |piece| body.extend_from_slice(piece)).await?;
+            Ok((status, body))
+        }
+    }
+
+    /// Makes what `--dev` makes, and a server that asks for it.
+    fn server_config(certs: &Path) -> rustls::ServerConfig {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let issue = |name: &str| {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new([name.to_owned()]).unwrap();
+            (params.signed_by(&key, &authority).unwrap(), key)
+        };
+        let (client, client_key) = issue("bench");
+        fs::write(certs.join("ca.crt"), authority.pem()).unwrap();
+        fs::write(certs.join("client.crt"), client.pem()).unwrap();
+        fs::write(certs.join("client.key"), client_key.serialize_pem()).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(authority.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier =
+            rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+        let (server, key) = issue("127.0.0.1");
+        rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier.build().unwrap())
+            .with_single_cert(vec![server.der().clone()], key.into())
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_whole_in_either_framing() {
+        let sized = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+        let chunked =
+            b"HTTP/1.1 409 Conflict\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
+        for step in [1, 7, 1000] {
+            assert_eq!(Peer::start(sized, step).await.ask().await.unwrap(), (200, b"hello".to_vec()));
+            assert_eq!(Peer::start(chunked, step).await.ask().await.unwrap(), (409, b"hello".to_vec()));
+        }
+    }
+
+    #[tokio::test]
+    async fn half_an_answer_is_an_error() {
+        let sized = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell";
+        Peer::start(sized, 1000).await.ask().await.unwrap_err();
+        let without_an_end = b"HTTP/1.1 200 OK\r\n\r\nhello";
+        Peer::start(without_an_end, 1000).await.ask().await.unwrap_err();
+        let not_http = b"SSH-2.0-OpenSSH\r\n\r\n";
+        Peer::start(not_http, 1000).await.ask().await.unwrap_err();
+    }
+}
