@@ -57,10 +57,11 @@ impl Tally {
     }
 
     /// Counts a repetition if it ended in the window.
-    pub(super) fn record(&mut self, window: &Window, sent: Instant, answered: Instant) {
+    pub(super) fn record(&mut self, window: &Window, sent: Instant, answered: Instant) -> anyhow::Result<()> {
         if answered >= window.start && answered < window.stop {
-            self.latencies.saturating_record((answered - sent).as_nanos() as u64);
+            self.latencies.record((answered - sent).as_nanos() as u64)?;
         }
+        Ok(())
     }
 
     fn merge(mut self, other: &Self) -> anyhow::Result<Self> {
@@ -113,7 +114,7 @@ async fn repeat(mut connection: Connection, mut script: Script, window: Window) 
         let status = connection.exchange(script.next(), |piece| body.extend_from_slice(piece)).await?;
         let answered = Instant::now();
         ensure!(status == 200, "the server answered {status}: {}", String::from_utf8_lossy(&body));
-        tally.record(&window, sent, answered);
+        tally.record(&window, sent, answered)?;
         tally.inserted += script.rows_inserted();
         if repetition % VERIFIED == 0 {
             script.verify(&body)?;
@@ -121,4 +122,40 @@ async fn repeat(mut connection: Connection, mut script: Script, window: Window) 
         sent = answered;
     }
     Ok(tally)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_ends_in_the_window_counts() {
+        let second = Duration::from_secs(1);
+        let window = Timing { warm_up: second, measure: 2 * second }.starting_now();
+        let mut tally = Tally::new().unwrap();
+        for (sent, answered) in [(-2, -1), (-1, 1), (0, 1), (0, 1), (1, 2), (1, 3)] {
+            let instant = |it: i32| window.start - 2 * second + (it + 2).unsigned_abs() * second;
+            tally.record(&window, instant(sent), instant(answered)).unwrap();
+        }
+        assert_eq!(tally.count(), 3);
+        let p50 = tally.latency(0.5).as_secs_f64();
+        assert!((0.999..1.001).contains(&p50), "{p50}");
+        let most = tally.latency(1.0).as_secs_f64();
+        assert!((1.999..2.002).contains(&most), "{most}");
+    }
+
+    #[test]
+    fn tallies_add_up() {
+        let window = Timing { warm_up: Duration::ZERO, measure: Duration::from_secs(9) }.starting_now();
+        let tally = |millis, inserted| {
+            let mut tally = Tally { inserted, ..Tally::new().unwrap() };
+            let answered = window.start + Duration::from_millis(millis);
+            tally.record(&window, window.start, answered).unwrap();
+            tally
+        };
+        let sum = tally(1, 2).merge(&tally(5, 3)).unwrap();
+        assert_eq!((sum.count(), sum.inserted), (2, 5));
+        assert_eq!(sum.latency(1.0).as_secs_f64().to_string()[..5], *"0.005");
+    }
 }

@@ -91,6 +91,7 @@ enum Question {
 /// A figure that is a ratio.
 struct Comparison {
     question: Question,
+    name: &'static str,
     what: &'static str,
     server: Probe,
     floor: Probe,
@@ -101,6 +102,7 @@ struct Comparison {
 const COMPARISONS: [Comparison; 7] = [
     Comparison {
         question: Question::Insert,
+        name: "insert",
         what: "64 clients, one insert a request, MessagePack\n/ in process, one commit per insert",
         server: Probe::InsertMsgpack,
         floor: Probe::CommitEach,
@@ -109,6 +111,7 @@ const COMPARISONS: [Comparison; 7] = [
     },
     Comparison {
         question: Question::InsertGrouped,
+        name: "insert-grouped",
         what: "the same\n/ in process, 1000 inserts per commit",
         server: Probe::InsertMsgpack,
         floor: Probe::CommitThousand,
@@ -117,6 +120,7 @@ const COMPARISONS: [Comparison; 7] = [
     },
     Comparison {
         question: Question::InsertJson,
+        name: "insert-json",
         what: "the same with JSON bodies\n/ in process, one commit per insert",
         server: Probe::InsertJson,
         floor: Probe::CommitEach,
@@ -125,6 +129,7 @@ const COMPARISONS: [Comparison; 7] = [
     },
     Comparison {
         question: Question::Latency,
+        name: "latency",
         what: "1 client, p50 latency of an insert\n/ in process, one commit",
         server: Probe::InsertAlone,
         floor: Probe::CommitEach,
@@ -133,6 +138,7 @@ const COMPARISONS: [Comparison; 7] = [
     },
     Comparison {
         question: Question::Many,
+        name: "many",
         what: "4 clients, 1000 rows a request (`many`)\n/ in process, 1000 inserts per commit",
         server: Probe::InsertMany,
         floor: Probe::CommitThousand,
@@ -141,6 +147,7 @@ const COMPARISONS: [Comparison; 7] = [
     },
     Comparison {
         question: Question::Reads,
+        name: "reads",
         what: "64 clients, point reads\n/ the same clients on GET /version",
         server: Probe::PointRead,
         floor: Probe::Version,
@@ -149,6 +156,7 @@ const COMPARISONS: [Comparison; 7] = [
     },
     Comparison {
         question: Question::Stream,
+        name: "stream",
         what: "1,000,000 rows as NDJSON\n/ in process, stepped and encoded",
         server: Probe::Stream,
         floor: Probe::Encode,
@@ -178,7 +186,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let dir = dir.with_context(|| args.dir.display().to_string())?;
     remove_when_interrupted(dir.path().to_owned())?;
     let report = measure(args, dir.path())?;
-    write!(std::io::stdout(), "{}\n{}\n", report.machine, report.table())?;
+    std::io::stdout().write_all(report.text().as_bytes())?;
     if let Some(path) = &args.json {
         std::fs::write(path, serde_json::to_vec_pretty(&report)?)
             .with_context(|| path.display().to_string())?;
@@ -192,7 +200,7 @@ fn measure(args: &BenchArgs, dir: &Path) -> anyhow::Result<Report> {
     let mut figures = compare(args, &scale, dir)?;
     figures.extend(reside(args, &scale, dir)?);
     let (rounds, seconds) = (scale.rounds, scale.extent.timing.measure.as_secs_f64());
-    Ok(Report { machine: Machine::observe(dir), rounds, seconds, figures })
+    Ok(Report { machine: Machine::observe(dir), quick: args.quick, rounds, seconds, figures })
 }
 
 /// How much of everything.
@@ -251,10 +259,16 @@ impl Comparison {
         let (server, floor) = (&samples[&self.server], &samples[&self.floor]);
         let rounds: Vec<_> =
             server.iter().zip(floor).map(|(server, floor)| (self.ratio)(server, floor)).collect();
-        let ratio = Figure::new(self.what, Unit::Ratio, &rounds, self.target);
+        let ratio = Figure::new(self.name, self.what, Unit::Ratio, &rounds, self.target);
         let growth: Vec<_> = server.iter().filter_map(|it| it.growth).map(mebibytes).collect();
         let growth = (!growth.is_empty()).then(|| {
-            Figure::new("growth of memory meanwhile", Unit::Mebibytes, &growth, Target::AtMost(8.0))
+            Figure::new(
+                "stream-memory",
+                "growth of memory meanwhile",
+                Unit::Mebibytes,
+                &growth,
+                Target::AtMost(8.0),
+            )
         });
         std::iter::once(ratio.between(Side::of(server), Side::of(floor))).chain(growth).collect()
     }
@@ -271,14 +285,26 @@ fn reside(args: &BenchArgs, scale: &Scale, dir: &Path) -> anyhow::Result<Vec<Fig
     let seen = resident::measure(&dir.join("resident"), scale.size, scale.rounds, load)?;
     let mut figures = Vec::new();
     if memory {
-        let figure =
-            |what, bytes, most| Figure::new(what, Unit::Mebibytes, &[mebibytes(bytes)], Target::AtMost(most));
-        figures.push(figure("resident memory, idle", seen.idle, 12.0));
-        figures.push(figure("resident memory, 64 writers and 16 readers", seen.loaded, 64.0));
+        let figure = |name, what, bytes, most| {
+            Figure::new(name, what, Unit::Mebibytes, &[mebibytes(bytes)], Target::AtMost(most))
+        };
+        figures.push(figure("memory-idle", "resident memory, idle", seen.idle, 12.0));
+        figures.push(figure(
+            "memory-loaded",
+            "resident memory, 64 writers and 16 readers",
+            seen.loaded,
+            64.0,
+        ));
     }
     if args.wants(Question::Ready) {
         let seconds: Vec<_> = seen.ready.iter().map(Duration::as_secs_f64).collect();
-        figures.push(Figure::new("ready after a clean stop", Unit::Seconds, &seconds, Target::AtMost(1.0)));
+        figures.push(Figure::new(
+            "ready",
+            "ready after a clean stop",
+            Unit::Seconds,
+            &seconds,
+            Target::AtMost(1.0),
+        ));
     }
     Ok(figures)
 }

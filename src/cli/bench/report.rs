@@ -29,6 +29,7 @@ pub(super) enum Unit {
 /// One line of the report.
 #[derive(Debug, Serialize)]
 pub(super) struct Figure {
+    name: &'static str,
     what: &'static str,
     server: Option<Side>,
     floor: Option<Side>,
@@ -68,7 +69,13 @@ impl Figure {
     ///
     /// # Panics
     /// There was no round.
-    pub(super) fn new(what: &'static str, unit: Unit, rounds: &[f64], target: Target) -> Self {
+    pub(super) fn new(
+        name: &'static str,
+        what: &'static str,
+        unit: Unit,
+        rounds: &[f64],
+        target: Target,
+    ) -> Self {
         let reached = median(rounds.to_vec());
         let met = match target {
             Target::AtLeast(least) => reached >= least,
@@ -76,7 +83,7 @@ impl Figure {
         };
         let lowest = rounds.iter().copied().fold(f64::INFINITY, f64::min);
         let highest = rounds.iter().copied().fold(0.0, f64::max);
-        Self { what, server: None, floor: None, unit, reached, lowest, highest, target, met }
+        Self { name, what, server: None, floor: None, unit, reached, lowest, highest, target, met }
     }
 
     pub(super) fn between(self, server: Side, floor: Side) -> Self {
@@ -87,7 +94,7 @@ impl Figure {
         self.met
     }
 
-    fn row(&self) -> [Cell; 6] {
+    fn row(&self) -> [Cell; 5] {
         let (sign, target) = match self.target {
             Target::AtLeast(least) => ('≥', least),
             Target::AtMost(most) => ('≤', most),
@@ -95,8 +102,9 @@ impl Figure {
         let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
         [
             Cell::new(self.what),
-            right(self.server.map_or_else(String::new, side)),
-            right(self.floor.map_or_else(String::new, side)),
+            Cell::new(
+                [self.server, self.floor].map(|it| it.map_or_else(String::new, side)).join("\n").trim_end(),
+            ),
             right(format!(
                 "{} ({}–{})",
                 self.unit.show(self.reached),
@@ -132,18 +140,26 @@ impl Unit {
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) machine: Machine,
+    /// Everything was small.
+    pub(super) quick: bool,
     pub(super) rounds: usize,
     pub(super) seconds: f64,
     pub(super) figures: Vec<Figure>,
 }
 
 impl Report {
-    pub(super) fn table(&self) -> String {
+    /// What a person reads.
+    pub(super) fn text(&self) -> String {
+        let quick = if self.quick { "Everything was small: the figures say nothing.\n" } else { "" };
+        format!("{}{quick}{}\n", self.machine, self.table())
+    }
+
+    fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(["", "server", "floor", "figure (all rounds)", "target", ""]);
+        table.set_header(["server\n/ floor", "median of the rounds", "reached (all rounds)", "target", ""]);
         table.add_rows(self.figures.iter().map(Figure::row));
-        table.trim_fmt()
+        table.to_string()
     }
 }
 
@@ -153,8 +169,8 @@ fn side(side: Side) -> String {
         few => format!("{few:.0}/s"),
     };
     match (side.p50_ms, side.p99_ms) {
-        (Some(p50), Some(p99)) => format!("{rate}\np50 {p50:.2} ms, p99 {p99:.2} ms"),
-        _ => rate,
+        (Some(p50), Some(p99)) => format!("{rate:>9}, p50 {p50:.2} ms, p99 {p99:.2} ms"),
+        _ => format!("{rate:>9}"),
     }
 }
 
@@ -179,10 +195,10 @@ mod tests {
 
     #[test]
     fn the_median_decides() {
-        assert!(Figure::new("", Unit::Ratio, &[3.0, 9.9, 3.3], Target::AtLeast(3.3)).is_met());
-        assert!(!Figure::new("", Unit::Ratio, &[3.0, 3.5], Target::AtLeast(3.3)).is_met());
-        assert!(!Figure::new("", Unit::Seconds, &[0.1, 1.1, 1.2], Target::AtMost(1.0)).is_met());
-        assert!(Figure::new("", Unit::Seconds, &[1.0], Target::AtMost(1.0)).is_met());
+        assert!(Figure::new("", "", Unit::Ratio, &[3.0, 9.9, 3.3], Target::AtLeast(3.3)).is_met());
+        assert!(!Figure::new("", "", Unit::Ratio, &[3.0, 3.5], Target::AtLeast(3.3)).is_met());
+        assert!(!Figure::new("", "", Unit::Seconds, &[0.1, 1.1, 1.2], Target::AtMost(1.0)).is_met());
+        assert!(Figure::new("", "", Unit::Seconds, &[1.0], Target::AtMost(1.0)).is_met());
     }
 
     #[test]
@@ -194,11 +210,12 @@ mod tests {
         };
         let side = Side::of(&[sample]);
         let figures = vec![
-            Figure::new("inserts", Unit::Ratio, &[2.9, 2.8, 3.4], Target::AtLeast(3.3)).between(side, side),
-            Figure::new("idle", Unit::Mebibytes, &[9.0], Target::AtMost(12.0)),
+            Figure::new("", "inserts", Unit::Ratio, &[2.9, 2.8, 3.4], Target::AtLeast(3.3))
+                .between(side, side),
+            Figure::new("", "idle", Unit::Mebibytes, &[9.0], Target::AtMost(12.0)),
         ];
         let machine = Machine::observe(std::path::Path::new("."));
-        let table = Report { machine, rounds: 3, seconds: 3.0, figures }.table();
+        let table = Report { machine, quick: false, rounds: 3, seconds: 3.0, figures }.table();
         assert!(table.contains("14.0k/s"), "{table}");
         assert!(table.contains("p50 3.10 ms, p99 13.50 ms"), "{table}");
         let line = |name: &str| table.lines().find(|it| it.contains(name)).unwrap_or_default().to_owned();

@@ -156,7 +156,7 @@ impl Stage {
             insert(&mut self.floor, &self.blobs, self.floor_next)?;
             self.floor_next += rows.cast_signed();
             let done = Instant::now();
-            tally.record(&window, begun, done);
+            tally.record(&window, begun, done)?;
             begun = done;
         }
         Ok(self.sample(&tally, rows))
