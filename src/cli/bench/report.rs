@@ -185,6 +185,10 @@ pub(super) fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
+pub(super) fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
 fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }

@@ -92,8 +92,9 @@ impl Stage {
         Ok(Self { floor, floor_next: FIRST_INSERTED.cast_signed(), blobs, session, extent })
     }
 
-    /// Measures once.
+    /// Measures once. What was measured before leaves nothing to be written on the disk's queue.
     pub(super) fn run(&mut self, probe: Probe) -> anyhow::Result<Sample> {
+        rustix::fs::sync();
         match probe {
             Probe::CommitEach => self.commit_each(),
             Probe::CommitThousand => self.commit_thousand(),
