@@ -5,10 +5,11 @@
 //! (`wal_autocheckpoint` at its default), since that is what an application gets that does not write a server.
 
 use larder_wire::encode::{Encoder as _, Ndjson, Style, Trailer};
-use larder_wire::{Column, Row, ValueRef};
 use rusqlite::{Connection, params};
 use std::hint::black_box;
 use std::path::Path;
+
+use crate::statement::{self, CurrentRow};
 
 const INSERT: &str = "INSERT INTO bench (id, body) VALUES (?, ?)";
 
@@ -102,11 +103,12 @@ impl Floor {
         let mut sink = Sink::default();
         let mut encoder = Ndjson::new(Style::default());
         encoder.start(&mut sink.chunk);
-        encoder.columns(&mut sink.chunk, 0, &columns(&statement));
+        let columns = statement::columns(&statement);
+        encoder.columns(&mut sink.chunk, 0, &columns);
         let mut stepped = statement.query([])?;
         let mut rows = 0;
         while let Some(row) = stepped.next()? {
-            encoder.row(&mut sink.chunk, &Stepped(row));
+            encoder.row(&mut sink.chunk, &CurrentRow::new(row, columns.len()));
             rows += 1;
             sink.flush_if_full();
         }
@@ -114,42 +116,6 @@ impl Floor {
         encoder.finish(&mut sink.chunk, &Trailer { rows, ..Trailer::default() });
         sink.flush();
         Ok(Encoded { rows, bytes: sink.bytes })
-    }
-}
-
-/// The version of the SQLite that is linked in.
-#[must_use]
-pub fn sqlite_version() -> &'static str {
-    rusqlite::version()
-}
-
-fn columns(statement: &rusqlite::Statement<'_>) -> Vec<Column> {
-    let column = |it: rusqlite::Column<'_>| Column {
-        name: it.name().to_owned(),
-        type_name: it.decl_type().unwrap_or("").to_ascii_lowercase(),
-    };
-    statement.columns().map(column).collect()
-}
-
-/// A row that SQLite stands on.
-struct Stepped<'r>(&'r rusqlite::Row<'r>);
-
-impl Row for Stepped<'_> {
-    fn len(&self) -> usize {
-        self.0.as_ref().column_count()
-    }
-
-    fn get(&self, index: usize) -> ValueRef<'_> {
-        match self.0.get_ref(index) {
-            Ok(rusqlite::types::ValueRef::Integer(value)) => ValueRef::Integer(value),
-            Ok(rusqlite::types::ValueRef::Real(value)) => ValueRef::Real(value),
-            Ok(rusqlite::types::ValueRef::Text(bytes)) => match std::str::from_utf8(bytes) {
-                Ok(text) => ValueRef::Text(text),
-                Err(_) => ValueRef::Blob(bytes),
-            },
-            Ok(rusqlite::types::ValueRef::Blob(bytes)) => ValueRef::Blob(bytes),
-            Ok(rusqlite::types::ValueRef::Null) | Err(_) => ValueRef::Null,
-        }
     }
 }
 

@@ -66,7 +66,7 @@ impl Ints {
 }
 
 /// A column of a result.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
     /// The name that the statement gives it.
     pub name: String,
@@ -75,7 +75,7 @@ pub struct Column {
 }
 
 /// Rows that are kept together: what a write returns.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rows {
     /// The columns, in order.
     pub columns: Vec<Column>,
@@ -84,7 +84,7 @@ pub struct Rows {
 }
 
 /// What one statement of a write did.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatementResult {
     /// Rows inserted, updated and deleted, without those of triggers and foreign-key actions.
     pub rows_affected: u64,

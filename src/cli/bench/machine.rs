@@ -29,7 +29,7 @@ impl Machine {
             date: now.format(&format).unwrap_or_default(),
             larder: env!("CARGO_PKG_VERSION"),
             optimized: !cfg!(debug_assertions),
-            sqlite: larder_engine::floor::sqlite_version(),
+            sqlite: larder_engine::sqlite_version(),
             cores: std::thread::available_parallelism().map_or(0, Into::into),
             processor: field("/proc/cpuinfo", "model name"),
             memory_mib: field("/proc/meminfo", "MemTotal")

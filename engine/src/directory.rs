@@ -1,0 +1,163 @@
+//! The data directory: its files, its lock, its permissions. One process at a time works in it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Why an engine did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process works in the directory.
+    #[error(
+        "the data directory {directory} is in use by {holder}: stop that process, or choose another --data"
+    )]
+    Locked {
+        /// The directory.
+        directory: PathBuf,
+        /// What the lock file says of the other process.
+        holder: String,
+    },
+    /// A file or directory cannot be used.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// SQLite refused.
+    #[error("cannot open the database {path}: {source}")]
+    Database {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The SQLite that is compiled in has a defect that loses data.
+    #[error("SQLite {0} can corrupt a database in WAL mode (fixed in 3.51.3): build Larder with a newer one")]
+    SqliteTooOld(&'static str),
+    /// The file system cannot do what the write-ahead log needs.
+    #[error(
+        "{path} is on a file system without shared memory for a write-ahead log (SQLite chose {mode}): use a local disk"
+    )]
+    NoWal {
+        /// The database file.
+        path: PathBuf,
+        /// The journal mode that SQLite fell back to.
+        mode: String,
+    },
+}
+
+/// A locked data directory.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Directory {
+    /// Creates the directory if it is missing, takes the lock and removes what an interrupted backup or restore left.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        let io = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| OpenError::Io { action, path, source }
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io("create", path))?;
+        let lock = lock(path)?;
+        let directory = Self { path: path.to_owned(), _lock: lock };
+        let temporary = directory.temporary();
+        match fs::remove_dir_all(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io("empty", &temporary)(error));
+            }
+            _ => DirBuilder::new().mode(0o700).create(&temporary).map_err(io("create", &temporary))?,
+        }
+        directory.restrict().map_err(io("restrict access to", &directory.database()))?;
+        Ok(directory)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path.join("larder.db")
+    }
+
+    pub(crate) fn wal(&self) -> PathBuf {
+        self.path.join("larder.db-wal")
+    }
+
+    /// For files that mean nothing after a restart.
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.path.join("tmp")
+    }
+
+    /// Whether the last process ended without closing the database.
+    pub(crate) fn was_left_open(&self) -> bool {
+        size(&self.wal()) > 0
+    }
+
+    /// SQLite gives `-wal` and `-shm` the mode of the database file, so that is the one to create first.
+    fn restrict(&self) -> io::Result<()> {
+        let database = self.database();
+        OpenOptions::new().create(true).append(true).mode(0o600).open(&database)?;
+        fs::set_permissions(&database, fs::Permissions::from_mode(0o600))
+    }
+}
+
+/// Length of a file, 0 if it is not there.
+pub(crate) fn size(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |it| it.len())
+}
+
+/// Makes renames and removals in `directory` durable.
+pub(crate) fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+fn lock(directory: &Path) -> Result<File, OpenError> {
+    let path = directory.join("larder.lock");
+    let io = |action| {
+        let path = path.clone();
+        move |source| OpenError::Io { action, path, source }
+    };
+    let mut file = OpenOptions::new()
+        .create(true)
+        .read(true)
+        .write(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(io("open"))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let read = Read::by_ref(&mut file).take(256).read_to_string(&mut holder);
+            let holder = match (read, holder.trim()) {
+                (Ok(_), text) if !text.is_empty() => text.to_owned(),
+                _ => "another process".to_owned(),
+            };
+            return Err(OpenError::Locked { directory: directory.to_owned(), holder });
+        }
+        Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
+    }
+    let write_holder = |file: &mut File| {
+        file.set_len(0)?;
+        file.rewind()?;
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        writeln!(file, "process {} on {host}", std::process::id())
+    };
+    write_holder(&mut file).map_err(io("write"))?;
+    Ok(file)
+}
+
+/// Bytes that this process may still write where `path` is.
+pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}

@@ -1,0 +1,347 @@
+//! Reads: a pool of read-only connections and the threads that step through rows on them.
+//!
+//! All statements of one read see one snapshot. Rows go to a [`ReadSink`] as they are stepped, so a result of any
+//! length takes the memory of what the sink holds back. Admission is asynchronous, and so is waiting; a connection
+//! never leaves its thread while it works, and one that comes back in the middle of something is closed.
+
+use larder_wire::{Args, Column, Error, Kind, Row, Statement, code};
+use scheduled_thread_pool::ScheduledThreadPool;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::connection::{self, Guarded};
+use crate::options::Options;
+use crate::policy::Access;
+use crate::queries::{ActiveQuery, Phase, StopReason, Watchdog};
+use crate::statement::{self, CurrentRow};
+
+/// What to read.
+pub struct Read {
+    /// The statements, in order.
+    pub statements: Vec<Statement>,
+    /// The entry in the list of what is under way, which carries deadline and cancellation.
+    pub query: Arc<ActiveQuery>,
+}
+
+/// Takes what a read finds, on the thread that finds it. It may block while its own reader is slow.
+pub trait ReadSink: Send {
+    /// The rows of statement `index` begin.
+    ///
+    /// # Errors
+    /// Nobody reads any more. The sink has told the query's control why.
+    fn columns(&mut self, index: usize, columns: &[Column]) -> Result<(), SinkClosed>;
+    /// A row.
+    ///
+    /// # Errors
+    /// As for [`ReadSink::columns`].
+    fn row(&mut self, row: &dyn Row) -> Result<(), SinkClosed>;
+    /// The rows of a statement end, after `seconds`.
+    ///
+    /// # Errors
+    /// As for [`ReadSink::columns`].
+    fn end(&mut self, rows: u64, seconds: f64) -> Result<(), SinkClosed>;
+    /// The read ended; the snapshot is released.
+    fn finish(self: Box<Self>, result: Result<ReadSummary, Error>);
+}
+
+/// Nobody takes rows any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the result is not read any more")]
+pub struct SinkClosed;
+
+/// What a read that succeeded has to say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReadSummary {
+    /// Every commit up to this one was seen.
+    pub seq: u64,
+    /// Rows of all statements.
+    pub rows: u64,
+}
+
+type Pool = r2d2::Pool<ReaderManager>;
+
+/// The read side of an engine.
+pub(crate) struct Readers {
+    shared: Arc<Shared>,
+    admission: Arc<Semaphore>,
+    jobs: crossbeam_channel::Sender<Job>,
+    waiting: AtomicUsize,
+    max_waiting: usize,
+}
+
+struct Shared {
+    manager: ReaderManager,
+    /// Held for reading while a connection is in use, so that holding it for writing means that none is.
+    pool: RwLock<Pool>,
+    committed: Arc<AtomicU64>,
+}
+
+struct Job {
+    read: Read,
+    sink: Box<dyn ReadSink>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Readers {
+    /// Starts the threads. Connections are opened as they are needed. `committed` is the number of the last commit.
+    pub(crate) fn start(
+        path: PathBuf,
+        options: &Options,
+        watchdog: &Arc<Watchdog>,
+        committed: Arc<AtomicU64>,
+    ) -> std::io::Result<Self> {
+        let manager = ReaderManager { path, options: options.clone(), watchdog: Arc::clone(watchdog) };
+        let pool = RwLock::new(manager.pool());
+        let shared = Arc::new(Shared { manager, pool, committed });
+        let (jobs, queue) = crossbeam_channel::unbounded();
+        for number in 0..options.readers {
+            let (shared, queue) = (Arc::clone(&shared), queue.clone());
+            let thread = std::thread::Builder::new().name(format!("larder-read-{number}"));
+            thread.stack_size(STACK_BYTES).spawn(move || serve(&shared, &queue))?;
+        }
+        let admission = Arc::new(Semaphore::new(options.readers));
+        Ok(Self { shared, admission, jobs, waiting: AtomicUsize::new(0), max_waiting: options.read_queue })
+    }
+
+    /// Waits for a connection and hands the read to its thread.
+    pub(crate) async fn submit(&self, read: Read, sink: Box<dyn ReadSink>) {
+        match self.admit(&read.query).await {
+            Ok(permit) => {
+                let sent = self.jobs.send(Job { read, sink, _permit: permit });
+                if let Err(crossbeam_channel::SendError(job)) = sent {
+                    job.sink.finish(Err(StopReason::Draining.error()));
+                }
+            }
+            Err(error) => sink.finish(Err(error)),
+        }
+    }
+
+    async fn admit(&self, query: &ActiveQuery) -> Result<OwnedSemaphorePermit, Error> {
+        if let Ok(permit) = Arc::clone(&self.admission).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let waiting = Waiting::enter(&self.waiting);
+        if waiting.before >= self.max_waiting {
+            return Err(busy(format!("{} reads wait already", waiting.before)));
+        }
+        let deadline = tokio::time::Instant::from_std(query.control.deadline());
+        tokio::select! {
+            permit = Arc::clone(&self.admission).acquire_owned() => permit.map_err(|_| StopReason::Draining.error()),
+            reason = query.control.stopped() => Err(reason.error()),
+            () = tokio::time::sleep_until(deadline) => {
+                Err(busy(format!("all {} connections were in use until the deadline", self.size())))
+            }
+        }
+    }
+
+    /// Closes every connection; none is opened until the guard is dropped. Waits for the reads that run, which the
+    /// caller stops before.
+    pub(crate) fn pause(&self) -> Paused<'_> {
+        let mut pool = self.shared.pool.write().unwrap_or_else(PoisonError::into_inner);
+        *pool = self.shared.manager.pool();
+        Paused { _pool: pool }
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.shared.manager.options.readers
+    }
+
+    pub(crate) fn in_use(&self) -> usize {
+        self.size() - self.admission.available_permits()
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+fn busy(message: String) -> Error {
+    Error::new(Kind::Busy, code::QUEUE_FULL, message).retryable()
+}
+
+/// While this lives, no reader has a connection.
+pub(crate) struct Paused<'p> {
+    _pool: RwLockWriteGuard<'p, Pool>,
+}
+
+/// Counts those that wait.
+struct Waiting<'w> {
+    counter: &'w AtomicUsize,
+    before: usize,
+}
+
+impl<'w> Waiting<'w> {
+    fn enter(counter: &'w AtomicUsize) -> Self {
+        Self { counter, before: counter.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.counter.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// SQLite's parser and machine need little stack; deep expressions are limited.
+const STACK_BYTES: usize = 1 << 20;
+
+/// One reader thread: takes reads until there is no sender any more.
+fn serve(shared: &Shared, queue: &crossbeam_channel::Receiver<Job>) {
+    for mut job in queue {
+        let result = {
+            let pool = shared.pool.read().unwrap_or_else(PoisonError::into_inner);
+            match pool.get() {
+                Ok(mut guarded) => run(&mut guarded, &shared.committed, &job.read, job.sink.as_mut()),
+                Err(error) => Err(cannot_open(&error)),
+            }
+        };
+        job.sink.finish(result);
+    }
+}
+
+fn cannot_open(error: &r2d2::Error) -> Error {
+    Error::new(Kind::Unavailable, "SQLITE_CANTOPEN", format!("the database cannot be opened: {error}"))
+        .retryable()
+}
+
+/// Runs all statements of a read on one snapshot.
+fn run(
+    guarded: &mut Guarded,
+    committed: &AtomicU64,
+    read: &Read,
+    sink: &mut dyn ReadSink,
+) -> Result<ReadSummary, Error> {
+    let query = &read.query;
+    if let Some(reason) = query.control.stop_reason() {
+        return Err(reason.error());
+    }
+    query.enter(Phase::Running);
+    // Read before the snapshot is taken: the snapshot holds this commit, and perhaps later ones.
+    let seq = committed.load(Ordering::Acquire);
+    let _control = guarded.slot.install(Arc::clone(&query.control));
+    query.holds_snapshot(true);
+    let result = in_one_snapshot(guarded, read, |guarded| {
+        let mut rows = 0;
+        for (index, statement) in read.statements.iter().enumerate() {
+            rows += run_statement(guarded, query, statement, index, rows, sink)
+                .map_err(|error| error.in_statement(index))?;
+        }
+        Ok(ReadSummary { seq, rows })
+    });
+    query.holds_snapshot(false);
+    result
+}
+
+/// A single execution of a single statement is a snapshot by itself.
+fn in_one_snapshot<T>(
+    guarded: &Guarded,
+    read: &Read,
+    run: impl FnOnce(&Guarded) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let single = matches!(&read.statements[..], [one] if matches!(one.args, Args::One(_)));
+    if single {
+        return run(guarded);
+    }
+    let server_sql = |sql| {
+        let run = || guarded.connection.prepare_cached(sql).and_then(|mut it| it.execute([]));
+        guarded.recorder.trusted(run).map_err(|error| crate::error::classify(&error))
+    };
+    server_sql("BEGIN")?;
+    let result = run(guarded);
+    // Where this fails, the connection is found to be in a transaction and is closed.
+    server_sql("COMMIT")?;
+    result
+}
+
+fn run_statement(
+    guarded: &Guarded,
+    query: &ActiveQuery,
+    statement: &Statement,
+    index: usize,
+    rows_before: u64,
+    sink: &mut dyn ReadSink,
+) -> Result<u64, Error> {
+    let started = Instant::now();
+    let (mut compiled, _) = statement::compile(&guarded.connection, &guarded.recorder, &statement.sql)?;
+    let mut columns = statement::columns(&compiled);
+    let width = columns.len();
+    let mut rows = 0;
+    for bindings in statement.args.sets() {
+        statement::bind(&mut compiled, bindings)?;
+        let mut cursor = compiled.raw_query();
+        while let Some(row) = cursor.next().map_err(|error| statement::failed(&error, &query.control))? {
+            let row = CurrentRow::new(row, width);
+            if rows == 0 {
+                statement::infer_types(&mut columns, &row);
+                sink.columns(index, &columns).map_err(|closed| stopped(closed, query))?;
+            }
+            sink.row(&row).map_err(|closed| stopped(closed, query))?;
+            rows += 1;
+            if rows % ROWS_BETWEEN_NOTES == 0 {
+                query.count_rows(rows_before + rows);
+            }
+        }
+    }
+    if rows == 0 {
+        sink.columns(index, &columns).map_err(|closed| stopped(closed, query))?;
+    }
+    statement::check_expectation(statement.expect_rows, rows)?;
+    sink.end(rows, started.elapsed().as_secs_f64()).map_err(|closed| stopped(closed, query))?;
+    Ok(rows)
+}
+
+const ROWS_BETWEEN_NOTES: u64 = 1024;
+
+fn stopped(SinkClosed: SinkClosed, query: &ActiveQuery) -> Error {
+    query.control.stop_reason().unwrap_or(StopReason::Abandoned).error()
+}
+
+/// Opens read-only connections for the pool.
+#[derive(Clone)]
+struct ReaderManager {
+    path: PathBuf,
+    options: Options,
+    watchdog: Arc<Watchdog>,
+}
+
+impl ReaderManager {
+    fn pool(&self) -> Pool {
+        let opener = ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("larder-open").build();
+        r2d2::Pool::builder()
+            .max_size(u32::try_from(self.options.readers).unwrap_or(u32::MAX))
+            .min_idle(Some(0))
+            .test_on_check_out(false)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .connection_timeout(CONNECT_TIMEOUT)
+            .error_handler(Box::new(r2d2::NopErrorHandler))
+            .thread_pool(Arc::new(opener))
+            .build_unchecked(self.clone())
+    }
+}
+
+/// Admission sees to it that nobody waits for a connection; this is for one that cannot be opened.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl r2d2::ManageConnection for ReaderManager {
+    type Connection = Guarded;
+    type Error = rusqlite::Error;
+
+    fn connect(&self) -> rusqlite::Result<Guarded> {
+        let guarded = connection::open_reader(&self.path, &self.options, Access::Read)?;
+        self.watchdog.watch(&guarded.slot);
+        Ok(guarded)
+    }
+
+    fn is_valid(&self, _guarded: &mut Guarded) -> rusqlite::Result<()> {
+        Ok(())
+    }
+
+    /// One that is still in a transaction or in the middle of a statement would hold its snapshot for ever.
+    fn has_broken(&self, guarded: &mut Guarded) -> bool {
+        !guarded.connection.is_autocommit() || guarded.connection.is_busy()
+    }
+}

@@ -1,0 +1,210 @@
+//! Group commit: requests that wait together share one transaction and one fsync, and none can tell.
+//!
+//! Each runs under a savepoint of its own. Some failures take more than the savepoint with them: an interrupted
+//! write, a full disk, `OR ROLLBACK` and `RAISE(ROLLBACK)` end the whole transaction. The neighbours are then
+//! run again, each in a transaction of its own, in their order; so is everybody if the shared COMMIT fails in a way that
+//! has certainly changed nothing. An acknowledged request is on disk; a refused one has left no trace; and where the
+//! disk has not said which, the answer is "unknown".
+
+use larder_wire::{Applied as Effect, Error};
+use rusqlite::ffi as codes;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::apply::{Applied, Outcome, Touched};
+use super::{Command, Failure, Job, Session, Writer};
+use crate::error::{classify, primary_code};
+use crate::feed::Change;
+
+/// Requests in one transaction, in their order, each with what became of it.
+struct Group {
+    members: Vec<(Job, Result<Applied, Error>)>,
+    begun: Instant,
+}
+
+impl Group {
+    fn new() -> Self {
+        Self { members: Vec::new(), begun: Instant::now() }
+    }
+
+    fn has_something_to_commit(&self) -> bool {
+        self.members.iter().any(|(_, outcome)| outcome.as_ref().is_ok_and(|it| it.touched.anything))
+    }
+
+    fn into_jobs(self) -> impl Iterator<Item = Job> {
+        self.members.into_iter().map(|(job, _)| job)
+    }
+}
+
+impl Writer {
+    /// Runs `first` and whatever waits behind it, as one group.
+    pub(super) fn run_group(&mut self, first: Job) {
+        let mut group = Group::new();
+        let mut next = Some(first);
+        while let Some(job) = next {
+            self.shared.telemetry.queued(job.write.query.started().elapsed());
+            group = self.add(group, job);
+            next = if group.members.len() < self.shared.options.max_group { self.next_write() } else { None };
+        }
+        self.commit(group);
+    }
+
+    fn next_write(&mut self) -> Option<Job> {
+        if self.postponed.is_some() {
+            return None;
+        }
+        match self.queue.try_recv().ok()? {
+            Command::Write(job) => Some(job),
+            other => {
+                self.postponed = Some(other);
+                None
+            }
+        }
+    }
+
+    /// Runs a request inside the group's transaction. Gives back the group, or the new one that follows if
+    /// the transaction was lost.
+    fn add(&mut self, mut group: Group, mut job: Job) -> Group {
+        if job.reply.is_closed() {
+            // Nobody waits for it and it has not begun, so it does not begin.
+            return group;
+        }
+        loop {
+            let session = match self.begin() {
+                Ok(session) => session,
+                Err(error) => {
+                    job.refuse(error);
+                    return group;
+                }
+            };
+            match session.apply(&job, self.shared.options.max_returned_bytes) {
+                Outcome::Done(applied) => {
+                    group.members.push((job, Ok(applied)));
+                    return group;
+                }
+                Outcome::Refused(error) => {
+                    group.members.push((job, Err(error)));
+                    return group;
+                }
+                Outcome::Lost { statement, error } => {
+                    self.shared.telemetry.replayed(group.members.len());
+                    let neighbours = std::mem::replace(&mut group, Group::new());
+                    neighbours.into_jobs().for_each(|neighbour| self.run_alone(neighbour));
+                    if job.write.atomic || job.known_failures.insert(statement, error.clone()).is_some() {
+                        job.refuse(error);
+                        return group;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs a request in a transaction of its own.
+    fn run_alone(&mut self, job: Job) {
+        let group = self.add(Group::new(), job);
+        self.commit(group);
+    }
+
+    /// The open session, inside a transaction.
+    fn begin(&self) -> Result<Rc<Session>, Error> {
+        let session = self.session()?;
+        if !session.in_transaction() {
+            session.server_sql("BEGIN IMMEDIATE").map_err(|error| classify(&error))?;
+        }
+        Ok(session)
+    }
+
+    fn commit(&mut self, group: Group) {
+        let Some(session) = self.session.clone() else {
+            return group.into_jobs().for_each(|job| job.refuse(self.shared.writer.refusal()));
+        };
+        let executed = group.begun.elapsed();
+        let started = Instant::now();
+        let number = session.number.get();
+        let committed = if group.has_something_to_commit() {
+            let reserved = session.trusted(|connection| number.reserve(connection));
+            reserved.and_then(|number| session.server_sql("COMMIT").map(|()| number.next()))
+        } else if session.in_transaction() {
+            session.server_sql("COMMIT").map(|()| number)
+        } else {
+            Ok(number)
+        };
+        match committed {
+            Ok(number) => {
+                session.number.set(number);
+                self.shared.telemetry.group(group.members.len(), executed, started.elapsed());
+                self.acknowledge(group, number.last);
+            }
+            Err(error) => return self.commit_failed(&session, group, &error),
+        }
+        if let Err(error) = session.after_group(&self.shared.queries, &*self.shared.telemetry) {
+            self.look_into(&error, "a checkpoint");
+        }
+    }
+
+    /// Tells everybody, watchers included: the commit is on disk.
+    fn acknowledge(&self, group: Group, seq: u64) {
+        let mut touched = Touched::default();
+        let mut answers = Vec::with_capacity(group.members.len());
+        for (job, outcome) in group.members {
+            let result = outcome.map(|applied| {
+                touched.merge(applied.touched);
+                let seq = if applied.answer.replayed { applied.answer.seq } else { seq };
+                super::WriteAnswer { seq, ..applied.answer }
+            });
+            answers.push((job, result.map_err(Failure::without_effect)));
+        }
+        self.shared.set_committed(seq);
+        if touched.anything {
+            let tables = touched.tables.into_iter().collect();
+            self.shared.feed.publish(Change { seq, tables, schema: touched.schema });
+        }
+        answers.into_iter().for_each(|(job, result)| job.answer(result));
+    }
+
+    fn commit_failed(&mut self, session: &Rc<Session>, group: Group, error: &rusqlite::Error) {
+        session.roll_back();
+        if !left_no_trace(error) {
+            self.doubt(error);
+            return answer_doubtfully(group, error);
+        }
+        if group.members.len() > 1 {
+            self.shared.telemetry.replayed(group.members.len());
+            return group.into_jobs().for_each(|job| self.run_alone(job));
+        }
+        for (job, outcome) in group.members {
+            job.refuse(outcome.err().unwrap_or_else(|| classify(error)));
+        }
+    }
+}
+
+/// Whether a COMMIT that failed so has certainly not reached the disk. A disk that is full is noticed while frames are
+/// written, before the one that makes them count; anything that fails later, above all fsync, leaves doubt.
+fn left_no_trace(error: &rusqlite::Error) -> bool {
+    matches!(
+        primary_code(error),
+        Some(
+            codes::SQLITE_FULL
+                | codes::SQLITE_BUSY
+                | codes::SQLITE_LOCKED
+                | codes::SQLITE_CONSTRAINT
+                | codes::SQLITE_INTERRUPT
+                | codes::SQLITE_NOMEM
+                | codes::SQLITE_ERROR
+        )
+    )
+}
+
+/// Those that failed before the COMMIT have certainly done nothing.
+fn answer_doubtfully(group: Group, error: &rusqlite::Error) {
+    for (job, outcome) in group.members {
+        let failure = match outcome {
+            Ok(applied) if applied.touched.anything => {
+                Failure { error: classify(error), applied: Effect::Unknown }
+            }
+            Ok(_) => Failure::without_effect(classify(error)),
+            Err(error) => Failure::without_effect(error),
+        };
+        job.answer(Err(failure));
+    }
+}

@@ -1,0 +1,127 @@
+//! When the disk has failed to say whether data is durable, writing stops. A file that failed an fsync cannot be trusted
+//! through the handles that saw it fail: the kernel may have dropped the pages and call them clean
+//! (<https://wiki.postgresql.org/wiki/Fsync_Errors>). So every connection is closed, the database is opened anew,
+//! its log is written into it again and synced, and it is checked; only then writing goes on.
+
+use larder_wire::{Error, Kind, code};
+use std::rc::Rc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{Session, Writer};
+use crate::connection;
+use crate::error::primary_code;
+use crate::integrity;
+use crate::queries::{StopReason, lock};
+use crate::telemetry::CheckpointOutcome;
+use crate::wal::Mode;
+
+/// What others may know of the writer.
+#[derive(Debug)]
+pub(crate) struct WriterState {
+    started: Instant,
+    suspended: Mutex<Option<String>>,
+    /// Milliseconds after `started` at which the thread last came by.
+    beat: AtomicU64,
+}
+
+impl WriterState {
+    pub(crate) fn new() -> Self {
+        Self { started: Instant::now(), suspended: Mutex::new(None), beat: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn beat(&self) {
+        self.beat.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// How long the thread has been at the same thing.
+    pub(crate) fn silent_for(&self) -> Duration {
+        self.started.elapsed().saturating_sub(Duration::from_millis(self.beat.load(Ordering::Relaxed)))
+    }
+
+    /// Why writing is suspended, if it is.
+    pub(crate) fn suspended(&self) -> Option<String> {
+        lock(&self.suspended).clone()
+    }
+
+    pub(crate) fn suspend(&self, reason: String) {
+        tracing::error!(reason, "writing is suspended");
+        *lock(&self.suspended) = Some(reason);
+    }
+
+    fn resume(&self) {
+        tracing::info!("writing goes on");
+        *lock(&self.suspended) = None;
+    }
+
+    /// What a write is told meanwhile.
+    pub(crate) fn refusal(&self) -> Error {
+        let reason = self.suspended().unwrap_or_else(|| "the writer has ended".to_owned());
+        let message =
+            format!("writing is suspended until the database was opened anew and checked: {reason}");
+        Error::new(Kind::Unavailable, code::WRITER_SUSPENDED, message).retryable()
+    }
+}
+
+impl Writer {
+    /// An error outside of any request: the disk's own errors suspend writing, others are only told.
+    pub(super) fn look_into(&mut self, error: &rusqlite::Error, during: &str) {
+        match primary_code(error) {
+            Some(
+                rusqlite::ffi::SQLITE_IOERR | rusqlite::ffi::SQLITE_CORRUPT | rusqlite::ffi::SQLITE_NOTADB,
+            ) => {
+                self.doubt(error);
+            }
+            _ => {
+                tracing::warn!(%error, during, "the write-ahead log could not be moved; it will be tried again")
+            }
+        }
+    }
+
+    /// Stops writing.
+    pub(super) fn doubt(&mut self, error: &rusqlite::Error) {
+        self.session = None;
+        let code = crate::error::extended_code(error).map_or("", crate::error::name);
+        self.shared.writer.suspend(format!("{code}: {error}"));
+    }
+
+    /// Opens the database anew and goes on if it can be trusted.
+    pub(super) fn try_to_resume(&mut self) {
+        match self.reopen() {
+            Ok(session) => {
+                self.session = Some(Rc::new(session));
+                self.shared.writer.resume();
+            }
+            Err(reason) => {
+                let known = self.shared.writer.suspended();
+                if known.as_deref() != Some(&reason) {
+                    self.shared.writer.suspend(reason);
+                }
+            }
+        }
+    }
+
+    fn reopen(&self) -> Result<Session, String> {
+        let shared = &self.shared;
+        let session = {
+            // All handles have to go, the readers' too.
+            shared.queries.stop_all(StopReason::Evicted);
+            let _paused = shared.readers.pause();
+            let guarded = connection::open_writer(&shared.directory, &shared.options)
+                .map_err(|error| error.to_string())?;
+            let session = Session::new(guarded, shared).map_err(|error| error.to_string())?;
+            let moved =
+                session.checkpoint(Mode::Truncate, &*shared.telemetry).map_err(|error| error.to_string())?;
+            if moved.outcome != CheckpointOutcome::Complete {
+                return Err(format!("the write-ahead log could not be emptied: {moved:?}"));
+            }
+            session
+        };
+        match session.trusted(integrity::quick_check) {
+            Ok(damage) if damage.is_empty() => Ok(session),
+            Ok(damage) => Err(format!("the database is damaged: {}", damage.join("; "))),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
