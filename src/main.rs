@@ -1,17 +1,30 @@
 //! Parses the command line and runs one command.
 
-mod cli;
-
 use clap::Parser;
 use std::process::ExitCode;
 
+mod cli;
+mod config;
+mod http;
+mod metrics;
+mod tls;
+
 #[derive(Parser)]
-#[command(version)]
-enum Command {
+#[command(name = "larder", version, about)]
+enum Larder {
+    /// Serve a database.
+    Serve(Box<config::ServeArgs>),
+    /// Make, issue, rotate and show certificates.
+    #[command(subcommand)]
+    Certs(cli::certs::CertsCommand),
+    /// Measure this machine: the server against SQLite in process.
     Bench(cli::bench::BenchArgs),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let Command::Bench(args) = Command::parse();
-    cli::bench::run(&args)
+    match Larder::parse() {
+        Larder::Serve(args) => cli::serve::run(*args).map(|()| ExitCode::SUCCESS),
+        Larder::Certs(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Larder::Bench(args) => cli::bench::run(&args),
+    }
 }

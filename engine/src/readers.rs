@@ -22,6 +22,8 @@ use crate::statement::{self, CurrentRow};
 pub struct Read {
     /// The statements, in order.
     pub statements: Vec<Statement>,
+    /// Whether a statement that fails before its first row ends the whole read, or is told as failed among the others.
+    pub all_or_nothing: bool,
     /// The entry in the list of what is under way, which carries deadline and cancellation.
     pub query: Arc<ActiveQuery>,
 }
@@ -43,6 +45,11 @@ pub trait ReadSink: Send {
     /// # Errors
     /// As for [`ReadSink::columns`].
     fn end(&mut self, rows: u64, seconds: f64) -> Result<(), SinkClosed>;
+    /// Statement `index` failed before its first row, in a read that is not all or nothing.
+    ///
+    /// # Errors
+    /// As for [`ReadSink::columns`].
+    fn failed(&mut self, index: usize, error: &Error) -> Result<(), SinkClosed>;
     /// The read ended; the snapshot is released.
     fn finish(self: Box<Self>, result: Result<ReadSummary, Error>);
 }
@@ -226,8 +233,16 @@ fn run(
     let result = in_one_snapshot(guarded, read, |guarded| {
         let mut rows = 0;
         for (index, statement) in read.statements.iter().enumerate() {
-            rows += run_statement(guarded, query, statement, index, rows, sink)
-                .map_err(|error| error.in_statement(index))?;
+            let mut cursor = Progress { query, rows_before: rows, rows: 0, begun: false };
+            let result = run_statement(guarded, &mut cursor, statement, index, sink);
+            rows += cursor.rows;
+            match result.map_err(|error| error.in_statement(index)) {
+                Ok(()) => {}
+                Err(error) if read.all_or_nothing || cursor.begun || query.control.stop_reason().is_some() => {
+                    return Err(error);
+                }
+                Err(error) => sink.failed(index, &error).map_err(|closed| stopped(closed, query))?,
+            }
         }
         Ok(ReadSummary { seq, rows })
     });
@@ -256,41 +271,51 @@ fn in_one_snapshot<T>(
     result
 }
 
+/// How far one statement of a read has come.
+struct Progress<'q> {
+    query: &'q ActiveQuery,
+    rows_before: u64,
+    rows: u64,
+    /// Whether the sink has been given anything of it.
+    begun: bool,
+}
+
 fn run_statement(
     guarded: &Guarded,
-    query: &ActiveQuery,
+    progress: &mut Progress<'_>,
     statement: &Statement,
     index: usize,
-    rows_before: u64,
     sink: &mut dyn ReadSink,
-) -> Result<u64, Error> {
+) -> Result<(), Error> {
     let started = Instant::now();
+    let query = progress.query;
+    let closed = |closed| stopped(closed, query);
     let (mut compiled, _) = statement::compile(&guarded.connection, &guarded.recorder, &statement.sql)?;
     let mut columns = statement::columns(&compiled);
     let width = columns.len();
-    let mut rows = 0;
     for bindings in statement.args.sets() {
         statement::bind(&mut compiled, bindings)?;
         let mut cursor = compiled.raw_query();
         while let Some(row) = cursor.next().map_err(|error| statement::failed(&error, &query.control))? {
             let row = CurrentRow::new(row, width);
-            if rows == 0 {
+            if !progress.begun {
                 statement::infer_types(&mut columns, &row);
-                sink.columns(index, &columns).map_err(|closed| stopped(closed, query))?;
+                sink.columns(index, &columns).map_err(closed)?;
+                progress.begun = true;
             }
-            sink.row(&row).map_err(|closed| stopped(closed, query))?;
-            rows += 1;
-            if rows % ROWS_BETWEEN_NOTES == 0 {
-                query.count_rows(rows_before + rows);
+            sink.row(&row).map_err(closed)?;
+            progress.rows += 1;
+            if progress.rows.is_multiple_of(ROWS_BETWEEN_NOTES) {
+                query.count_rows(progress.rows_before + progress.rows);
             }
         }
     }
-    if rows == 0 {
-        sink.columns(index, &columns).map_err(|closed| stopped(closed, query))?;
+    if !progress.begun {
+        sink.columns(index, &columns).map_err(closed)?;
+        progress.begun = true;
     }
-    statement::check_expectation(statement.expect_rows, rows)?;
-    sink.end(rows, started.elapsed().as_secs_f64()).map_err(|closed| stopped(closed, query))?;
-    Ok(rows)
+    statement::check_expectation(statement.expect_rows, progress.rows)?;
+    sink.end(progress.rows, started.elapsed().as_secs_f64()).map_err(closed)
 }
 
 const ROWS_BETWEEN_NOTES: u64 = 1024;

@@ -1,3 +1,5 @@
-//! The commands.
+//! The command line: one file for each command.
 
 pub(crate) mod bench;
+pub(crate) mod certs;
+pub(crate) mod serve;

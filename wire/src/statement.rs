@@ -206,7 +206,7 @@ pub(crate) fn once<T, E: serde::de::Error>(key: &str, slot: &mut Option<T>, valu
 }
 
 /// The text of a statement; says what was found instead, since this is the commonest slip.
-struct SqlSeed;
+pub(crate) struct SqlSeed;
 
 impl<'de> DeserializeSeed<'de> for SqlSeed {
     type Value = String;
@@ -273,7 +273,7 @@ impl<'de> Visitor<'de> for ArgSeed<'_> {
         if let Some(value) = wrapped_value(&key, &mut map)? {
             return Ok(Arg::Value(value));
         }
-        named(self.0, Some(key), map).map(Arg::Named)
+        named(Some(key), map, || ValueSeed(self.0)).map(Arg::Named)
     }
 }
 
@@ -287,10 +287,10 @@ impl fmt::Display for Expectation {
 }
 
 /// Reads the rest of an object of named arguments; a name may stand once.
-fn named<'de, A: MapAccess<'de>>(
-    context: &Context,
+pub(crate) fn named<'de, A: MapAccess<'de>, S: DeserializeSeed<'de, Value = Value>>(
     mut key: Option<String>,
     mut map: A,
+    value: impl Fn() -> S,
 ) -> Result<Vec<(String, Value)>, A::Error> {
     let mut pairs: Vec<(String, Value)> = Vec::new();
     loop {
@@ -307,7 +307,7 @@ fn named<'de, A: MapAccess<'de>>(
         if pairs.len() >= MAX_NAMED {
             return Err(A::Error::custom(format_args!("more than {MAX_NAMED} named arguments")));
         }
-        pairs.push((name, map.next_value_seed(ValueSeed(context))?));
+        pairs.push((name, map.next_value_seed(value())?));
     }
 }
 
@@ -340,7 +340,7 @@ impl<'de> Visitor<'de> for BindingsSeed<'_> {
         Ok(Bindings::Positional(values))
     }
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Bindings, A::Error> {
-        named(self.0, None, map).map(Bindings::Named)
+        named(None, map, || ValueSeed(self.0)).map(Bindings::Named)
     }
 }
 

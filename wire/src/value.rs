@@ -10,6 +10,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Unexpected, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::fmt;
+use std::num::IntErrorKind;
 
 use crate::request::Context;
 
@@ -304,7 +305,10 @@ fn decode_blob(text: &str) -> Result<Value, String> {
 }
 
 fn decode_int(text: &str) -> Result<Value, String> {
-    text.parse().map(Value::Integer).map_err(|_| format!("$int {text:?} is not a signed 64-bit integer"))
+    text.parse().map(Value::Integer).map_err(|error: std::num::ParseIntError| match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => out_of_range_message(text),
+        _ => format!("$int {text:?} is not a signed 64-bit integer"),
+    })
 }
 
 fn decode_real(text: &str) -> Result<Value, String> {
@@ -316,6 +320,11 @@ fn decode_real(text: &str) -> Result<Value, String> {
     }
 }
 
-pub(crate) fn out_of_range<E: serde::de::Error>(literal: impl fmt::Display) -> E {
-    E::custom(format_args!("integer {literal} is out of the range of 64 bits"))
+fn out_of_range<E: serde::de::Error>(literal: impl fmt::Display) -> E {
+    E::custom(out_of_range_message(literal))
+}
+
+/// The errors of a body are told apart by how this begins.
+pub(crate) fn out_of_range_message(literal: impl fmt::Display) -> String {
+    format!("integer {literal} is out of the range of 64 bits")
 }

@@ -1,5 +1,5 @@
-//! `text/csv` (RFC 4180): a header line, then a line a row. NULL is an empty field, empty text is `""`,
-//! blobs are base64. It has no place for an error, so an aborted answer just ends: the caller cuts the connection.
+//! `text/csv` (RFC 4180): a header line, then a line a row. NULL is an empty field, empty text and
+//! the empty blob are `""`, blobs are base64. It has no place for an error, so an aborted answer just ends: the caller cuts the connection.
 
 use super::json::{write_base64, write_integer, write_real};
 use super::{Encoder, Trailer};
@@ -39,6 +39,7 @@ impl Encoder for Csv {
                 ValueRef::Real(value) if value.is_finite() => write_real(out, value),
                 ValueRef::Real(value) => out.extend_from_slice(non_finite(value).as_bytes()),
                 ValueRef::Text(text) => write_field(out, text),
+                ValueRef::Blob([]) => out.extend_from_slice(b"\"\""),
                 ValueRef::Blob(bytes) => write_base64(out, bytes),
             }
         }

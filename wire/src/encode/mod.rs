@@ -54,6 +54,10 @@ pub trait Encoder: Send {
     fn streams(&self) -> bool {
         true
     }
+    /// Whether an answer that ends in [`Encoder::abort`] says so by its own form, and is as such complete.
+    fn ends_with_errors(&self) -> bool {
+        false
+    }
     /// Opens the answer.
     fn start(&mut self, out: &mut Vec<u8>);
     /// Opens the rows of statement `index`.

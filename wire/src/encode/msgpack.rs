@@ -130,6 +130,10 @@ impl Encoder for MsgpackStream {
         crate::MSGPACK_STREAM
     }
 
+    fn ends_with_errors(&self) -> bool {
+        true
+    }
+
     fn start(&mut self, _out: &mut Vec<u8>) {}
 
     fn columns(&mut self, out: &mut Vec<u8>, index: usize, columns: &[Column]) {

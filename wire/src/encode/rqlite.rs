@@ -24,7 +24,8 @@ pub struct RqliteOptions {
 pub struct Rqlite {
     options: RqliteOptions,
     results: usize,
-    names: Vec<String>,
+    /// The columns that an object shows, with their names: of several with one name, the last.
+    shown: Vec<(usize, String)>,
     in_rows: bool,
     rows: u64,
 }
@@ -45,16 +46,16 @@ impl Rqlite {
     }
 
     fn open_rows(&mut self, out: &mut Vec<u8>, columns: &[Column]) {
-        self.names = columns.iter().map(|it| it.name.clone()).collect();
         self.in_rows = true;
         self.rows = 0;
         if self.options.associative {
+            self.shown = last_of_each_name(columns);
             out.extend_from_slice(b"\"types\":{");
-            for (index, column) in columns.iter().enumerate() {
-                separate(out, index);
-                write_json(out, &column.name);
+            for (position, (index, name)) in self.shown.iter().enumerate() {
+                separate(out, position);
+                write_json(out, name);
                 out.push(b':');
-                write_json(out, &column.type_name);
+                write_json(out, &columns[*index].type_name);
             }
             out.extend_from_slice(b"},\"rows\":[");
             return;
@@ -90,6 +91,26 @@ impl Rqlite {
         }
     }
 
+    fn write_array(&self, out: &mut Vec<u8>, row: &dyn Row) {
+        out.push(b'[');
+        for index in 0..row.len() {
+            separate(out, index);
+            self.write_value(out, row.get(index));
+        }
+        out.push(b']');
+    }
+
+    fn write_object(&self, out: &mut Vec<u8>, row: &dyn Row) {
+        out.push(b'{');
+        for (position, (index, name)) in self.shown.iter().enumerate() {
+            separate(out, position);
+            write_json(out, name);
+            out.push(b':');
+            self.write_value(out, row.get(*index));
+        }
+        out.push(b'}');
+    }
+
     fn close_result(&self, out: &mut Vec<u8>, time: f64) {
         if self.options.timings {
             if out.last() != Some(&b'{') {
@@ -100,6 +121,11 @@ impl Rqlite {
         }
         out.push(b'}');
     }
+}
+
+fn last_of_each_name(columns: &[Column]) -> Vec<(usize, String)> {
+    let is_last = |index: usize| columns[index + 1..].iter().all(|later| later.name != columns[index].name);
+    (0..columns.len()).filter(|&it| is_last(it)).map(|it| (it, columns[it].name.clone())).collect()
 }
 
 fn separate(out: &mut Vec<u8>, index: usize) {
@@ -128,17 +154,7 @@ impl Encoder for Rqlite {
         }
         separate(out, usize::from(self.rows > 0));
         self.rows += 1;
-        let (open, close) = if self.options.associative { (b'{', b'}') } else { (b'[', b']') };
-        out.push(open);
-        for index in 0..row.len() {
-            separate(out, index);
-            if self.options.associative {
-                write_json(out, &self.names[index]);
-                out.push(b':');
-            }
-            self.write_value(out, row.get(index));
-        }
-        out.push(close);
+        if self.options.associative { self.write_object(out, row) } else { self.write_array(out, row) }
     }
 
     fn end(&mut self, out: &mut Vec<u8>, _rows: u64, time: f64) {

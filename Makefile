@@ -1,0 +1,50 @@
+# Larder, from the command line: run it, test it, check it, measure it.
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+CARGO ?= cargo
+FUZZ_SECONDS ?= 20
+PYTHON_ENV := $(TARGET)/python
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench faults fuzz rust-tests python-tests setup
+
+help: ## This list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: ## Serve ./larder-data on loopback with certificates made on the spot; prints a curl line.
+	$(CARGO) run --release --locked -- serve --dev
+
+test: setup rust-tests python-tests ## Everything that can fail: Rust, curl and rqlite's Python client.
+
+check: setup ## What a change has to pass: format, lints, tests, documentation, dependencies.
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(MAKE) rust-tests python-tests
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	PATH="$(TARGET)/tools/bin:$$PATH" command -v cargo-deny >/dev/null || \
+		$(CARGO) install cargo-deny --locked --root $(TARGET)/tools
+	PATH="$(TARGET)/tools/bin:$$PATH" $(CARGO) deny check bans licenses sources
+
+bench: ## Measure the floors and the server in one run.
+	$(CARGO) run --release --locked -- bench
+
+faults: fuzz ## The fault lab in its long form, and the fuzzers.
+	LARDER_FAULTS=long $(CARGO) test --release --locked --test faults -- --nocapture
+
+fuzz: ## Each fuzz target for FUZZ_SECONDS (20) seconds; needs a nightly toolchain.
+	fuzz/run $(FUZZ_SECONDS)
+
+setup:
+	@.ci/setup
+
+rust-tests:
+	$(CARGO) test --workspace --locked
+
+python-tests: $(PYTHON_ENV)/.installed
+	LARDER_PYTHON=$(abspath $(PYTHON_ENV))/bin/python \
+		$(CARGO) test --locked --test sidecar -- --ignored --exact pyrqlite::drives_the_server
+
+$(PYTHON_ENV)/.installed: tests/pyrqlite/requirements.txt
+	python3 -m venv --clear $(PYTHON_ENV)
+	$(PYTHON_ENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@

@@ -1,0 +1,117 @@
+//! The probe port: plain HTTP for the kubelet and for Prometheus, and no SQL.
+
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use larder_engine::{Operation, Read};
+use larder_wire::Statement;
+use larder_wire::encode::{Json, Style};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tower::limit::ConcurrencyLimitLayer;
+
+use super::App;
+use super::stream::{Head, StreamSink};
+
+/// Probes at the same time.
+const CONCURRENCY: usize = 16;
+/// How long the read of a readiness probe may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Serves until `draining` ends. While the server drains it is alive and not ready.
+pub(crate) async fn run(listener: TcpListener, app: Arc<App>, mut ended: watch::Receiver<bool>) {
+    let router = Router::new()
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
+        .route("/healthz", get(health))
+        .route("/metrics", get(metrics))
+        .layer(ConcurrencyLimitLayer::new(CONCURRENCY))
+        .with_state(app);
+    let end = async move {
+        let _ = ended.wait_for(|ended| *ended).await;
+    };
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(end).await {
+        tracing::error!(%error, "the probe port ended");
+    }
+}
+
+/// Whether a restart would not help.
+async fn live(State(app): State<Arc<App>>) -> Response {
+    if app.engine.is_alive() {
+        (StatusCode::OK, "ok\n").into_response()
+    } else {
+        (StatusCode::INTERNAL_SERVER_ERROR, "[-]writer: its thread has ended\n").into_response()
+    }
+}
+
+/// Whether requests are answered: reads, and looks at writer, disk, log and soundness.
+async fn ready(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+    let mut health = app.engine.health();
+    health.reader = try_to_read(&app).await;
+    let draining = *app.draining.borrow();
+    let mut text = String::new();
+    for (part, result) in health.parts() {
+        let _ = match result {
+            Ok(()) => writeln!(text, "[+]{part} ok"),
+            Err(reason) => writeln!(text, "[-]{part}: {reason}"),
+        };
+    }
+    if draining {
+        text.push_str("[-]server: stopping\n");
+    }
+    let thresholds = exceeded(&app, query.as_deref().unwrap_or_default());
+    thresholds.iter().for_each(|line| text.push_str(line));
+    let is_ready = health.is_good() && !draining && thresholds.is_empty();
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, text).into_response()
+}
+
+/// Whoever probes may ask for more than the server does by itself.
+fn exceeded(app: &App, query: &str) -> Vec<String> {
+    let status = app.engine.status();
+    let mib = |bytes: u64| bytes >> 20;
+    let mut lines = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let Ok(limit) = value.parse::<u64>() else { continue };
+        let line = match &*name {
+            "max_wal_mb" if mib(status.wal_bytes) > limit => format!("[-]wal: {} MiB\n", mib(status.wal_bytes)),
+            "max_queue" if status.write_queue as u64 > limit => format!("[-]queue: {} writes\n", status.write_queue),
+            "min_free_mb" if status.free_bytes.is_some_and(|free| mib(free) < limit) => {
+                format!("[-]disk: {} MiB free\n", mib(status.free_bytes.unwrap_or(0)))
+            }
+            _ => continue,
+        };
+        lines.push(line);
+    }
+    lines
+}
+
+async fn try_to_read(app: &App) -> Result<(), String> {
+    let statements = vec![Statement::new("SELECT count(*) FROM sqlite_schema")];
+    let query = app.engine.begin(Operation::Read, "(probe)".into(), &statements, Instant::now() + PATIENCE);
+    let encoder = Box::new(Json::new(Style::default()));
+    let (sink, head) = StreamSink::new(encoder, Arc::clone(&query), app.sink_limits());
+    app.engine.read(Read { statements, all_or_nothing: true, query }, Box::new(sink)).await;
+    match head.await {
+        Ok(Head::Whole(_) | Head::Streaming(_)) => Ok(()),
+        Ok(Head::Failed(error)) => Err(error.to_string()),
+        Err(_) => Err("the read ended without an answer".to_owned()),
+    }
+}
+
+/// Which certificates are in use, so that whoever rotates them can wait for this server.
+async fn health(State(app): State<Arc<App>>) -> Response {
+    let revision = app.tls.as_ref().map(|tls| tls.snapshot().revision).unwrap_or_default();
+    axum::Json(serde_json::json!({ "cert.revision": revision })).into_response()
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let text = app.metrics.render(&app.engine, app.tls.as_deref());
+    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, media_type)], text).into_response()
+}

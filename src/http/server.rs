@@ -1,0 +1,149 @@
+//! Accepting connections: limits, handshakes, identities, and an orderly end.
+
+use axum::extract::Request as HttpRequest;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustls::pki_types::CertificateDer;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::{App, Caller, router, serve};
+use crate::tls::{Grants, Identity};
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// What a connection holds of a request head, and of an answer that its client has not read.
+const BUFFER: usize = 128 << 10;
+/// Requests at the same time on one HTTP/2 connection.
+const STREAMS: u32 = 256;
+/// How often a silent HTTP/2 connection is asked whether it lives.
+const PING: Duration = Duration::from_secs(20);
+/// After an error of accept, which is mostly a lack of file descriptors.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// Accepts until `draining`, then lets requests end until `drain_timeout`. Gives back whether all have ended.
+pub(crate) async fn run(
+    listener: TcpListener,
+    app: Arc<App>,
+    grants: Grants,
+    mut draining: watch::Receiver<bool>,
+    drain_timeout: Duration,
+) -> bool {
+    let server = Arc::new(Server {
+        router: router(&app),
+        connections: Arc::new(Semaphore::new(app.limits.max_connections)),
+        builder: builder(app.limits.idle_timeout.0),
+        app,
+        grants,
+    });
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = server.accept(&listener) => accepted,
+            _ = draining.wait_for(|draining| *draining) => break,
+        };
+        let Some((stream, permit)) = accepted else { continue };
+        let (server, watcher) = (Arc::clone(&server), graceful.watcher());
+        tokio::spawn(async move { server.handle(stream, permit, watcher).await });
+    }
+    drop(listener);
+    tokio::time::timeout(drain_timeout, graceful.shutdown()).await.is_ok()
+}
+
+struct Server {
+    app: Arc<App>,
+    router: axum::Router,
+    grants: Grants,
+    connections: Arc<Semaphore>,
+    builder: auto::Builder<TokioExecutor>,
+}
+
+fn builder(idle: Duration) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(BUFFER);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_send_buf_size(BUFFER)
+        .max_header_list_size(64 << 10)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
+    builder
+}
+
+impl Server {
+    /// The next connection, once there is room for one.
+    async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+        let permit = Arc::clone(&self.connections).acquire_owned().await.ok()?;
+        match listener.accept().await {
+            Ok((stream, _)) => Some((stream, permit)),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(BREATH).await;
+                None
+            }
+        }
+    }
+
+    async fn handle(&self, stream: TcpStream, _permit: OwnedSemaphorePermit, watcher: Watcher) {
+        let peer = stream.peer_addr().map_or_else(|_| "unknown".to_owned(), |peer| peer.to_string());
+        // An answer is one write; waiting for more to send would only delay it.
+        let _ = stream.set_nodelay(true);
+        let _connection = self.app.metrics.connection();
+        let Some(tls) = &self.app.tls else { return self.converse(stream, Caller::developer(), watcher).await };
+        let acceptor = TlsAcceptor::from(tls.server_config());
+        match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let caller = self.identify(stream.get_ref().1.peer_certificates(), &peer);
+                self.converse(stream, caller, watcher).await;
+            }
+            Ok(Err(error)) => {
+                self.app.metrics.handshake_refused();
+                tracing::warn!(peer, %error, "a handshake was refused");
+            }
+            Err(_) => {
+                self.app.metrics.handshake_refused();
+                tracing::debug!(peer, "a handshake took too long");
+            }
+        }
+    }
+
+    fn identify(&self, certificates: Option<&[CertificateDer<'_>]>, peer: &str) -> Caller {
+        let Some(leaf) = certificates.and_then(<[_]>::first) else { return Caller::nameless("there is none") };
+        let caller = match Identity::of(leaf) {
+            Ok(identity) => Caller::identified(&identity, &self.grants),
+            Err(error) => Caller::nameless(&error.to_string()),
+        };
+        if !caller.is_granted() {
+            self.app.metrics.identity_refused();
+            tracing::warn!(peer, identity = %caller.name, "nothing is granted to this identity");
+        }
+        caller
+    }
+
+    async fn converse<S>(&self, stream: S, caller: Caller, watcher: Watcher)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (app, router) = (Arc::clone(&self.app), self.router.clone());
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(caller.clone());
+            let answer = serve(Arc::clone(&app), router.clone(), HttpRequest::from(request.map(axum::body::Body::new)));
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        // Whoever breaks a connection off knows it; there is nothing to tell anybody else.
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection ended");
+        }
+    }
+}

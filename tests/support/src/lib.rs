@@ -1,0 +1,32 @@
+//! The harness of the black-box tests: the real binary in a directory of its own, on ports that the system chooses, with
+//! certificates made for this one test, spoken to over real mutual TLS.
+//!
+//! Nothing is shared between tests, so they run side by side. Nothing sleeps: readiness is the file that
+//! `--announce` writes, the end of a process is the end of its log. It is a crate so that each test binary may
+//! use as much of it as it needs. Failures panic: there is nobody to return an error to.
+//!
+//! ```text
+//! let server = larder_harness::setup!().start();
+//! let mut writer = server.connect("writer").await;
+//! let answer = writer.post("/execute", r#"["CREATE TABLE t (a)"]"#).await;
+//! assert_eq!(answer.status, 403);
+//! ```
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+
+mod authority;
+mod client;
+mod log;
+mod server;
+
+pub use authority::{Authority, Pair};
+pub use client::{Answer, Connection, trusting};
+pub use log::Log;
+pub use server::{ROLES, STRANGER, Server, Setup};
+
+/// A [`Setup`] of the binary that Cargo built for the calling test.
+#[macro_export]
+macro_rules! setup {
+    () => {
+        $crate::Setup::new(env!("CARGO_BIN_EXE_larder"))
+    };
+}

@@ -1,0 +1,69 @@
+//! What the server says on standard error, kept while it runs.
+
+use std::io::{BufRead, BufReader, Read};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// The lines of a process, and whether it has ended.
+#[derive(Clone, Default)]
+pub struct Log {
+    shared: Arc<(Mutex<Lines>, Condvar)>,
+}
+
+#[derive(Default)]
+struct Lines {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Log {
+    /// Collects `output` to its end and then calls `at_end`.
+    pub(crate) fn of(output: impl Read + Send + 'static, at_end: impl FnOnce() + Send + 'static) -> Self {
+        let log = Self::default();
+        let collected = log.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                collected.change(|it| it.lines.push(line));
+            }
+            collected.change(|it| it.ended = true);
+            at_end();
+        });
+        log
+    }
+
+    /// Everything so far.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.shared.0.lock().unwrap().lines.join("\n")
+    }
+
+    /// Waits for a line that contains `part`, which may have been written already, and returns it.
+    ///
+    /// # Panics
+    /// There is none within `patience`, or the process ends without it.
+    #[must_use]
+    pub fn wait_for(&self, part: &str, patience: Duration) -> String {
+        let found = |it: &Lines| it.lines.iter().find(|line| line.contains(part)).cloned();
+        let (lines, changed) = &*self.shared;
+        let waiting = |it: &mut Lines| found(it).is_none() && !it.ended;
+        let (lines, _) = changed.wait_timeout_while(lines.lock().unwrap(), patience, waiting).unwrap();
+        found(&lines).unwrap_or_else(|| panic!("{part:?} is not in the log:\n{}", lines.lines.join("\n")))
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.shared.0.lock().unwrap().ended
+    }
+
+    /// Waits for the end of the process; says whether it came within `patience`.
+    pub(crate) fn wait_for_end(&self, patience: Duration) -> bool {
+        let (lines, changed) = &*self.shared;
+        let (lines, _) = changed.wait_timeout_while(lines.lock().unwrap(), patience, |it| !it.ended).unwrap();
+        lines.ended
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Lines)) {
+        change(&mut self.shared.0.lock().unwrap());
+        self.shared.1.notify_all();
+    }
+}
