@@ -181,15 +181,23 @@ impl ServeArgs {
             return Err(format!("--dev serves on loopback only, --listen is {}", self.listen()));
         }
         if !self.dev && self.grants.is_empty() {
-            return Err("without any --grant ROLE=IDENTITY nobody may do anything: grant a role, or use --dev".to_owned());
+            return Err(
+                "without any --grant ROLE=IDENTITY nobody may do anything: grant a role, or use --dev"
+                    .to_owned(),
+            );
         }
         if limits.max_body.0 > limits.body_memory.0 {
-            return Err(format!("--max-body {} is more than --body-memory {}", limits.max_body.0, limits.body_memory.0));
+            return Err(format!(
+                "--max-body {} is more than --body-memory {}",
+                limits.max_body.0, limits.body_memory.0
+            ));
         }
         if self.engine.wal_limit.0 < MIN_WAL_LIMIT {
             return Err(format!("--wal-limit has to be {MIN_WAL_LIMIT} bytes at least"));
         }
-        for (flag, span) in [("--read-timeout", limits.read_timeout), ("--write-timeout", limits.write_timeout)] {
+        for (flag, span) in
+            [("--read-timeout", limits.read_timeout), ("--write-timeout", limits.write_timeout)]
+        {
             if span.0 > limits.max_timeout.0 {
                 return Err(format!("{flag} is longer than --max-timeout"));
             }
@@ -262,7 +270,8 @@ impl FromStr for Span {
             _ => return Err(bad()),
         };
         let number: u64 = number.parse().map_err(|_| bad())?;
-        let millis = number.checked_mul(unit).filter(|millis| (1..=MAX_MILLIS).contains(millis)).ok_or_else(bad)?;
+        let millis =
+            number.checked_mul(unit).filter(|millis| (1..=MAX_MILLIS).contains(millis)).ok_or_else(bad)?;
         Ok(Self(Duration::from_millis(millis)))
     }
 }
@@ -281,7 +290,9 @@ mod tests {
 
     #[test]
     fn sizes_and_times_are_read_or_refused() {
-        for (text, bytes) in [("512", 512), ("64KiB", 65536), ("16MiB", 16 << 20), ("2GiB", 2 << 30), ("1MB", 1_000_000)] {
+        for (text, bytes) in
+            [("512", 512), ("64KiB", 65536), ("16MiB", 16 << 20), ("2GiB", 2 << 30), ("1MB", 1_000_000)]
+        {
             assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
         }
         for text in ["", "0", "MiB", "-1", "1.5GiB", "12 MiB", "99999999999999999999", "17179869184GiB"] {

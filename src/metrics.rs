@@ -121,36 +121,113 @@ impl Metrics {
     fn register(&mut self) {
         let Self { registry: r, gauges: g, .. } = self;
         r.register("requests", "Requests answered", self.requests.clone());
-        r.register_with_unit("request_latency", "From the head of a request to the head of its answer", Unit::Seconds, self.latency.clone());
+        r.register_with_unit(
+            "request_latency",
+            "From the head of a request to the head of its answer",
+            Unit::Seconds,
+            self.latency.clone(),
+        );
         r.register("refusals", "Requests refused, by the code of the error", self.refusals.clone());
         r.register("connections", "Connections that are open", self.connections.clone());
         r.register("handshakes_refused", "TLS handshakes that failed", self.handshakes_refused.clone());
-        r.register("identities_refused", "Connections of identities without a grant", self.identities_refused.clone());
+        r.register(
+            "identities_refused",
+            "Connections of identities without a grant",
+            self.identities_refused.clone(),
+        );
         r.register("group_size", "Writes that shared a commit", self.group_size.clone());
-        r.register_with_unit("group_execute", "Running the statements of a group", Unit::Seconds, self.group_execute.clone());
-        r.register_with_unit("commit", "COMMIT of a group, fsync included", Unit::Seconds, self.commit.clone());
-        r.register_with_unit("write_queue_wait", "From the arrival of a write to its turn", Unit::Seconds, self.queue_wait.clone());
-        r.register_with_unit("fsync", "Each fsync of the write-ahead log and the database", Unit::Seconds, self.sync.clone());
+        r.register_with_unit(
+            "group_execute",
+            "Running the statements of a group",
+            Unit::Seconds,
+            self.group_execute.clone(),
+        );
+        r.register_with_unit(
+            "commit",
+            "COMMIT of a group, fsync included",
+            Unit::Seconds,
+            self.commit.clone(),
+        );
+        r.register_with_unit(
+            "write_queue_wait",
+            "From the arrival of a write to its turn",
+            Unit::Seconds,
+            self.queue_wait.clone(),
+        );
+        r.register_with_unit(
+            "fsync",
+            "Each fsync of the write-ahead log and the database",
+            Unit::Seconds,
+            self.sync.clone(),
+        );
         r.register("checkpoints", "Checkpoints, by how they ended", self.checkpoints.clone());
-        r.register_with_unit("checkpoint", "Duration of checkpoints", Unit::Seconds, self.checkpoint_time.clone());
-        r.register("readers_evicted", "Reads ended because they kept the write-ahead log from being emptied", self.evicted.clone());
-        r.register("writes_replayed", "Writes run again because a neighbour lost the transaction of their group", self.replayed.clone());
+        r.register_with_unit(
+            "checkpoint",
+            "Duration of checkpoints",
+            Unit::Seconds,
+            self.checkpoint_time.clone(),
+        );
+        r.register(
+            "readers_evicted",
+            "Reads ended because they kept the write-ahead log from being emptied",
+            self.evicted.clone(),
+        );
+        r.register(
+            "writes_replayed",
+            "Writes run again because a neighbour lost the transaction of their group",
+            self.replayed.clone(),
+        );
         r.register("write_queue_length", "Writes that wait", g.write_queue.clone());
         r.register("read_queue_length", "Reads that wait for a connection", g.read_queue.clone());
         r.register("readers_in_use", "Read connections in use", g.readers_in_use.clone());
-        r.register_with_unit("oldest_reader", "Age of the oldest snapshot that a read holds", Unit::Seconds, g.oldest_snapshot.clone());
+        r.register_with_unit(
+            "oldest_reader",
+            "Age of the oldest snapshot that a read holds",
+            Unit::Seconds,
+            g.oldest_snapshot.clone(),
+        );
         r.register_with_unit("wal", "Length of the write-ahead log", Unit::Bytes, g.wal_bytes.clone());
         r.register_with_unit("database", "Length of the database", Unit::Bytes, g.database_bytes.clone());
-        r.register_with_unit("disk_free", "What the disk still takes", Unit::Bytes, g.disk_free_bytes.clone());
-        r.register_with_unit("sqlite_memory", "What SQLite holds in memory", Unit::Bytes, g.sqlite_memory.clone());
+        r.register_with_unit(
+            "disk_free",
+            "What the disk still takes",
+            Unit::Bytes,
+            g.disk_free_bytes.clone(),
+        );
+        r.register_with_unit(
+            "sqlite_memory",
+            "What SQLite holds in memory",
+            Unit::Bytes,
+            g.sqlite_memory.clone(),
+        );
         r.register("seq", "Number of the last commit", g.seq.clone());
-        r.register("writer_suspended", "1 while writing is suspended after a failure of the disk", g.suspended.clone());
+        r.register(
+            "writer_suspended",
+            "1 while writing is suspended after a failure of the disk",
+            g.suspended.clone(),
+        );
         r.register("database_damaged", "1 after an integrity check has found damage", g.damaged.clone());
-        r.register("integrity_check_progress", "Part of the database that the integrity check has read; -1 if none runs", g.check_progress.clone());
-        r.register("certificate_expiry_timestamp_seconds", "When the server's certificate expires", g.certificate_expiry.clone());
-        r.register("ca_expiry_timestamp_seconds", "When the first of the clients' CAs expires", g.ca_expiry.clone());
+        r.register(
+            "integrity_check_progress",
+            "Part of the database that the integrity check has read; -1 if none runs",
+            g.check_progress.clone(),
+        );
+        r.register(
+            "certificate_expiry_timestamp_seconds",
+            "When the server's certificate expires",
+            g.certificate_expiry.clone(),
+        );
+        r.register(
+            "ca_expiry_timestamp_seconds",
+            "When the first of the clients' CAs expires",
+            g.ca_expiry.clone(),
+        );
         r.register("certificate_reloads", "Certificates taken while running", g.tls_reloads.clone());
-        r.register("certificate_reloads_refused", "Certificates refused while running; the last good ones stay", g.tls_refused.clone());
+        r.register(
+            "certificate_reloads_refused",
+            "Certificates refused while running; the last good ones stay",
+            g.tls_refused.clone(),
+        );
     }
 
     /// The text that Prometheus scrapes.

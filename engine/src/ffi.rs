@@ -2,7 +2,12 @@
 #![expect(unsafe_code, reason = "sqlite3_* functions that rusqlite has no safe form of")]
 
 use rusqlite::{Connection, ffi};
+use std::cell::RefCell;
 use std::ffi::c_int;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use crate::telemetry::Telemetry;
 
 /// Bounds the memory of all connections of this process: beyond 60 % caches are given back, beyond the limit
 /// allocations fail (<https://sqlite.org/c3ref/hard_heap_limit64.html>).
@@ -59,4 +64,54 @@ unsafe fn status(handle: *mut ffi::sqlite3, op: c_int) -> c_int {
 pub(crate) fn reset_last_insert_rowid(connection: &Connection) {
     // SAFETY: the handle lives as long as `connection`, which no other thread uses during the call.
     unsafe { ffi::sqlite3_set_last_insert_rowid(connection.handle(), 0) };
+}
+
+thread_local! {
+    /// Who is told of syncs on this thread. Only the writer's thread syncs, so only there it is set.
+    static OBSERVER: RefCell<Option<Arc<dyn Telemetry>>> = const { RefCell::new(None) };
+}
+
+/// The methods of SQLite's own files of one kind, with a stopwatch around `xSync`.
+struct Timed {
+    methods: ffi::sqlite3_io_methods,
+    original: &'static ffi::sqlite3_io_methods,
+}
+
+/// The database file can be locked and the log cannot, so they have different methods. Made once, never changed.
+static TIMED: [OnceLock<Timed>; 2] = [const { OnceLock::new() }; 2];
+
+unsafe extern "C" fn timed_sync<const KIND: usize>(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
+    let Some(sync) = TIMED[KIND].get().and_then(|timed| timed.original.xSync) else { return ffi::SQLITE_INTERNAL };
+    let started = Instant::now();
+    // SAFETY: SQLite calls this with a file whose methods were replaced, as it would have called the original.
+    let result = unsafe { sync(file, flags) };
+    OBSERVER.with_borrow(|observer| observer.iter().for_each(|it| it.sync(started.elapsed())));
+    result
+}
+
+/// Times every sync of the connection's database file and write-ahead log, for `observer`. Called on the thread that
+/// uses the connection, when the log is open.
+pub(crate) fn time_syncs(connection: &Connection, observer: Arc<dyn Telemetry>) {
+    OBSERVER.set(Some(observer));
+    replace_sync::<0>(connection, ffi::SQLITE_FCNTL_FILE_POINTER);
+    replace_sync::<1>(connection, ffi::SQLITE_FCNTL_JOURNAL_POINTER);
+}
+
+fn replace_sync<const KIND: usize>(connection: &Connection, which: c_int) {
+    let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
+    // SAFETY: the handle lives as long as `connection`; the operation stores a pointer into `file`, which stays good as
+    // long as the connection, and is null or without methods if there is no such file. Methods are constants of
+    // SQLite. What replaces them lives for ever, and differs in one function that ends in the original.
+    unsafe {
+        let out = (&raw mut file).cast();
+        ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), which, out);
+        let Some(original) = file.as_ref().and_then(|it| it.pMethods.as_ref::<'static>()) else { return };
+        let timed = TIMED[KIND].get_or_init(|| Timed {
+            methods: ffi::sqlite3_io_methods { xSync: Some(timed_sync::<KIND>), ..*original },
+            original,
+        });
+        if std::ptr::eq(original, timed.original) {
+            (*file).pMethods = &raw const timed.methods;
+        }
+    }
 }

@@ -182,7 +182,12 @@ const ATTACH_HINT: &str = "there is one database: ATTACH and DETACH are refused,
 
 /// Only the main database; `ALTER TABLE … RENAME` looks for views in the temporary schema too, and may read it.
 fn judge_database(context: &AuthContext<'_>) -> Verdict {
-    match (context.database_name, &context.action) {
+    // `ALTER TABLE … DROP COLUMN` names the column where others name the database (SQLite's alter.c); the action knows.
+    let database = match context.action {
+        AuthAction::AlterTable { database_name, .. } => Some(database_name),
+        _ => context.database_name,
+    };
+    match (database, &context.action) {
         (None | Some("main"), _) => Ok(()),
         (Some("temp"), AuthAction::Read { table_name, .. } | AuthAction::Update { table_name, .. })
             if is_schema_table(table_name) =>

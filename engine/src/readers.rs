@@ -238,7 +238,9 @@ fn run(
             rows += cursor.rows;
             match result.map_err(|error| error.in_statement(index)) {
                 Ok(()) => {}
-                Err(error) if read.all_or_nothing || cursor.begun || query.control.stop_reason().is_some() => {
+                Err(error)
+                    if read.all_or_nothing || cursor.begun || query.control.stop_reason().is_some() =>
+                {
                     return Err(error);
                 }
                 Err(error) => sink.failed(index, &error).map_err(|closed| stopped(closed, query))?,

@@ -62,13 +62,16 @@ impl Writer {
     pub(crate) fn vacuum(&mut self) -> Result<(), Error> {
         let copy = self.shared.directory.temporary().join("vacuum.db");
         let session = self.session()?;
+        let number = session.number();
         let made = session.vacuum_into(&copy).map_err(|error| classify(&error));
         drop(session);
         let result = made.and_then(|()| self.replace(&copy, None));
         if result.is_err() {
             let _ = fs::remove_file(&copy);
         }
-        result
+        result?;
+        self.session()?.continue_from(number);
+        Ok(())
     }
 
     /// Puts `file` in the place of the database, and keeps the old one as `kept`.

@@ -15,7 +15,7 @@ use clap::Subcommand;
 
 use crate::tls::{AUTHORITY_DAYS, LEAF_DAYS, Leaf, Term};
 
-pub(crate) use directory::{CertificateDirectory, Pair};
+pub(crate) use directory::CertificateDirectory;
 use rotation::Step;
 
 /// Make, issue, rotate and show certificates.

@@ -160,7 +160,8 @@ fn greet(args: &ServeArgs, url: &str, probe: &str) {
     let credentials = if args.plain {
         String::new()
     } else {
-        let [ca, cert, key] = ["ca.crt", "client.crt", "client.key"].map(|name| certs.join(name).display().to_string());
+        let [ca, cert, key] =
+            ["ca.crt", "client.crt", "client.key"].map(|name| certs.join(name).display().to_string());
         format!(" --cacert {} --cert {} --key {}", quote(&ca), quote(&cert), quote(&key))
     };
     println!("larder {} is ready. Try:", env!("CARGO_PKG_VERSION"));

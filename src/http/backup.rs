@@ -42,10 +42,11 @@ pub(super) async fn backup(State(app): State<Arc<App>>, request: HttpRequest) ->
             tracing::warn!(%error, "a backup was not read to its end");
         }
     });
-    let stream = futures_util::stream::unfold(parts, |mut parts: mpsc::Receiver<io::Result<Bytes>>| async move {
-        let part = parts.recv().await?;
-        Some((part.map(Frame::data), parts))
-    });
+    let stream =
+        futures_util::stream::unfold(parts, |mut parts: mpsc::Receiver<io::Result<Bytes>>| async move {
+            let part = parts.recv().await?;
+            Some((part.map(Frame::data), parts))
+        });
     let body = Body::new(http_body_util::StreamBody::new(stream));
     let mut response = read::with_media_type(body, if compressed { COMPRESSED } else { PLAIN });
     let headers = response.headers_mut();
@@ -63,7 +64,11 @@ fn wants_compression(query: &str) -> Result<bool, Error> {
         compressed = match (&*name, &*value) {
             ("compress", "zstd") => true,
             ("compress", "none") => false,
-            _ => return Err(options::invalid(format!("{name}={value:?}: expected compress=zstd or compress=none"))),
+            _ => {
+                return Err(options::invalid(format!(
+                    "{name}={value:?}: expected compress=zstd or compress=none"
+                )));
+            }
         };
     }
     Ok(compressed)
@@ -81,7 +86,8 @@ fn send(copy: &BackupFile, compressed: bool, mut outlet: Outlet) -> io::Result<(
 fn copy_into(path: &Path, compressed: bool, outlet: &mut Outlet) -> io::Result<()> {
     let mut file = File::open(path)?;
     if compressed {
-        let mut encoder = zstd::stream::write::Encoder::new(io::BufWriter::with_capacity(CHUNK, outlet), LEVEL)?;
+        let mut encoder =
+            zstd::stream::write::Encoder::new(io::BufWriter::with_capacity(CHUNK, outlet), LEVEL)?;
         io::copy(&mut file, &mut encoder)?;
         return encoder.finish()?.flush();
     }
@@ -103,7 +109,8 @@ struct Outlet {
 
 impl Outlet {
     fn send(&self, part: io::Result<Bytes>) -> io::Result<()> {
-        let sent = self.runtime.block_on(async { tokio::time::timeout(self.stall, self.sender.send(part)).await });
+        let sent =
+            self.runtime.block_on(async { tokio::time::timeout(self.stall, self.sender.send(part)).await });
         match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the reader went away")),
@@ -155,7 +162,8 @@ async fn receive(headers: &HeaderMap, mut body: Body, path: &Path, stall: Durati
     let (sender, mut parts) = mpsc::channel::<Bytes>(4);
     let encoding = headers.get(header::CONTENT_ENCODING).cloned();
     let writer = tokio::task::spawn_blocking(move || {
-        let mut inlet = Inlet { parts: std::iter::from_fn(move || parts.blocking_recv()), rest: Bytes::new() };
+        let mut inlet =
+            Inlet { parts: std::iter::from_fn(move || parts.blocking_recv()), rest: Bytes::new() };
         write_file(file, &mut inlet, encoding.as_ref())
     });
     let mut broken = None;

@@ -90,7 +90,9 @@ impl Bodies {
                 decoder.window_log_max(ZSTD_WINDOW_LOG)?;
                 decoder.take(limit).read_to_end(&mut decoded)
             }),
-            b"gzip" => flate2::read::MultiGzDecoder::new(&compressed[..]).take(limit).read_to_end(&mut decoded),
+            b"gzip" => {
+                flate2::read::MultiGzDecoder::new(&compressed[..]).take(limit).read_to_end(&mut decoded)
+            }
             other => {
                 let message = format!(
                     "Content-Encoding {:?} is not supported: use zstd, gzip or identity",

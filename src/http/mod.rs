@@ -133,7 +133,8 @@ async fn serve(app: Arc<App>, router: Router, request: HttpRequest) -> Response 
     let id = request_id(&request, &app.metrics);
     let caller = caller_of(&request);
     let method = request.method().clone();
-    let limited = app.rate.as_ref().filter(|_| caller.is_granted()).map_or(Ok(()), |rate| rate.take(&caller.name));
+    let limited =
+        app.rate.as_ref().filter(|_| caller.is_granted()).map_or(Ok(()), |rate| rate.take(&caller.name));
     let mut response = match limited {
         Ok(()) => router.oneshot(request).await.unwrap_or_else(|never| match never {}),
         Err(error) => axum::response::IntoResponse::into_response(Refusal::from(error)),
@@ -187,15 +188,27 @@ fn request_id(request: &HttpRequest, metrics: &Metrics) -> HeaderValue {
     };
     match request.headers().get(&REQUEST_ID).filter(is_sane) {
         Some(id) => id.clone(),
-        None => HeaderValue::from_str(&metrics.next_request_id()).unwrap_or(HeaderValue::from_static("unknown")),
+        None => {
+            HeaderValue::from_str(&metrics.next_request_id()).unwrap_or(HeaderValue::from_static("unknown"))
+        }
     }
 }
 
 /// A path's name in metrics: there are as many as there are endpoints, whatever is asked for.
 fn endpoint(path: &str) -> &'static str {
     const ENDPOINTS: [&str; 12] = [
-        "/execute", "/query", "/describe", "/watch", "/backup", "/restore", "/version", "/status", "/queries",
-        "/db/execute", "/db/query", "/db/request",
+        "/execute",
+        "/query",
+        "/describe",
+        "/watch",
+        "/backup",
+        "/restore",
+        "/version",
+        "/status",
+        "/queries",
+        "/db/execute",
+        "/db/query",
+        "/db/request",
     ];
     match ENDPOINTS.into_iter().find(|endpoint| *endpoint == path) {
         Some(endpoint) => endpoint,

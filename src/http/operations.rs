@@ -21,7 +21,8 @@ pub(super) async fn status(State(app): State<Arc<App>>, request: HttpRequest) ->
     caller_of(&request).require(Role::Reader)?;
     let whole = describe(&app);
     let query = request.uri().query().unwrap_or_default();
-    let key = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "key").map(|(_, value)| value);
+    let key =
+        form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "key").map(|(_, value)| value);
     let part = match key.as_deref() {
         None => &whole,
         Some(key) => key.split('.').try_fold(&whole, |value, name| value.get(name)).ok_or_else(|| {
@@ -110,7 +111,9 @@ pub(super) async fn cancel(
     caller.require(Role::Admin)?;
     let known = id.parse().is_ok_and(|id| app.engine.cancel(id));
     if !known {
-        return Err(Error::new(Kind::NotFound, code::NOT_FOUND, format!("no request {id} is under way")).into());
+        return Err(
+            Error::new(Kind::NotFound, code::NOT_FOUND, format!("no request {id} is under way")).into()
+        );
     }
     tracing::info!(by = %caller.name, id, "a request was cancelled");
     Ok(axum::Json(json!({ "cancelled": id })).into_response())
@@ -129,11 +132,13 @@ pub(super) async fn maintain(
         "vacuum" => Maintenance::Vacuum,
         "integrity-check" => {
             let started = app.engine.check_integrity();
-            let answer = json!({ "started": started, "integrity": integrity(&app.engine.status().integrity) });
+            let answer =
+                json!({ "started": started, "integrity": integrity(&app.engine.status().integrity) });
             return Ok((http::StatusCode::ACCEPTED, axum::Json(answer)).into_response());
         }
         other => {
-            let message = format!("no maintenance {other:?}: expected checkpoint, optimize, vacuum, integrity-check");
+            let message =
+                format!("no maintenance {other:?}: expected checkpoint, optimize, vacuum, integrity-check");
             return Err(Error::new(Kind::NotFound, code::NOT_FOUND, message).into());
         }
     };
@@ -152,9 +157,12 @@ pub(super) async fn maintain(
 /// For every path that there is nothing at.
 pub(super) async fn not_found(request: HttpRequest) -> Refusal {
     match caller_of(&request).require(Role::Reader) {
-        Ok(_) => {
-            Error::new(Kind::NotFound, code::NOT_FOUND, format!("there is nothing at {}", request.uri().path())).into()
-        }
+        Ok(_) => Error::new(
+            Kind::NotFound,
+            code::NOT_FOUND,
+            format!("there is nothing at {}", request.uri().path()),
+        )
+        .into(),
         Err(error) => error.into(),
     }
 }

@@ -55,7 +55,12 @@ impl Choices {
     }
 
     /// The time that the request may take.
-    pub(super) fn timeout(&self, request: &Request, default: Duration, longest: Duration) -> Result<Duration, Error> {
+    pub(super) fn timeout(
+        &self,
+        request: &Request,
+        default: Duration,
+        longest: Duration,
+    ) -> Result<Duration, Error> {
         let asked = self.timeout.or(request.timeout_ms.map(Duration::from_millis));
         match asked {
             None => Ok(default),
@@ -96,7 +101,9 @@ pub(super) fn negotiate(headers: &HeaderMap, style: Style) -> Result<Box<dyn Enc
         let essence = name.split(';').next().unwrap_or_default().trim();
         match essence.to_ascii_lowercase().as_str() {
             larder_wire::JSON | "*/*" | "application/*" | "" => return Ok(Box::new(Json::new(style))),
-            larder_wire::MSGPACK | "application/msgpack" | "application/x-msgpack" => return Ok(Box::<Msgpack>::default()),
+            larder_wire::MSGPACK | "application/msgpack" | "application/x-msgpack" => {
+                return Ok(Box::<Msgpack>::default());
+            }
             larder_wire::MSGPACK_STREAM => return Ok(Box::<MsgpackStream>::default()),
             larder_wire::NDJSON | "application/ndjson" => return Ok(Box::new(Ndjson::new(style))),
             larder_wire::CSV | "text/*" => return Ok(Box::new(Csv)),

@@ -79,8 +79,12 @@ fn exceeded(app: &App, query: &str) -> Vec<String> {
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let Ok(limit) = value.parse::<u64>() else { continue };
         let line = match &*name {
-            "max_wal_mb" if mib(status.wal_bytes) > limit => format!("[-]wal: {} MiB\n", mib(status.wal_bytes)),
-            "max_queue" if status.write_queue as u64 > limit => format!("[-]queue: {} writes\n", status.write_queue),
+            "max_wal_mb" if mib(status.wal_bytes) > limit => {
+                format!("[-]wal: {} MiB\n", mib(status.wal_bytes))
+            }
+            "max_queue" if status.write_queue as u64 > limit => {
+                format!("[-]queue: {} writes\n", status.write_queue)
+            }
             "min_free_mb" if status.free_bytes.is_some_and(|free| mib(free) < limit) => {
                 format!("[-]disk: {} MiB free\n", mib(status.free_bytes.unwrap_or(0)))
             }

@@ -24,7 +24,8 @@ pub(super) async fn query(State(app): State<Arc<App>>, request: HttpRequest) -> 
     let (parts, http_body) = request.into_parts();
     let received;
     let asked = if parts.method == Method::GET {
-        let sql = choices.sql.clone().ok_or_else(|| options::invalid("GET /query takes ?q=SQL".to_owned()))?;
+        let sql =
+            choices.sql.clone().ok_or_else(|| options::invalid("GET /query takes ?q=SQL".to_owned()))?;
         Request::from_text(sql.as_bytes()).map_err(Error::from)?
     } else {
         received = app.bodies.receive(&parts.headers, http_body).await?;

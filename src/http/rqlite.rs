@@ -41,7 +41,9 @@ impl Parameters {
                 "timings" => parameters.form.timings = on,
                 "associative" => parameters.form.associative = on,
                 "blob_array" => parameters.form.blob_array = on,
-                "db_timeout" => parameters.timeout = value.parse().ok().map(|span: crate::config::Span| span.0),
+                "db_timeout" => {
+                    parameters.timeout = value.parse().ok().map(|span: crate::config::Span| span.0)
+                }
                 _ => {}
             }
         }

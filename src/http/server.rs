@@ -99,7 +99,9 @@ impl Server {
         // An answer is one write; waiting for more to send would only delay it.
         let _ = stream.set_nodelay(true);
         let _connection = self.app.metrics.connection();
-        let Some(tls) = &self.app.tls else { return self.converse(stream, Caller::developer(), watcher).await };
+        let Some(tls) = &self.app.tls else {
+            return self.converse(stream, Caller::developer(), watcher).await;
+        };
         let acceptor = TlsAcceptor::from(tls.server_config());
         match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
@@ -118,7 +120,9 @@ impl Server {
     }
 
     fn identify(&self, certificates: Option<&[CertificateDer<'_>]>, peer: &str) -> Caller {
-        let Some(leaf) = certificates.and_then(<[_]>::first) else { return Caller::nameless("there is none") };
+        let Some(leaf) = certificates.and_then(<[_]>::first) else {
+            return Caller::nameless("there is none");
+        };
         let caller = match Identity::of(leaf) {
             Ok(identity) => Caller::identified(&identity, &self.grants),
             Err(error) => Caller::nameless(&error.to_string()),
@@ -137,7 +141,11 @@ impl Server {
         let (app, router) = (Arc::clone(&self.app), self.router.clone());
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(caller.clone());
-            let answer = serve(Arc::clone(&app), router.clone(), HttpRequest::from(request.map(axum::body::Body::new)));
+            let answer = serve(
+                Arc::clone(&app),
+                router.clone(),
+                HttpRequest::from(request.map(axum::body::Body::new)),
+            );
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();

@@ -127,7 +127,8 @@ impl StreamSink {
 
     fn wait_to_send(&mut self, sender: mpsc::Sender<Part>, part: Part) -> Result<(), SinkClosed> {
         self.query.enter(Phase::Sending);
-        let patience = self.limits.stall.min(self.query.control.deadline().saturating_duration_since(Instant::now()));
+        let patience =
+            self.limits.stall.min(self.query.control.deadline().saturating_duration_since(Instant::now()));
         let query = Arc::clone(&self.query);
         let sent = self.runtime.block_on(async move {
             tokio::select! {
@@ -177,9 +178,9 @@ impl StreamSink {
 
     fn break_off(mut self, error: Error) {
         let too_long = !self.encoder.streams() && self.buffer.len() > self.limits.whole;
+        let error = if too_long { self.too_long() } else { error };
         match self.output {
             Output::Held(head) => {
-                let error = if too_long { self.too_long() } else { error };
                 let _ = head.send(Head::Failed(error));
             }
             Output::Sending(ref sender) => {
@@ -245,7 +246,10 @@ impl http_body::Body for Streaming {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if self.query.is_none() {
             return Poll::Ready(None);
         }

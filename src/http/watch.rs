@@ -31,7 +31,8 @@ pub(super) async fn watch(State(app): State<Arc<App>>, request: HttpRequest) -> 
         Error::new(Kind::Busy, code::QUEUE_FULL, "there are too many watchers already").retryable()
     })?;
     let subscription = app.engine.feed().subscribe(wanted.from).map_err(|gap| expired(&gap))?;
-    let events = Events { subscription, tables: wanted.tables, draining: app.draining.clone(), state: Stage::Begin };
+    let events =
+        Events { subscription, tables: wanted.tables, draining: app.draining.clone(), state: Stage::Begin };
     let stream = futures_util::stream::unfold((events, permit), |(mut events, permit)| async move {
         let frame = events.next().await?;
         Some((Ok::<_, Infallible>(Frame::data(frame)), (events, permit)))
@@ -50,7 +51,8 @@ struct Wanted {
 impl Wanted {
     fn parse(request: &HttpRequest) -> Result<Self, Error> {
         let mut wanted = Self { tables: None, from: None };
-        let number = |text: &str| text.parse().map_err(|_| options::invalid(format!("{text:?} is no commit number")));
+        let number =
+            |text: &str| text.parse().map_err(|_| options::invalid(format!("{text:?} is no commit number")));
         let query = request.uri().query().unwrap_or_default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
@@ -59,7 +61,11 @@ impl Wanted {
                     wanted.tables = Some(names.collect()).filter(|names: &HashSet<_>| !names.is_empty());
                 }
                 "from" => wanted.from = Some(number(&value)?),
-                _ => return Err(options::invalid(format!("unknown parameter {name:?}: expected tables, from"))),
+                _ => {
+                    return Err(options::invalid(format!(
+                        "unknown parameter {name:?}: expected tables, from"
+                    )));
+                }
             }
         }
         if let Some(last) = request.headers().get("last-event-id").and_then(|it| it.to_str().ok()) {
@@ -105,7 +111,8 @@ impl Events {
             match changes {
                 Ok(None) => return None,
                 Ok(Some(changes)) => {
-                    let text: Vec<u8> = changes.iter().filter_map(|change| self.tell(change)).flatten().collect();
+                    let text: Vec<u8> =
+                        changes.iter().filter_map(|change| self.tell(change)).flatten().collect();
                     if !text.is_empty() {
                         return Some(text.into());
                     }

@@ -86,10 +86,12 @@ fn idempotency(
     atomic: bool,
 ) -> Result<Option<Idempotency>, Error> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = key.to_str().ok().map(str::trim).filter(|key| (1..=MAX_KEY).contains(&key.len())).ok_or_else(|| {
-        let message = format!("Idempotency-Key has to be 1 to {MAX_KEY} visible ASCII characters");
-        Error::new(Kind::Invalid, code::OPTION_INVALID, message)
-    })?;
+    let key = key.to_str().ok().map(str::trim).filter(|key| (1..=MAX_KEY).contains(&key.len())).ok_or_else(
+        || {
+            let message = format!("Idempotency-Key has to be 1 to {MAX_KEY} visible ASCII characters");
+            Error::new(Kind::Invalid, code::OPTION_INVALID, message)
+        },
+    )?;
     let mut digest = Sha256::new();
     digest.update([u8::from(atomic)]);
     digest.update(body);

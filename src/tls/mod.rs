@@ -23,12 +23,11 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::CryptoProvider;
 
-pub(crate) use certificate::{Certificate, SubjectName};
+pub(crate) use certificate::Certificate;
 pub(crate) use contents::TlsFiles;
-pub(crate) use error::TlsError;
 pub(crate) use grants::{Grant, Grants};
-pub(crate) use identity::{Identity, IdentityError};
-pub(crate) use issue::{AUTHORITY_DAYS, Authority, Issued, LEAF_DAYS, Leaf, Term};
+pub(crate) use identity::Identity;
+pub(crate) use issue::{AUTHORITY_DAYS, Authority, LEAF_DAYS, Leaf, Term};
 pub(crate) use reload::{Tls, TlsSnapshot};
 
 /// The one crypto provider of this process: immutable, made on first use.

@@ -101,9 +101,9 @@ def test_declared_types_are_parsed(connect):
         ("SELECT * FROM missing", "no such table"),
         ("SELEC 1", "syntax error"),
         ("INSERT INTO missing VALUES (1)", "no such table"),
-        ("ATTACH DATABASE 'other.db' AS other", ""),
-        ("BEGIN", ""),
-        ("SELECT 1; SELECT 2", ""),
+        ("ATTACH DATABASE 'other.db' AS other", None),
+        ("BEGIN", None),
+        ("SELECT 1; SELECT 2", None),
     ],
 )
 def test_errors_are_errors(cursor, sql, says):

@@ -134,7 +134,7 @@ impl Request<'_> {
             return Ok(answer);
         }
         let results = if self.job.write.atomic { self.all_or_nothing()? } else { self.each_for_itself()? };
-        let seq = self.session.number.get().next().last;
+        let seq = self.session.number().next().last;
         let answer = WriteAnswer { results, seq, replayed: false };
         self.keep_answer(&answer).map_err(at_request)?;
         Ok(answer)

@@ -120,7 +120,7 @@ impl Writer {
         };
         let executed = group.begun.elapsed();
         let started = Instant::now();
-        let number = session.number.get();
+        let number = session.number();
         let committed = if group.has_something_to_commit() {
             let reserved = session.trusted(|connection| number.reserve(connection));
             reserved.and_then(|number| session.server_sql("COMMIT").map(|()| number.next()))
@@ -131,7 +131,7 @@ impl Writer {
         };
         match committed {
             Ok(number) => {
-                session.number.set(number);
+                session.continue_from(number);
                 self.shared.telemetry.group(group.members.len(), executed, started.elapsed());
                 self.acknowledge(group, number.last);
             }

@@ -250,6 +250,8 @@ impl Writer {
                 job.refuse(StopReason::Draining.error());
             }
         }
+        // The last connection that closes removes the log, and only one that can write is able to.
+        let _paused = self.shared.readers.pause();
         if let Some(session) = self.session.take() {
             session.settle(&*self.shared.telemetry);
         }

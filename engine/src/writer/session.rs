@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bookkeeping::{self, CommitNumber};
@@ -24,7 +25,7 @@ use crate::{ffi, statement};
 /// An open database that only the writer's thread touches.
 pub(crate) struct Session {
     pub(crate) guarded: Guarded,
-    pub(super) number: Cell<CommitNumber>,
+    number: Cell<CommitNumber>,
     footprints: RefCell<HashMap<Box<str>, Rc<Footprint>>>,
     wal: RefCell<WalPolicy>,
 }
@@ -45,6 +46,7 @@ impl Session {
             Ok::<_, rusqlite::Error>((CommitNumber::load(connection)?, page_size))
         })?;
         shared.watchdog.watch(&guarded.slot);
+        ffi::time_syncs(connection, Arc::clone(&shared.telemetry));
         let page_size = u64::try_from(page_size).unwrap_or(4096);
         let wal = WalPolicy::new(shared.frames.clone(), &shared.options, page_size);
         Ok(Self {
@@ -160,6 +162,11 @@ impl Session {
     /// The number of the last commit.
     pub(crate) fn last_commit(&self) -> u64 {
         self.number.get().last
+    }
+
+    /// The last commit, and what is reserved.
+    pub(crate) fn number(&self) -> CommitNumber {
+        self.number.get()
     }
 
     /// After the database was replaced: numbers go on from here.
