@@ -1,8 +1,7 @@
 //! Parses the command line and runs one command.
 
-use std::process::ExitCode;
-
 use clap::Parser as _;
+use std::process::ExitCode;
 
 mod cli;
 mod config;

@@ -14,6 +14,7 @@ mod directory;
 mod error;
 mod feed;
 mod ffi;
+pub mod floor;
 mod functions;
 mod health;
 mod integrity;

@@ -4,6 +4,7 @@
 //! The commands that call a server know no HTTP and no TLS; that is the client's.
 
 mod backup;
+mod bench;
 pub(crate) mod certs;
 mod connect;
 mod execute;
@@ -54,13 +55,15 @@ enum Command {
     /// Make, issue, rotate and show certificates.
     #[command(subcommand)]
     Certs(certs::CertsCommand),
+    /// Measure this machine: the server against SQLite in process.
+    Bench(bench::BenchArgs),
 }
 
 impl Cli {
     /// Runs the command and says how it went: 0, 1 (failed), 2 (usage), 3 (cannot reach the server).
     pub(crate) fn run(self) -> ExitCode {
         match self.command.run() {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(code) => code,
             Err(failure) => {
                 failure.report();
                 ExitCode::from(failure.exit_code())
@@ -70,17 +73,19 @@ impl Cli {
 }
 
 impl Command {
-    fn run(self) -> Result<(), Failure> {
-        match self {
+    fn run(self) -> Result<ExitCode, Failure> {
+        let done = match self {
             Self::Serve(args) => serve::run(*args).map_err(Failure::from),
             Self::Certs(command) => command.run().map_err(Failure::from),
+            Self::Bench(args) => return bench::run(&args).map_err(Failure::from),
             Self::Query(command) => wait_for(command.run()),
             Self::Execute(command) => wait_for(command.run()),
             Self::Shell(command) => wait_for(command.run()),
             Self::Backup(command) => wait_for(command.run()),
             Self::Restore(command) => wait_for(command.run()),
             Self::Status(command) => wait_for(command.run()),
-        }
+        };
+        done.map(|()| ExitCode::SUCCESS)
     }
 }
 
