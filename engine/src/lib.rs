@@ -10,6 +10,7 @@
 mod backup;
 mod bookkeeping;
 mod connection;
+mod crew;
 mod directory;
 mod error;
 mod feed;
