@@ -16,6 +16,8 @@ use crate::queries::lock;
 
 /// A job that has run for this long is long.
 const LONG: Duration = Duration::from_micros(200);
+/// How often a thread lets others run and looks again before it goes to sleep: under load, a job comes meanwhile.
+const YIELDS: usize = 8;
 /// The read's own stack is small: SQLite's parser and machine are bounded.
 const STACK_BYTES: usize = 1 << 20;
 
@@ -79,7 +81,7 @@ impl<J: Send + 'static> Crew<J> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let state =
             State { jobs: VecDeque::new(), sleepers: Vec::new(), awake: size, moved: false, ended: false };
-        let crew = Arc::new(Self { state: Mutex::new(state), quick: (cores / 2).clamp(1, size.max(1)) });
+        let crew = Arc::new(Self { state: Mutex::new(state), quick: cores.clamp(1, size.max(1)) });
         let work = Arc::new(work);
         for number in 0..size {
             let (crew, work) = (Arc::clone(&crew), Arc::clone(&work));
@@ -138,6 +140,7 @@ impl<J: Send + 'static> Crew<J> {
         if !counts_as_awake {
             state.awake += 1;
         }
+        let mut yields = 0;
         loop {
             // One that comes back from a long job leaves the queue to those that took over.
             let may_take = counts_as_awake || state.awake <= self.quick;
@@ -149,7 +152,15 @@ impl<J: Send + 'static> Crew<J> {
                 if state.ended {
                     return None;
                 }
+                if yields < YIELDS {
+                    yields += 1;
+                    drop(state);
+                    thread::yield_now();
+                    state = lock(&self.state);
+                    continue;
+                }
             }
+            yields = 0;
             state.awake -= 1;
             state.sleepers.push(Arc::clone(me));
             drop(state);
