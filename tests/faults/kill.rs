@@ -36,7 +36,11 @@ async fn a_killed_server_loses_nothing_acknowledged() {
         assert_eq!(number(&server, "SELECT count(*) FROM event").await, expected, "rows of earlier rounds");
         lab::check_integrity(&server).await;
         if let Some(old) = (round + 1_u64).checked_sub(KEPT) {
-            let forgotten = must_execute(&server, json!([["DELETE FROM event WHERE request GLOB ?", format!("r{old}-*")]])).await;
+            let forgotten = must_execute(
+                &server,
+                json!([["DELETE FROM event WHERE request GLOB ?", format!("r{old}-*")]]),
+            )
+            .await;
             expected -= forgotten["results"][0]["rows_affected"].as_u64().unwrap();
             newest = forgotten["seq"].as_u64().unwrap();
         } else {

@@ -39,7 +39,8 @@ pub(crate) struct Dice(u64);
 impl Dice {
     pub(crate) fn thrown(fault: &str) -> Self {
         let from_clock = || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
-        let seed = std::env::var("LARDER_FAULTS_SEED").map_or_else(|_| from_clock(), |it| it.parse().unwrap());
+        let seed =
+            std::env::var("LARDER_FAULTS_SEED").map_or_else(|_| from_clock(), |it| it.parse().unwrap());
         report(fault, &format!("replay the dice with LARDER_FAULTS_SEED={seed}"));
         Self(seed)
     }

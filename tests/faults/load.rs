@@ -1,7 +1,7 @@
 //! Concurrent writers, and a ledger of what each of their requests was told, to be held against the database later.
 
-use larder_harness::{Answer, Connection, Server};
 use http::Method;
+use larder_harness::{Answer, Connection, Server};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -110,7 +110,9 @@ impl Writer {
                     self.acknowledged.fetch_add(1, Ordering::Relaxed);
                 }
                 // What is refused for a while would be refused thousands of times.
-                Fate::Refused { status } if status >= 429 => tokio::time::sleep(Duration::from_millis(5)).await,
+                Fate::Refused { status } if status >= 429 => {
+                    tokio::time::sleep(Duration::from_millis(5)).await
+                }
                 _ => {}
             }
             if broke {
@@ -229,15 +231,23 @@ impl Ledger {
 
     /// The first and the last commit that was acknowledged.
     pub(crate) fn commits(&self) -> Option<(u64, u64)> {
-        let seqs = || self.entries.iter().filter_map(|it| if let Fate::Acknowledged { seq } = it.fate { Some(seq) } else { None });
+        let seqs = || {
+            self.entries
+                .iter()
+                .filter_map(|it| if let Fate::Acknowledged { seq } = it.fate { Some(seq) } else { None })
+        };
         Some((seqs().min()?, seqs().max()?))
     }
 
     /// Holds the ledger against the database.
     pub(crate) async fn check(&self, server: &Server) -> Found {
-        let sql = format!("SELECT request, count(*) FROM event WHERE request GLOB '{}-*' GROUP BY request", self.run);
+        let sql = format!(
+            "SELECT request, count(*) FROM event WHERE request GLOB '{}-*' GROUP BY request",
+            self.run
+        );
         let there = rows(server, &sql).await;
-        let there = there.iter().map(|row| (row[0].as_str().unwrap().to_owned(), row[1].as_u64().unwrap())).collect();
+        let there =
+            there.iter().map(|row| (row[0].as_str().unwrap().to_owned(), row[1].as_u64().unwrap())).collect();
         let tally = rows(server, &format!("SELECT requests FROM tally WHERE run = '{}'", self.run)).await;
         self.compare(there, tally.first().map_or(0, |row| row[0].as_u64().unwrap()))
     }
@@ -247,9 +257,12 @@ impl Ledger {
         let mut select = database
             .prepare("SELECT request, count(*) FROM event WHERE request GLOB ?1 || '-*' GROUP BY request")
             .unwrap();
-        let there = select.query_map([&self.run], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))).unwrap();
+        let there = select
+            .query_map([&self.run], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))
+            .unwrap();
         let there = there.map(Result::unwrap).collect();
-        let tally = database.query_row("SELECT requests FROM tally WHERE run = ?1", [&self.run], |row| row.get::<_, i64>(0));
+        let tally = database
+            .query_row("SELECT requests FROM tally WHERE run = ?1", [&self.run], |row| row.get::<_, i64>(0));
         self.compare(there, tally.map_or(0, i64::unsigned_abs))
     }
 
@@ -257,7 +270,13 @@ impl Ledger {
     pub(crate) fn up_to(&self, seq: u64) -> Self {
         let acknowledged = |it: &&Entry| matches!(it.fate, Fate::Acknowledged { seq: it } if it <= seq);
         let mut entries: Vec<_> = self.entries.iter().filter(acknowledged).cloned().collect();
-        entries.extend(self.entries.iter().filter(|it| !acknowledged(it)).cloned().map(|it| Entry { fate: Fate::Unknown, ..it }));
+        entries.extend(
+            self.entries
+                .iter()
+                .filter(|it| !acknowledged(it))
+                .cloned()
+                .map(|it| Entry { fate: Fate::Unknown, ..it }),
+        );
         Self { run: self.run.clone(), entries }
     }
 
@@ -297,7 +316,12 @@ impl Ledger {
         let (mut replayed, mut done) = (0, 0);
         let mut spared = 0;
         for entry in self.entries.iter_mut().filter(|entry| entry.keyed) {
-            if matches!(entry.fate, Fate::Refused { .. }) || (entry.fate != Fate::Unknown && { spared += 1; spared > 20 }) {
+            if matches!(entry.fate, Fate::Refused { .. })
+                || (entry.fate != Fate::Unknown && {
+                    spared += 1;
+                    spared > 20
+                })
+            {
                 continue;
             }
             let answer = entry.send(&mut connection).await.unwrap();
@@ -308,7 +332,11 @@ impl Ledger {
             if entry.fate != Fate::Unknown {
                 assert!(is_replay && again == entry.fate, "{reply} for {entry:?}");
             }
-            if is_replay { replayed += 1 } else { done += 1 }
+            if is_replay {
+                replayed += 1
+            } else {
+                done += 1
+            }
             entry.fate = again;
         }
         (replayed, done)
