@@ -12,6 +12,7 @@ mod suspend;
 
 pub use crate::bookkeeping::Idempotency;
 pub(crate) use session::Session;
+use suspend::Retry;
 pub(crate) use suspend::WriterState;
 
 use larder_wire::{Applied, Error, Kind, Role, Statement, StatementResult, code};
@@ -126,6 +127,8 @@ pub(crate) struct Writer {
     /// A command that came while a group was gathered and is not part of one.
     postponed: Option<Command>,
     housekept: Instant,
+    /// While writing is suspended: when to open the database anew.
+    retry: Retry,
 }
 
 /// How long the queue has to be empty for the thread to look after other things.
@@ -144,6 +147,7 @@ impl Writer {
                 session: Some(Rc::new(session)),
                 postponed: None,
                 housekept: Instant::now(),
+                retry: Retry::default(),
             },
             Err(error) => {
                 shared.writer.suspend(format!("the writer could not start: {error}"));
@@ -181,11 +185,10 @@ impl Writer {
 
     /// Looks after the database.
     pub(crate) fn maintain(&mut self, what: Maintenance) -> Result<(), Error> {
-        let classify = |error: rusqlite::Error| crate::error::classify(&error);
         match what {
             Maintenance::Checkpoint => {
-                let done =
-                    self.session()?.checkpoint(Mode::Truncate, &*self.shared.telemetry).map_err(classify)?;
+                let done = self.session()?.checkpoint(Mode::Truncate, &*self.shared.telemetry);
+                let done = done.map_err(|error| self.failed(&error, "a checkpoint"))?;
                 if done.outcome == CheckpointOutcome::Complete {
                     return Ok(());
                 }
@@ -193,7 +196,10 @@ impl Writer {
                     format!("readers still need {} of {} frames", done.frames - done.moved, done.frames);
                 Err(Error::new(Kind::Unavailable, "SQLITE_BUSY", message).retryable())
             }
-            Maintenance::Optimize => self.session()?.optimize().map_err(classify),
+            Maintenance::Optimize => {
+                let done = self.session()?.optimize();
+                done.map_err(|error| self.failed(&error, "optimizing"))
+            }
             Maintenance::Vacuum => self.vacuum(),
         }
     }
@@ -218,7 +224,7 @@ impl Writer {
 
     fn idle(&mut self) {
         if self.session.is_none() {
-            return self.try_to_resume();
+            return self.resume_when_possible();
         }
         self.checkpoint_when_idle();
         if self.housekept.elapsed() >= HOUSEKEEPING {
@@ -239,7 +245,7 @@ impl Writer {
         match session.forget_keys(self.shared.options.idempotency_ttl) {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "forgot idempotency keys"),
-            Err(error) => tracing::warn!(%error, "idempotency keys could not be forgotten"),
+            Err(error) => self.look_into(&error, "forgetting idempotency keys"),
         }
     }
 
@@ -251,7 +257,7 @@ impl Writer {
             }
         }
         // The last connection that closes removes the log, and only one that can write is able to.
-        let _paused = self.shared.readers.pause();
+        let _paused = self.shared.readers.pause(&self.shared.queries);
         if let Some(session) = self.session.take() {
             session.settle(&*self.shared.telemetry);
         }
