@@ -10,7 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::clients::open_tls;
 use crate::drain::many_rows;
-use crate::lab::{self, Dice, Site, check_file, eventually, long_or_short, must_execute, number, report, rows, status};
+use crate::lab::{
+    self, Dice, Site, check_file, eventually, long_or_short, must_execute, number, report, rows, status,
+};
 use crate::load::{Found, Load, create_tables};
 
 async fn download(server: &Server, compress: &str) -> Answer {
@@ -50,7 +52,10 @@ async fn a_backup_under_load_holds_what_was_acknowledged() {
     vacuum_under_load(&server, &mut dice).await;
     report(
         "backup",
-        &format!("{rounds} backups of {} MiB under 8 writers: each sound, {total}; vacuum under load loses nothing", bytes >> 20),
+        &format!(
+            "{rounds} backups of {} MiB under 8 writers: each sound, {total}; vacuum under load loses nothing",
+            bytes >> 20
+        ),
     );
 }
 
@@ -96,13 +101,23 @@ async fn a_restore_takes_sound_databases_only() {
     ];
     for (what, body) in &refused {
         let answer = restore(&server, body.clone()).await;
-        assert_eq!((answer.status, answer.json()["applied"].clone()), (400, json!(false)), "{what}: {}", answer.text());
-        assert_eq!(number(&server, "SELECT count(*) FROM event").await, 501, "{what} has touched the database");
+        assert_eq!(
+            (answer.status, answer.json()["applied"].clone()),
+            (400, json!(false)),
+            "{what}: {}",
+            answer.text()
+        );
+        assert_eq!(
+            number(&server, "SELECT count(*) FROM event").await,
+            501,
+            "{what} has touched the database"
+        );
     }
     // Twice within a second: each old file is kept, and the newest is what is served.
     let mut kept = Vec::new();
     for body in [&zstd, &plain] {
-        must_execute(&server, json!(["INSERT INTO event VALUES ('before the restore', abs(random()), '')"])).await;
+        must_execute(&server, json!(["INSERT INTO event VALUES ('before the restore', abs(random()), '')"]))
+            .await;
         let before = status(&server, "seq").await.as_u64().unwrap();
         let answer = restore(&server, body.clone()).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -119,7 +134,10 @@ async fn a_restore_takes_sound_databases_only() {
     assert_eq!(server.terminate().code(), Some(0));
     report(
         "restore",
-        &format!("{} uploads of rubbish refused with the database untouched; 2 restores within a second: swapped, both old files kept", refused.len()),
+        &format!(
+            "{} uploads of rubbish refused with the database untouched; 2 restores within a second: swapped, both old files kept",
+            refused.len()
+        ),
     );
 }
 
@@ -129,15 +147,19 @@ async fn a_kill_during_a_restore_leaves_one_of_both() {
     let mut dice = Dice::thrown("restore and kill");
     let mut server = setup!().start();
     create_tables(&server).await;
-    must_execute(&server, json!([many_rows(1000), "CREATE TABLE side (name TEXT)", "INSERT INTO side VALUES ('backup')"]))
-        .await;
+    must_execute(
+        &server,
+        json!([many_rows(1000), "CREATE TABLE side (name TEXT)", "INSERT INTO side VALUES ('backup')"]),
+    )
+    .await;
     let backup = download(&server, "none").await.body;
     let (rounds, mut old, mut new) = (long_or_short(100, 12), 0, 0);
     for round in 0..rounds {
         must_execute(&server, json!([["UPDATE side SET name = ?", format!("old {round}")]])).await;
         let mut connection = server.connect("admin").await;
         let body = backup.clone();
-        let restoring = tokio::spawn(async move { connection.send(Method::POST, "/restore", &[], body).await });
+        let restoring =
+            tokio::spawn(async move { connection.send(Method::POST, "/restore", &[], body).await });
         tokio::time::sleep(dice.millis(1, 120)).await;
         server.kill();
         let acknowledged = restoring.await.unwrap().is_ok_and(|answer| answer.status == 200);
@@ -146,7 +168,10 @@ async fn a_kill_during_a_restore_leaves_one_of_both() {
         match &*name {
             "backup" => new += 1,
             _ => {
-                assert!(name == format!("old {round}") && !acknowledged, "{name} in round {round}, {acknowledged}");
+                assert!(
+                    name == format!("old {round}") && !acknowledged,
+                    "{name} in round {round}, {acknowledged}"
+                );
                 old += 1;
             }
         }
@@ -161,7 +186,9 @@ async fn a_kill_during_a_restore_leaves_one_of_both() {
     }
     report(
         "restore and kill",
-        &format!("{rounds} restores killed at random instants: {old} times the old database, {new} times the new one, always whole"),
+        &format!(
+            "{rounds} restores killed at random instants: {old} times the old database, {new} times the new one, always whole"
+        ),
     );
 }
 
@@ -171,6 +198,7 @@ async fn a_slow_reader_of_a_backup_holds_nothing() {
     let server = setup!().args(["--stall-timeout", "2s", "--wal-limit", "8MiB"]).start();
     create_tables(&server).await;
     must_execute(&server, json!([many_rows(3000)])).await;
+    assert_eq!(server.connect("admin").await.post("/maintenance/checkpoint", "").await.status, 200);
     let mut slow = open_tls(&Site::of(&server), "admin").await;
     slow.write_all(b"GET /backup?compress=none HTTP/1.1\r\nhost: larder\r\n\r\n").await.unwrap();
     slow.read_exact(&mut [0; 100]).await.unwrap();

@@ -80,7 +80,8 @@ async fn drip_headers(site: Site) {
 /// Starts reads by the hundred on one connection and reads none of them.
 async fn open_streams(site: Site) {
     let stream = TokioIo::new(open_alpn(&site, "reader", &["h2"]).await);
-    let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
     tokio::spawn(connection);
     let mut answers = JoinSet::new();
     for _ in 0..200 {
@@ -105,7 +106,16 @@ async fn open_streams(site: Site) {
 async fn clients_that_misbehave_hurt_nobody_else() {
     let _turn = lab::turn().await;
     let server = setup!()
-        .args(["--stall-timeout", "3s", "--body-timeout", "3s", "--idle-timeout", "3s", "--read-timeout", "20s"])
+        .args([
+            "--stall-timeout",
+            "3s",
+            "--body-timeout",
+            "3s",
+            "--idle-timeout",
+            "3s",
+            "--read-timeout",
+            "20s",
+        ])
         .start();
     create_tables(&server).await;
     must_execute(&server, json!([many_rows(5000)])).await;
@@ -194,7 +204,9 @@ async fn connections_that_say_nothing_make_room() {
             if number % 2 == 0 {
                 Silent::Tcp(TcpStream::connect(site.url.trim_start_matches("https://")).await.unwrap())
             } else {
-                Silent::Tls(Box::new(open_alpn(&site, "reader", if number % 4 == 1 { &["http/1.1"] } else { &[] }).await))
+                Silent::Tls(Box::new(
+                    open_alpn(&site, "reader", [&["http/1.1"][..], &["h2"], &[]][number % 3]).await,
+                ))
             }
         };
         match tokio::time::timeout(Duration::from_secs(1), connecting).await {
@@ -210,7 +222,8 @@ async fn connections_that_say_nothing_make_room() {
     let waited = started.elapsed();
     eventually("silent connections are closed", async || {
         let metrics = server.probe("/metrics").await;
-        let line = metrics.text().lines().find(|line| line.starts_with("larder_connections ")).unwrap().to_owned();
+        let line =
+            metrics.text().lines().find(|line| line.starts_with("larder_connections ")).unwrap().to_owned();
         let open: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
         (open <= 1).then_some(())
     })

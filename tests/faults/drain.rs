@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 
 use crate::clients::open_tls;
-use crate::lab::{self, Dice, Site, check_file, eventually, long_or_short, must_execute, number, report, size};
+use crate::lab::{
+    self, Dice, Site, check_file, eventually, long_or_short, must_execute, number, report, size,
+};
 use crate::load::{Found, Load, create_tables};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,8 +56,7 @@ async fn a_stuck_client_does_not_hold_the_exit() {
     let mut half = open_tls(&site, "writer").await;
     half.write_all(b"POST /execute HTTP/1.1\r\nhost: larder\r\ncontent-length: 1000\r\n\r\n[").await.unwrap();
     let mut deaf = open_tls(&site, "reader").await;
-    let request =
-        "GET /query?q=SELECT%20*%20FROM%20event HTTP/1.1\r\nhost: larder\r\naccept: application/x-ndjson\r\n\r\n";
+    let request = "GET /query?q=SELECT%20*%20FROM%20event HTTP/1.1\r\nhost: larder\r\naccept: application/x-ndjson\r\n\r\n";
     deaf.write_all(request.as_bytes()).await.unwrap();
     let silent = open_tls(&site, "reader").await;
     let stranger = tokio::net::TcpStream::connect(site.url.trim_start_matches("https://")).await.unwrap();
@@ -71,7 +72,10 @@ async fn a_stuck_client_does_not_hold_the_exit() {
     drop((half, deaf, silent, stranger));
     report(
         "SIGTERM",
-        &format!("four stuck clients and --drain-timeout 2s: gone after {:.1} s, exit code 0", took.as_secs_f64()),
+        &format!(
+            "four stuck clients and --drain-timeout 2s: gone after {:.1} s, exit code 0",
+            took.as_secs_f64()
+        ),
     );
 }
 
