@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::connection::{self, Guarded};
+use crate::crew::Crew;
 use crate::options::Options;
 use crate::policy::Access;
 use crate::queries::{ActiveQuery, Phase, Queries, StopReason, Watchdog};
@@ -74,7 +75,7 @@ type Pool = r2d2::Pool<ReaderManager>;
 pub(crate) struct Readers {
     shared: Arc<Shared>,
     admission: Arc<Semaphore>,
-    jobs: crossbeam_channel::Sender<Job>,
+    crew: Arc<Crew<Job>>,
     waiting: AtomicUsize,
     max_waiting: usize,
 }
@@ -86,10 +87,16 @@ struct Shared {
     committed: Arc<AtomicU64>,
 }
 
-struct Job {
+pub(crate) struct Job {
     read: Read,
     sink: Box<dyn ReadSink>,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.crew.end();
+    }
 }
 
 impl Readers {
@@ -103,22 +110,18 @@ impl Readers {
         let manager = ReaderManager { path, options: options.clone(), watchdog: Arc::clone(watchdog) };
         let pool = RwLock::new(manager.pool());
         let shared = Arc::new(Shared { manager, pool, committed });
-        let (jobs, queue) = crossbeam_channel::unbounded();
-        for number in 0..options.readers {
-            let (shared, queue) = (Arc::clone(&shared), queue.clone());
-            let thread = std::thread::Builder::new().name(format!("larder-read-{number}"));
-            thread.stack_size(STACK_BYTES).spawn(move || serve(&shared, &queue))?;
-        }
+        let theirs = Arc::clone(&shared);
+        let crew = Crew::start(options.readers, move |job| serve(&theirs, job))?;
+        watchdog.watch_crew(&crew);
         let admission = Arc::new(Semaphore::new(options.readers));
-        Ok(Self { shared, admission, jobs, waiting: AtomicUsize::new(0), max_waiting: options.read_queue })
+        Ok(Self { shared, admission, crew, waiting: AtomicUsize::new(0), max_waiting: options.read_queue })
     }
 
     /// Waits for a connection and hands the read to its thread.
     pub(crate) async fn submit(&self, read: Read, sink: Box<dyn ReadSink>) {
         match self.admit(&read.query).await {
             Ok(permit) => {
-                let sent = self.jobs.send(Job { read, sink, _permit: permit });
-                if let Err(crossbeam_channel::SendError(job)) = sent {
+                if let Err(job) = self.crew.give(Job { read, sink, _permit: permit }) {
                     job.sink.finish(Err(StopReason::Draining.error()));
                 }
             }
@@ -217,21 +220,16 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// SQLite's parser and machine need little stack; deep expressions are limited.
-const STACK_BYTES: usize = 1 << 20;
-
-/// One reader thread: takes reads until there is no sender any more.
-fn serve(shared: &Shared, queue: &crossbeam_channel::Receiver<Job>) {
-    for mut job in queue {
-        let result = {
-            let pool = shared.pool.read().unwrap_or_else(PoisonError::into_inner);
-            match pool.get() {
-                Ok(mut guarded) => run(&mut guarded, &shared.committed, &job.read, job.sink.as_mut()),
-                Err(error) => Err(cannot_open(&error)),
-            }
-        };
-        job.sink.finish(result);
-    }
+/// Runs one read on a connection of the pool.
+fn serve(shared: &Shared, mut job: Job) {
+    let result = {
+        let pool = shared.pool.read().unwrap_or_else(PoisonError::into_inner);
+        match pool.get() {
+            Ok(mut guarded) => run(&mut guarded, &shared.committed, &job.read, job.sink.as_mut()),
+            Err(error) => Err(cannot_open(&error)),
+        }
+    };
+    job.sink.finish(result);
 }
 
 fn cannot_open(error: &r2d2::Error) -> Error {

@@ -44,8 +44,9 @@ pub(crate) fn check(path: &Path) -> Result<(), Error> {
 impl Writer {
     /// Replaces the database by a file that was [`check`]ed. The old one stays in the data directory. Says where.
     pub(crate) fn restore(&mut self, file: &Path) -> Result<PathBuf, Error> {
-        let kept = self.free_name();
         let last = self.session()?.last_commit();
+        // Commit numbers are never used twice, so neither is the name.
+        let kept = self.shared.directory.path().join(format!("before-restore-{last}.db"));
         self.replace(file, Some(&kept))?;
         let session = self.session()?;
         let raised = session.trusted(|connection| CommitNumber::raise(connection, last));
@@ -54,16 +55,6 @@ impl Writer {
         self.shared.set_committed(number.last);
         self.shared.feed.reset(number.last);
         Ok(kept)
-    }
-
-    /// A name that no earlier restore has used: what is kept under one is not to be overwritten.
-    fn free_name(&self) -> PathBuf {
-        let seconds = crate::bookkeeping::now();
-        let name = |number: u32| {
-            let number = if number == 0 { String::new() } else { format!("-{number}") };
-            self.shared.directory.path().join(format!("before-restore-{seconds}{number}.db"))
-        };
-        (0..).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(0))
     }
 
     /// Rewrites the database without gaps. The copy is made beside it, so that the log stays short.
