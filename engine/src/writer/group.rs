@@ -51,13 +51,10 @@ impl Writer {
     }
 
     fn next_write(&mut self) -> Option<Job> {
-        if self.postponed.is_some() {
-            return None;
-        }
         match self.queue.try_recv().ok()? {
             Command::Write(job) => Some(job),
             other => {
-                self.postponed = Some(other);
+                self.postponed.push_back(other);
                 None
             }
         }

@@ -17,7 +17,7 @@ pub(crate) use suspend::WriterState;
 
 use larder_wire::{Applied, Error, Kind, Role, Statement, StatementResult, code};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -124,8 +124,8 @@ pub(crate) struct Writer {
     queue: Queue,
     /// `None` while writing is suspended. Counted, since a backup reads from it between groups.
     session: Option<Rc<Session>>,
-    /// A command that came while a group was gathered and is not part of one.
-    postponed: Option<Command>,
+    /// Commands that came while a group was gathered and are not part of one.
+    postponed: VecDeque<Command>,
     housekept: Instant,
     /// While writing is suspended: when to open the database anew.
     retry: Retry,
@@ -145,7 +145,7 @@ impl Writer {
                 shared,
                 queue,
                 session: Some(Rc::new(session)),
-                postponed: None,
+                postponed: VecDeque::new(),
                 housekept: Instant::now(),
                 retry: Retry::default(),
             },
@@ -156,7 +156,7 @@ impl Writer {
         };
         loop {
             writer.shared.writer.beat();
-            let command = match writer.postponed.take() {
+            let command = match writer.postponed.pop_front() {
                 Some(command) => Ok(command),
                 None => writer.queue.recv_timeout(IDLE),
             };
@@ -207,19 +207,16 @@ impl Writer {
     /// Runs what waits in the queue, for work that takes long and lets others in between.
     pub(crate) fn let_others_in(&mut self) {
         self.shared.writer.beat();
-        if self.postponed.is_some() {
-            return;
-        }
         match self.queue.try_recv() {
             Ok(Command::Write(job)) => self.run_group(job),
-            Ok(command) => self.postponed = Some(command),
+            Ok(command) => self.postponed.push_back(command),
             Err(_) => {}
         }
     }
 
     /// Whether somebody wants the thread to do something that is not a write.
     pub(crate) fn is_wanted_elsewhere(&self) -> bool {
-        matches!(self.postponed, Some(Command::Stop))
+        self.postponed.iter().any(|command| matches!(command, Command::Stop))
     }
 
     fn idle(&mut self) {
