@@ -7,8 +7,8 @@
 use larder_wire::{Args, Column, Error, Kind, Row, Statement, code};
 use scheduled_thread_pool::ScheduledThreadPool;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -16,7 +16,7 @@ use crate::connection::{self, Guarded};
 use crate::crew::Crew;
 use crate::options::Options;
 use crate::policy::Access;
-use crate::queries::{ActiveQuery, Phase, StopReason, Watchdog};
+use crate::queries::{ActiveQuery, Phase, Queries, StopReason, Watchdog};
 use crate::statement::{self, CurrentRow};
 
 /// What to read.
@@ -147,12 +147,29 @@ impl Readers {
         }
     }
 
-    /// Closes every connection; none is opened until the guard is dropped. Waits for the reads that run, which the
-    /// caller stops before.
-    pub(crate) fn pause(&self) -> Paused<'_> {
-        let mut pool = self.shared.pool.write().unwrap_or_else(PoisonError::into_inner);
+    /// Closes every connection; none is opened until the guard is dropped. Reads that run are sent away, those that
+    /// wait go on afterwards.
+    pub(crate) fn pause(&self, queries: &Queries) -> Paused<'_> {
+        let waits = AtomicBool::new(true);
+        let mut pool = std::thread::scope(|scope| {
+            // A read may begin until the lock is asked for, so looking once would miss it.
+            scope.spawn(|| {
+                while waits.load(Ordering::Acquire) {
+                    queries.evict(Duration::ZERO);
+                    std::thread::sleep(EVICTION_PERIOD);
+                }
+            });
+            let pool = self.shared.pool.write().unwrap_or_else(PoisonError::into_inner);
+            waits.store(false, Ordering::Release);
+            pool
+        });
         *pool = self.shared.manager.pool();
         Paused { _pool: pool }
+    }
+
+    /// While this lives, [`Readers::pause`] waits: for a connection that is none of the pool's.
+    pub(crate) fn occupy(&self) -> Occupied<'_> {
+        Occupied { _pool: self.shared.pool.read().unwrap_or_else(PoisonError::into_inner) }
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -175,6 +192,14 @@ fn busy(message: String) -> Error {
 /// While this lives, no reader has a connection.
 pub(crate) struct Paused<'p> {
     _pool: RwLockWriteGuard<'p, Pool>,
+}
+
+/// How often a read that began in the last moment is looked for.
+const EVICTION_PERIOD: Duration = Duration::from_millis(5);
+
+/// While this lives, readers are not paused.
+pub(crate) struct Occupied<'p> {
+    _pool: RwLockReadGuard<'p, Pool>,
 }
 
 /// Counts those that wait.
