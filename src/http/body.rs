@@ -7,6 +7,7 @@ use http_body_util::BodyExt;
 use larder_wire::{Error, Kind, Request, code};
 use std::io::Read;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -40,10 +41,14 @@ impl Bodies {
         if declared > self.longest as u64 {
             return Err(self.too_long());
         }
-        let received = tokio::time::timeout(self.timeout, self.collect(body)).await.map_err(|_| {
-            let message = format!("the body did not arrive within {} s", self.timeout.as_secs());
-            Error::new(Kind::Deadline, code::BODY_TIMEOUT, message).retryable()
-        })??;
+        let mut collecting = std::pin::pin!(self.collect(body));
+        // Most bodies have come with their head, and need no timer.
+        let received = match futures_util::poll!(&mut collecting) {
+            Poll::Ready(received) => received?,
+            Poll::Pending => {
+                tokio::time::timeout(self.timeout, collecting).await.map_err(|_| self.too_slow())??
+            }
+        };
         match headers.get(header::CONTENT_ENCODING) {
             None => Ok(received),
             Some(encoding) => self.decode(encoding.as_bytes(), received),
@@ -108,6 +113,11 @@ impl Bodies {
         received.charge(self, decoded.len())?;
         received.bytes = decoded.into();
         Ok(received)
+    }
+
+    fn too_slow(&self) -> Error {
+        let message = format!("the body did not arrive within {} s", self.timeout.as_secs());
+        Error::new(Kind::Deadline, code::BODY_TIMEOUT, message).retryable()
     }
 
     fn too_long(&self) -> Error {

@@ -30,6 +30,8 @@ pub(super) enum Head {
 
 /// Buffers in the channel; with the one being filled and the one being sent, an answer holds four.
 const CHANNEL: usize = 2;
+/// What the first buffer holds at once: most rows fit.
+const FIRST: usize = 8 << 10;
 /// Length at which a buffer is sent.
 const CHUNK: usize = 64 << 10;
 
@@ -76,7 +78,7 @@ impl StreamSink {
         let (held, head) = oneshot::channel();
         let mut sink = Self {
             encoder,
-            buffer: Vec::with_capacity(1024),
+            buffer: Vec::with_capacity(FIRST),
             output: Output::Held(held),
             query,
             limits,
