@@ -60,6 +60,12 @@ unsafe fn status(handle: *mut ffi::sqlite3, op: c_int) -> c_int {
     current
 }
 
+/// The result code of the connection's last call that failed or succeeded.
+pub(crate) fn last_error(connection: &Connection) -> c_int {
+    // SAFETY: the handle lives as long as `connection`, which no other thread uses during the call.
+    unsafe { ffi::sqlite3_errcode(connection.handle()) }
+}
+
 /// Forgets the rowid of the last insert, which otherwise one caller would see of another's.
 pub(crate) fn reset_last_insert_rowid(connection: &Connection) {
     // SAFETY: the handle lives as long as `connection`, which no other thread uses during the call.

@@ -72,10 +72,16 @@ struct Recording {
 impl Recorder {
     /// Compiles or runs the server's own SQL, which is not judged.
     pub(crate) fn trusted<T>(&self, run: impl FnOnce() -> T) -> T {
+        /// Ends the trust even by a panic.
+        struct Trust<'r>(&'r Recorder);
+        impl Drop for Trust<'_> {
+            fn drop(&mut self) {
+                lock(&self.0.0).trusted = false;
+            }
+        }
         lock(&self.0).trusted = true;
-        let result = run();
-        lock(&self.0).trusted = false;
-        result
+        let _trust = Trust(self);
+        run()
     }
 
     /// What was seen since the last call; `None` if nothing was compiled.
