@@ -87,7 +87,9 @@ struct Timed {
 static TIMED: [OnceLock<Timed>; 2] = [const { OnceLock::new() }; 2];
 
 unsafe extern "C" fn timed_sync<const KIND: usize>(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
-    let Some(sync) = TIMED[KIND].get().and_then(|timed| timed.original.xSync) else { return ffi::SQLITE_INTERNAL };
+    let Some(sync) = TIMED[KIND].get().and_then(|timed| timed.original.xSync) else {
+        return ffi::SQLITE_INTERNAL;
+    };
     let started = Instant::now();
     // SAFETY: SQLite calls this with a file whose methods were replaced, as it would have called the original.
     let result = unsafe { sync(file, flags) };

@@ -176,8 +176,7 @@ impl<'r> Request<'r> {
     fn all_or_nothing(&mut self) -> Result<Vec<Result<StatementResult, Error>>, Failed> {
         let mut results = Vec::with_capacity(self.job.write.statements.len());
         for (index, statement) in self.job.write.statements.iter().enumerate() {
-            let result =
-                self.run_statement(statement).map_err(|error| failed_at(index, error))?;
+            let result = self.run_statement(statement).map_err(|error| failed_at(index, error))?;
             results.push(Ok(result));
         }
         if self.session.has_deferred_violations() {
