@@ -15,11 +15,11 @@ use crate::queries::lock;
 pub(crate) fn install(connection: &Connection, max_bytes: usize) -> Result<()> {
     let flags =
         FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
-    connection.create_scalar_function("instr", 2, flags, |context| instr(context))?;
+    connection.create_scalar_function("instr", 2, flags, instr)?;
     connection.create_scalar_function("replace", 3, flags, move |context| replace(context, max_bytes))?;
     limit_patch(connection, "json_patch", Some(JSON_SUBTYPE))?;
     limit_patch(connection, "jsonb_patch", None)?;
-    connection.create_scalar_function("unhex", 2, flags, |context| unhex(context))?;
+    connection.create_scalar_function("unhex", 2, flags, unhex)?;
     for (name, sides) in [("trim", Sides::Both), ("ltrim", Sides::Left), ("rtrim", Sides::Right)] {
         connection.create_scalar_function(name, 2, flags, move |context| trim(context, sides))?;
     }

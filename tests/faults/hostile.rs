@@ -621,7 +621,7 @@ fn bombs() -> Vec<Bomb> {
         ),
         write(
             "column with a bomb",
-            format!("ALTER TABLE big ADD COLUMN evil AS (hex(zeroblob(length(v) * 100000)))"),
+            "ALTER TABLE big ADD COLUMN evil AS (hex(zeroblob(length(v) * 100000)))",
         ),
         write("drop column of a big table", "ALTER TABLE big DROP COLUMN w"),
     ]
