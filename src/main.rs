@@ -1,6 +1,7 @@
 //! Parses the command line and runs one command.
 
-use clap::Parser;
+use clap::Parser as _;
+use std::process::ExitCode;
 
 mod cli;
 mod config;
@@ -8,19 +9,9 @@ mod http;
 mod metrics;
 mod tls;
 
-#[derive(Parser)]
-#[command(name = "larder", version, about)]
-enum Larder {
-    /// Serve a database.
-    Serve(Box<config::ServeArgs>),
-    /// Make, issue, rotate and show certificates.
-    #[command(subcommand)]
-    Certs(cli::certs::CertsCommand),
-}
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> anyhow::Result<()> {
-    match Larder::parse() {
-        Larder::Serve(args) => cli::serve::run(*args),
-        Larder::Certs(command) => command.run(),
-    }
+fn main() -> ExitCode {
+    cli::Cli::parse().run()
 }

@@ -1,1 +1,29 @@
+//! Larder's client: what a controller links to speak to a sidecar.
 //!
+//! So far it holds its lowest room, [`database`]: SQL over HTTP with mutual TLS. It knows no SQL engine, no
+//! command line and no runtime settings of its own; it needs a Tokio runtime to be called from.
+//!
+//! ```no_run
+//! use larder_client::{Credentials, Endpoint, Sidecar};
+//! use larder_client::wire::{Request, Statement};
+//!
+//! # async fn example() -> Result<(), larder_client::Error> {
+//! let endpoint: Endpoint = "https://127.0.0.1:4001".parse()?;
+//! let credentials = Credentials::from_files("ca.crt", "client.crt", "client.key")?;
+//! let sidecar = Sidecar::new(endpoint, credentials)?;
+//!
+//! sidecar.execute(&Request::new([Statement::new("CREATE TABLE t (a INTEGER, b TEXT)")])).await?;
+//! let insert = Statement::with("INSERT INTO t VALUES (?, ?)", [1.into(), "one".into()]);
+//! let written = sidecar.execute(&Request::new([insert])).await?;
+//! assert_eq!(written.results[0].rows_affected, 1);
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod database;
+
+pub use database::{
+    Answer, Credentials, Endpoint, Error, Event, Operation, Options, Reason, RowStream, Sidecar,
+};
+/// The types of requests and answers.
+pub use larder_wire as wire;

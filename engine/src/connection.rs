@@ -10,7 +10,7 @@ use crate::directory::{Directory, OpenError};
 use crate::options::Options;
 use crate::policy::{self, Access, Recorder};
 use crate::queries::Slot;
-use crate::{ffi, functions};
+use crate::{crew, ffi, functions};
 
 /// A connection with what guards it.
 pub(crate) struct Guarded {
@@ -88,7 +88,13 @@ fn guard(mut connection: Connection, access: Access, options: &Options) -> rusql
     functions::install(&connection, options.max_value_bytes)?;
     let slot = Slot::new(connection.get_interrupt_handle());
     let watched = Arc::clone(&slot);
-    connection.progress_handler(INSTRUCTIONS_BETWEEN_CHECKS, Some(move || watched.should_stop()))?;
+    connection.progress_handler(
+        INSTRUCTIONS_BETWEEN_CHECKS,
+        Some(move || {
+            crew::still_running();
+            watched.should_stop()
+        }),
+    )?;
     let recorder = policy::harden(&mut connection, access, options)?;
     Ok(Guarded { connection, recorder, slot })
 }

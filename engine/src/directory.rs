@@ -114,9 +114,9 @@ pub(crate) fn size(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |it| it.len())
 }
 
-/// Makes renames and removals in `directory` durable.
-pub(crate) fn sync(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
+/// Makes a file durable, or renames and removals in a directory.
+pub(crate) fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 fn lock(directory: &Path) -> Result<File, OpenError> {

@@ -184,7 +184,7 @@ mod tests {
             (23, "SQLITE_AUTH", Kind::Denied),
             (18, "SQLITE_TOOBIG", Kind::TooLarge),
             (19 | (99 << 8), "SQLITE_CONSTRAINT", Kind::Constraint),
-            (9999, "SQLITE_UNKNOWN", Kind::Internal),
+            (200, "SQLITE_UNKNOWN", Kind::Internal),
         ] {
             let error = from_code(code, "m".to_owned());
             assert_eq!((error.code.as_ref(), error.kind), (name, kind), "code {code}");

@@ -70,14 +70,18 @@ fn instr(context: &Context<'_>) -> Result<Option<i64>> {
 /// `replace(X,Y,Z)` (<https://sqlite.org/lang_corefunc.html#replace>).
 fn replace(context: &Context<'_>, max_bytes: usize) -> Result<ToSqlOutput<'static>> {
     let [text, pattern, with] = [context.get_raw(0), context.get_raw(1), context.get_raw(2)];
-    let nothing_to_replace = pattern != ValueRef::Null && bytes(pattern).is_empty();
-    if [text, pattern].contains(&ValueRef::Null) || (with == ValueRef::Null && !nothing_to_replace) {
+    if text == ValueRef::Null || pattern == ValueRef::Null {
         return Ok(ToSqlOutput::Owned(Value::Null));
     }
-    let (text, pattern, with) = (bytes(text), bytes(pattern), bytes(with));
-    if nothing_to_replace {
+    let (text, pattern) = (bytes(text), bytes(pattern));
+    // In this order: nothing to look for leaves the text, whatever should take its place.
+    if pattern.is_empty() {
         return Ok(owned_text(text.into_owned()));
     }
+    if with == ValueRef::Null {
+        return Ok(ToSqlOutput::Owned(Value::Null));
+    }
+    let with = bytes(with);
     let mut replaced = Vec::with_capacity(text.len());
     let mut rest = 0;
     for found in memmem::find_iter(&text, &*pattern) {

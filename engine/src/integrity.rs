@@ -135,6 +135,7 @@ fn run(shared: &Shared, attempt: u32) -> bool {
 
 fn check(shared: &Shared) -> Result<Vec<String>, String> {
     let text = |error: rusqlite::Error| error.to_string();
+    let _occupied = shared.readers.occupy();
     let path = shared.directory.database();
     let guarded = connection::open_reader(&path, &shared.options, Access::Read).map_err(text)?;
     shared.watchdog.watch(&guarded.slot);

@@ -10,10 +10,12 @@
 mod backup;
 mod bookkeeping;
 mod connection;
+mod crew;
 mod directory;
 mod error;
 mod feed;
 mod ffi;
+pub mod floor;
 mod functions;
 mod health;
 mod integrity;

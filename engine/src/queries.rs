@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
+use crate::crew::{self, Crew};
+use crate::readers::Job;
+
 /// Why a request was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -170,6 +173,9 @@ pub struct QueryInfo {
 impl ActiveQuery {
     /// Notes how far the request has come.
     pub fn enter(&self, phase: Phase) {
+        if phase == Phase::Sending {
+            crew::about_to_wait();
+        }
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
@@ -340,10 +346,11 @@ impl Drop for Installed<'_> {
     }
 }
 
-/// Interrupts what does not look at its control.
+/// Interrupts what does not look at its control, and calls threads for reads that wait behind it.
 #[derive(Default)]
 pub(crate) struct Watchdog {
     slots: Mutex<Vec<Weak<Slot>>>,
+    crew: Mutex<Weak<Crew<Job>>>,
     ended: AtomicBool,
 }
 
@@ -373,7 +380,14 @@ impl Watchdog {
         lock(&self.slots).push(Arc::downgrade(slot));
     }
 
+    pub(crate) fn watch_crew(&self, crew: &Arc<Crew<Job>>) {
+        *lock(&self.crew) = Arc::downgrade(crew);
+    }
+
     fn look(&self) {
+        if let Some(crew) = lock(&self.crew).upgrade() {
+            crew.rescue();
+        }
         lock(&self.slots).retain(|slot| slot.upgrade().inspect(|slot| slot.interrupt_if_due()).is_some());
     }
 }

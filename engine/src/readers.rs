@@ -8,15 +8,16 @@ use larder_wire::{Args, Column, Error, Kind, Row, Statement, code};
 use scheduled_thread_pool::ScheduledThreadPool;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::connection::{self, Guarded};
+use crate::crew::Crew;
 use crate::options::Options;
 use crate::policy::Access;
-use crate::queries::{ActiveQuery, Phase, StopReason, Watchdog};
+use crate::queries::{ActiveQuery, Phase, Queries, StopReason, Watchdog};
 use crate::statement::{self, CurrentRow};
 
 /// What to read.
@@ -75,7 +76,7 @@ type Pool = r2d2::Pool<ReaderManager>;
 pub(crate) struct Readers {
     shared: Arc<Shared>,
     admission: Arc<Semaphore>,
-    jobs: crossbeam_channel::Sender<Job>,
+    crew: Arc<Crew<Job>>,
     waiting: AtomicUsize,
     max_waiting: usize,
 }
@@ -87,10 +88,16 @@ struct Shared {
     committed: Arc<AtomicU64>,
 }
 
-struct Job {
+pub(crate) struct Job {
     read: Read,
     sink: Box<dyn ReadSink>,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.crew.end();
+    }
 }
 
 impl Readers {
@@ -104,22 +111,18 @@ impl Readers {
         let manager = ReaderManager { path, options: options.clone(), watchdog: Arc::clone(watchdog) };
         let pool = RwLock::new(manager.pool());
         let shared = Arc::new(Shared { manager, pool, committed });
-        let (jobs, queue) = crossbeam_channel::unbounded();
-        for number in 0..options.readers {
-            let (shared, queue) = (Arc::clone(&shared), queue.clone());
-            let thread = std::thread::Builder::new().name(format!("larder-read-{number}"));
-            thread.stack_size(STACK_BYTES).spawn(move || serve(&shared, &queue))?;
-        }
+        let theirs = Arc::clone(&shared);
+        let crew = Crew::start(options.readers, move |job| serve(&theirs, job))?;
+        watchdog.watch_crew(&crew);
         let admission = Arc::new(Semaphore::new(options.readers));
-        Ok(Self { shared, admission, jobs, waiting: AtomicUsize::new(0), max_waiting: options.read_queue })
+        Ok(Self { shared, admission, crew, waiting: AtomicUsize::new(0), max_waiting: options.read_queue })
     }
 
     /// Waits for a connection and hands the read to its thread.
     pub(crate) async fn submit(&self, read: Read, sink: Box<dyn ReadSink>) {
         match self.admit(&read.query).await {
             Ok(permit) => {
-                let sent = self.jobs.send(Job { read, sink, _permit: permit });
-                if let Err(crossbeam_channel::SendError(job)) = sent {
+                if let Err(job) = self.crew.give(Job { read, sink, _permit: permit }) {
                     job.sink.finish(Err(StopReason::Draining.error()));
                 }
             }
@@ -145,12 +148,29 @@ impl Readers {
         }
     }
 
-    /// Closes every connection; none is opened until the guard is dropped. Waits for the reads that run, which the
-    /// caller stops before.
-    pub(crate) fn pause(&self) -> Paused<'_> {
-        let mut pool = self.shared.pool.write().unwrap_or_else(PoisonError::into_inner);
+    /// Closes every connection; none is opened until the guard is dropped. Reads that run are sent away, those that
+    /// wait go on afterwards.
+    pub(crate) fn pause(&self, queries: &Queries) -> Paused<'_> {
+        let waits = AtomicBool::new(true);
+        let mut pool = std::thread::scope(|scope| {
+            // A read may begin until the lock is asked for, so looking once would miss it.
+            scope.spawn(|| {
+                while waits.load(Ordering::Acquire) {
+                    queries.evict(Duration::ZERO);
+                    std::thread::sleep(EVICTION_PERIOD);
+                }
+            });
+            let pool = self.shared.pool.write().unwrap_or_else(PoisonError::into_inner);
+            waits.store(false, Ordering::Release);
+            pool
+        });
         *pool = self.shared.manager.pool();
         Paused { _pool: pool }
+    }
+
+    /// While this lives, [`Readers::pause`] waits: for a connection that is none of the pool's.
+    pub(crate) fn occupy(&self) -> Occupied<'_> {
+        Occupied { _pool: self.shared.pool.read().unwrap_or_else(PoisonError::into_inner) }
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -175,6 +195,14 @@ pub(crate) struct Paused<'p> {
     _pool: RwLockWriteGuard<'p, Pool>,
 }
 
+/// How often a read that began in the last moment is looked for.
+const EVICTION_PERIOD: Duration = Duration::from_millis(5);
+
+/// While this lives, readers are not paused.
+pub(crate) struct Occupied<'p> {
+    _pool: RwLockReadGuard<'p, Pool>,
+}
+
 /// Counts those that wait.
 struct Waiting<'w> {
     counter: &'w AtomicUsize,
@@ -193,26 +221,21 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// SQLite's parser and machine need little stack; deep expressions are limited.
-const STACK_BYTES: usize = 1 << 20;
-
-/// One reader thread: takes reads until there is no sender any more.
-fn serve(shared: &Shared, queue: &crossbeam_channel::Receiver<Job>) {
-    for mut job in queue {
-        let result = {
-            let pool = shared.pool.read().unwrap_or_else(PoisonError::into_inner);
-            match pool.get() {
-                Ok(mut guarded) => {
-                    let run = || run(&mut guarded, &shared.committed, &job.read, job.sink.as_mut());
-                    // One read must not end a thread that others need.
-                    let result = catch_unwind(AssertUnwindSafe(run));
-                    result.unwrap_or_else(|_| Err(crate::error::after_panic(&guarded.connection)))
-                }
-                Err(error) => Err(cannot_open(&error)),
+/// Runs one read on a connection of the pool.
+fn serve(shared: &Shared, mut job: Job) {
+    let result = {
+        let pool = shared.pool.read().unwrap_or_else(PoisonError::into_inner);
+        match pool.get() {
+            Ok(mut guarded) => {
+                let run = || run(&mut guarded, &shared.committed, &job.read, job.sink.as_mut());
+                // The caller gets an answer whatever happens, and the connection goes back only if it is clean.
+                let result = catch_unwind(AssertUnwindSafe(run));
+                result.unwrap_or_else(|_| Err(crate::error::after_panic(&guarded.connection)))
             }
-        };
-        job.sink.finish(result);
-    }
+            Err(error) => Err(cannot_open(&error)),
+        }
+    };
+    job.sink.finish(result);
 }
 
 fn cannot_open(error: &r2d2::Error) -> Error {

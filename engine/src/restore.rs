@@ -17,7 +17,6 @@ use crate::connection;
 use crate::directory;
 use crate::error::classify;
 use crate::integrity;
-use crate::queries::StopReason;
 use crate::telemetry::CheckpointOutcome;
 use crate::wal::Mode;
 use crate::writer::{Session, Writer};
@@ -45,13 +44,13 @@ pub(crate) fn check(path: &Path) -> Result<(), Error> {
 impl Writer {
     /// Replaces the database by a file that was [`check`]ed. The old one stays in the data directory. Says where.
     pub(crate) fn restore(&mut self, file: &Path) -> Result<PathBuf, Error> {
-        let seconds = crate::bookkeeping::now();
-        let kept = self.shared.directory.path().join(format!("before-restore-{seconds}.db"));
         let last = self.session()?.last_commit();
+        // Commit numbers are never used twice, so neither is the name.
+        let kept = self.shared.directory.path().join(format!("before-restore-{last}.db"));
         self.replace(file, Some(&kept))?;
         let session = self.session()?;
         let raised = session.trusted(|connection| CommitNumber::raise(connection, last));
-        let number = raised.map_err(|error| classify(&error))?;
+        let number = raised.map_err(|error| self.failed(&error, "numbering the restored database"))?;
         session.continue_from(number);
         self.shared.set_committed(number.last);
         self.shared.feed.reset(number.last);
@@ -78,23 +77,21 @@ impl Writer {
     fn replace(&mut self, file: &Path, kept: Option<&Path>) -> Result<(), Error> {
         let shared = std::sync::Arc::clone(&self.shared);
         let session = self.session()?;
-        self.empty_log(&session)?;
         sync_file(file).map_err(|error| disk_failed("sync the new file", &error))?;
-        shared.queries.stop_all(StopReason::Evicted);
-        let _paused = shared.readers.pause();
+        let _paused = shared.readers.pause(&shared.queries);
+        self.empty_log(&session)?;
         drop(session);
-        self.close_session()?;
         let database = shared.directory.database();
         // A second name for the old file until the new one has proved that it opens.
         let fallback = kept.map_or_else(|| shared.directory.temporary().join("replaced.db"), Path::to_owned);
-        let swapped = swap(&database, file, &fallback)
-            .map_err(|error| disk_failed("put the new file in place", &error));
-        let opened = swapped.and_then(|()| self.open_again());
+        fs::hard_link(&database, &fallback).map_err(|error| disk_failed("keep the old file", &error))?;
+        let closed = self.close_session();
+        let opened = closed.and_then(|()| {
+            swap(&database, file).map_err(|error| disk_failed("put the new file in place", &error))?;
+            self.open_again()
+        });
         if let Err(error) = opened {
-            tracing::error!(%error, "the new database does not open: the old one comes back");
-            fs::rename(&fallback, &database)
-                .map_err(|error| disk_failed("bring the old file back", &error))?;
-            self.open_again()?;
+            self.bring_back(&fallback, &error)?;
             return Err(error);
         }
         if kept.is_none() {
@@ -104,16 +101,30 @@ impl Writer {
             .map_err(|error| disk_failed("sync the data directory", &error))
     }
 
+    /// The old file gets its name back, if it has lost it.
+    fn bring_back(&mut self, fallback: &Path, error: &Error) -> Result<(), Error> {
+        tracing::error!(%error, "the new database does not open: the old one comes back");
+        fs::rename(fallback, self.shared.directory.database())
+            .map_err(|error| disk_failed("bring the old file back", &error))?;
+        // Renaming one name of a file to another of the same file leaves both.
+        let _ = fs::remove_file(fallback);
+        if self.session().is_ok() {
+            return Ok(());
+        }
+        let opened = self.open_again();
+        opened.inspect_err(|error| {
+            self.shared.writer.suspend(format!("the old database does not open: {error}"))
+        })
+    }
+
     /// Everything that is committed has to be in the database file before it changes its name.
-    fn empty_log(&self, session: &Session) -> Result<(), Error> {
+    fn empty_log(&mut self, session: &Session) -> Result<(), Error> {
         for _ in 0..EMPTYING_ATTEMPTS {
-            let moved = session
-                .checkpoint(Mode::Truncate, &*self.shared.telemetry)
-                .map_err(|error| classify(&error))?;
+            let moved = session.checkpoint(Mode::Truncate, &*self.shared.telemetry);
+            let moved = moved.map_err(|error| self.failed(&error, "a checkpoint"))?;
             if moved.outcome == CheckpointOutcome::Complete {
                 return Ok(());
             }
-            self.shared.queries.evict(std::time::Duration::ZERO);
         }
         Err(Error::new(Kind::Unavailable, "SQLITE_BUSY", "readers hold the write-ahead log; try again")
             .retryable())
@@ -149,7 +160,7 @@ impl Writer {
 /// Each waits for as long as the busy timeout.
 const EMPTYING_ATTEMPTS: u32 = 20;
 
-fn swap(database: &Path, file: &Path, fallback: &Path) -> io::Result<()> {
+fn swap(database: &Path, file: &Path) -> io::Result<()> {
     for suffix in ["-wal", "-shm"] {
         let mut name = database.as_os_str().to_owned();
         name.push(suffix);
@@ -158,7 +169,6 @@ fn swap(database: &Path, file: &Path, fallback: &Path) -> io::Result<()> {
             _ => {}
         }
     }
-    fs::hard_link(database, fallback)?;
     fs::rename(file, database)?;
     match database.parent() {
         Some(directory) => directory::sync(directory),

@@ -47,6 +47,8 @@ pub(crate) struct WalPolicy {
     grace: Duration,
     /// Frames that the last checkpoint left because readers needed them: no use in trying again at once.
     tried_at: u32,
+    /// Frames that readers needed when the disk was full: no use in trying again at once.
+    emptied_at: u32,
 }
 
 /// Bytes of log after which frames are moved into the database.
@@ -65,6 +67,7 @@ impl WalPolicy {
             hard_at: count(options.wal_limit_bytes),
             grace: options.snapshot_grace,
             tried_at: 0,
+            emptied_at: 0,
         }
     }
 
@@ -98,6 +101,23 @@ impl WalPolicy {
         }
         if evicted > 0 {
             self.checkpoint(connection, Mode::Restart, telemetry)?;
+        }
+        Ok(())
+    }
+
+    /// Empties the log, unless readers were in the way before and nothing was committed since.
+    pub(crate) fn make_room(
+        &mut self,
+        connection: &Connection,
+        telemetry: &dyn Telemetry,
+    ) -> rusqlite::Result<()> {
+        let frames = self.frames.get();
+        if frames == 0 || frames == self.emptied_at {
+            return Ok(());
+        }
+        self.emptied_at = frames;
+        if self.restart_at_once(connection, telemetry)?.outcome == CheckpointOutcome::Complete {
+            self.emptied_at = 0;
         }
         Ok(())
     }

@@ -88,6 +88,8 @@ fn copy_into(path: &Path, compressed: bool, outlet: &mut Outlet) -> io::Result<(
     if compressed {
         let mut encoder =
             zstd::stream::write::Encoder::new(io::BufWriter::with_capacity(CHUNK, outlet), LEVEL)?;
+        // SQLite's own check does not see a damaged value; this one does.
+        encoder.include_checksum(true)?;
         io::copy(&mut file, &mut encoder)?;
         return encoder.finish()?.flush();
     }

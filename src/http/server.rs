@@ -9,6 +9,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::pki_types::CertificateDer;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -139,7 +140,10 @@ impl Server {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (app, router) = (Arc::clone(&self.app), self.router.clone());
+        let asked = Arc::new(AtomicBool::new(false));
+        let has_asked = Arc::clone(&asked);
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            has_asked.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(caller.clone());
             let answer = serve(
                 Arc::clone(&app),
@@ -150,8 +154,19 @@ impl Server {
         });
         let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
         // Whoever breaks a connection off knows it; there is nothing to tell anybody else.
-        if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(%error, "a connection ended");
+        tokio::select! {
+            ended = watcher.watch(connection) => if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended");
+            },
+            () = self.nothing_asked(&asked) => tracing::debug!("a connection that said nothing was closed"),
+        }
+    }
+
+    /// Ends if no first request has come within the idle timeout, which hyper only watches between requests.
+    async fn nothing_asked(&self, asked: &AtomicBool) {
+        tokio::time::sleep(self.app.limits.idle_timeout.0).await;
+        if asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
         }
     }
 }

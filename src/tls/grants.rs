@@ -58,11 +58,6 @@ impl Grants {
     pub(crate) fn role(&self, identity: &Identity) -> Option<Role> {
         identity.names().iter().filter_map(|name| self.roles.get(name)).copied().max()
     }
-
-    /// Was nothing granted to anybody?
-    pub(crate) fn is_empty(&self) -> bool {
-        self.roles.is_empty()
-    }
 }
 
 impl FromIterator<Grant> for Grants {

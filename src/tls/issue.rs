@@ -174,6 +174,7 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
+    #[cfg(test)]
     /// A new CA of this name, valid for ten years.
     pub(crate) fn generate(name: &str) -> Result<Self, IssueError> {
         Self::generate_valid(name, Term::days(AUTHORITY_DAYS))
@@ -254,11 +255,13 @@ impl Authority {
         Ok(Issued { certificate, certificate_pem, key_pem: key.serialize_pem() })
     }
 
+    #[cfg(test)]
     /// A server certificate for these names.
     pub(crate) fn issue_server<S: AsRef<str>>(&self, names: &[S]) -> Result<Issued, IssueError> {
         self.issue(&Leaf::server(names)?)
     }
 
+    #[cfg(test)]
     /// A client certificate for this identity.
     pub(crate) fn issue_client(&self, identity: &str) -> Result<Issued, IssueError> {
         self.issue(&Leaf::client(identity)?)

@@ -27,6 +27,8 @@ pub(crate) use certificate::Certificate;
 pub(crate) use contents::TlsFiles;
 pub(crate) use grants::{Grant, Grants};
 pub(crate) use identity::Identity;
+#[cfg(test)]
+pub(crate) use issue::Issued;
 pub(crate) use issue::{AUTHORITY_DAYS, Authority, LEAF_DAYS, Leaf, Term};
 pub(crate) use reload::{Tls, TlsSnapshot};
 

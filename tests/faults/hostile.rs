@@ -619,10 +619,7 @@ fn bombs() -> Vec<Bomb> {
                 (0..3000).map(|it| format!("c{it}")).collect::<Vec<_>>().join(",")
             ),
         ),
-        write(
-            "column with a bomb",
-            "ALTER TABLE big ADD COLUMN evil AS (hex(zeroblob(length(v) * 100000)))",
-        ),
+        write("column with a bomb", "ALTER TABLE big ADD COLUMN evil AS (hex(zeroblob(length(v) * 100000)))"),
         write("drop column of a big table", "ALTER TABLE big DROP COLUMN w"),
     ]
 }

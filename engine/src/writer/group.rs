@@ -6,7 +6,7 @@
 //! has certainly changed nothing. An acknowledged request is on disk; a refused one has left no trace; and where the
 //! disk has not said which, the answer is "unknown".
 
-use larder_wire::{Applied as Effect, Error};
+use larder_wire::{Applied as Effect, Error, Kind};
 use rusqlite::ffi as codes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use super::apply::{Applied, Outcome, Touched};
 use super::{Command, Failure, Job, Session, Writer};
+use crate::directory;
 use crate::error::{classify, primary_code};
 use crate::feed::Change;
 
@@ -51,13 +52,10 @@ impl Writer {
     }
 
     fn next_write(&mut self) -> Option<Job> {
-        if self.postponed.is_some() {
-            return None;
-        }
         match self.queue.try_recv().ok()? {
             Command::Write(job) => Some(job),
             other => {
-                self.postponed = Some(other);
+                self.postponed.push_back(other);
                 None
             }
         }
@@ -93,6 +91,7 @@ impl Writer {
                 Outcome::Lost { statement, error } => {
                     // Neighbours may have changed the schema, and what was compiled since then was judged by that.
                     session.forget_compiled();
+                    self.make_room_if_full(&session, &error);
                     self.shared.telemetry.replayed(group.members.len());
                     let neighbours = std::mem::replace(&mut group, Group::new());
                     neighbours.into_jobs().for_each(|neighbour| self.run_alone(neighbour));
@@ -168,6 +167,17 @@ impl Writer {
         answers.into_iter().for_each(|(job, result)| job.answer(result));
     }
 
+    /// Whoever asks next finds the room in the log that was taken by what is in the database now.
+    fn make_room_if_full(&mut self, session: &Session, error: &Error) {
+        let free = || directory::free_bytes(self.shared.directory.path());
+        if error.kind != Kind::Full || session.in_transaction() || free().is_some_and(|it| it > FULL_BELOW) {
+            return;
+        }
+        if let Err(error) = session.make_room(&*self.shared.telemetry) {
+            self.look_into(&error, "emptying the log of a full disk");
+        }
+    }
+
     fn commit_failed(&mut self, session: &Rc<Session>, group: Group, error: &rusqlite::Error) {
         session.roll_back();
         session.forget_compiled();
@@ -175,6 +185,7 @@ impl Writer {
             self.doubt(error);
             return answer_doubtfully(group, error);
         }
+        self.make_room_if_full(session, &classify(error));
         if group.members.len() > 1 {
             self.shared.telemetry.replayed(group.members.len());
             return group.into_jobs().for_each(|job| self.run_alone(job));
@@ -184,6 +195,9 @@ impl Writer {
         }
     }
 }
+
+/// Less free disk than this is a full one; with more, it is the quota that is reached.
+const FULL_BELOW: u64 = 16 << 20;
 
 /// Whether a COMMIT that failed so has certainly not reached the disk. A disk that is full is noticed while frames are
 /// written, before the one that makes them count; anything that fails later, above all fsync, leaves doubt.
@@ -206,7 +220,8 @@ fn left_no_trace(error: &rusqlite::Error) -> bool {
 fn answer_doubtfully(group: Group, error: &rusqlite::Error) {
     for (job, outcome) in group.members {
         let failure = match outcome {
-            Ok(applied) if applied.touched.anything => {
+            // What is answered from memory may be the answer to a neighbour in this very group.
+            Ok(applied) if applied.touched.anything || applied.answer.replayed => {
                 Failure { error: classify(error), applied: Effect::Unknown }
             }
             Ok(_) => Failure::without_effect(classify(error)),

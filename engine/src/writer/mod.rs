@@ -12,11 +12,12 @@ mod suspend;
 
 pub use crate::bookkeeping::Idempotency;
 pub(crate) use session::Session;
+use suspend::Retry;
 pub(crate) use suspend::WriterState;
 
 use larder_wire::{Applied, Error, Kind, Role, Statement, StatementResult, code};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -123,9 +124,11 @@ pub(crate) struct Writer {
     queue: Queue,
     /// `None` while writing is suspended. Counted, since a backup reads from it between groups.
     session: Option<Rc<Session>>,
-    /// A command that came while a group was gathered and is not part of one.
-    postponed: Option<Command>,
+    /// Commands that came while a group was gathered and are not part of one.
+    postponed: VecDeque<Command>,
     housekept: Instant,
+    /// While writing is suspended: when to open the database anew.
+    retry: Retry,
 }
 
 /// How long the queue has to be empty for the thread to look after other things.
@@ -142,8 +145,9 @@ impl Writer {
                 shared,
                 queue,
                 session: Some(Rc::new(session)),
-                postponed: None,
+                postponed: VecDeque::new(),
                 housekept: Instant::now(),
+                retry: Retry::default(),
             },
             Err(error) => {
                 shared.writer.suspend(format!("the writer could not start: {error}"));
@@ -152,7 +156,7 @@ impl Writer {
         };
         loop {
             writer.shared.writer.beat();
-            let command = match writer.postponed.take() {
+            let command = match writer.postponed.pop_front() {
                 Some(command) => Ok(command),
                 None => writer.queue.recv_timeout(IDLE),
             };
@@ -181,11 +185,10 @@ impl Writer {
 
     /// Looks after the database.
     pub(crate) fn maintain(&mut self, what: Maintenance) -> Result<(), Error> {
-        let classify = |error: rusqlite::Error| crate::error::classify(&error);
         match what {
             Maintenance::Checkpoint => {
-                let done =
-                    self.session()?.checkpoint(Mode::Truncate, &*self.shared.telemetry).map_err(classify)?;
+                let done = self.session()?.checkpoint(Mode::Truncate, &*self.shared.telemetry);
+                let done = done.map_err(|error| self.failed(&error, "a checkpoint"))?;
                 if done.outcome == CheckpointOutcome::Complete {
                     return Ok(());
                 }
@@ -193,7 +196,10 @@ impl Writer {
                     format!("readers still need {} of {} frames", done.frames - done.moved, done.frames);
                 Err(Error::new(Kind::Unavailable, "SQLITE_BUSY", message).retryable())
             }
-            Maintenance::Optimize => self.session()?.optimize().map_err(classify),
+            Maintenance::Optimize => {
+                let done = self.session()?.optimize();
+                done.map_err(|error| self.failed(&error, "optimizing"))
+            }
             Maintenance::Vacuum => self.vacuum(),
         }
     }
@@ -201,24 +207,21 @@ impl Writer {
     /// Runs what waits in the queue, for work that takes long and lets others in between.
     pub(crate) fn let_others_in(&mut self) {
         self.shared.writer.beat();
-        if self.postponed.is_some() {
-            return;
-        }
         match self.queue.try_recv() {
             Ok(Command::Write(job)) => self.run_group(job),
-            Ok(command) => self.postponed = Some(command),
+            Ok(command) => self.postponed.push_back(command),
             Err(_) => {}
         }
     }
 
     /// Whether somebody wants the thread to do something that is not a write.
     pub(crate) fn is_wanted_elsewhere(&self) -> bool {
-        matches!(self.postponed, Some(Command::Stop))
+        self.postponed.iter().any(|command| matches!(command, Command::Stop))
     }
 
     fn idle(&mut self) {
         if self.session.is_none() {
-            return self.try_to_resume();
+            return self.resume_when_possible();
         }
         self.checkpoint_when_idle();
         if self.housekept.elapsed() >= HOUSEKEEPING {
@@ -239,7 +242,7 @@ impl Writer {
         match session.forget_keys(self.shared.options.idempotency_ttl) {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "forgot idempotency keys"),
-            Err(error) => tracing::warn!(%error, "idempotency keys could not be forgotten"),
+            Err(error) => self.look_into(&error, "forgetting idempotency keys"),
         }
     }
 
@@ -251,7 +254,7 @@ impl Writer {
             }
         }
         // The last connection that closes removes the log, and only one that can write is able to.
-        let _paused = self.shared.readers.pause();
+        let _paused = self.shared.readers.pause(&self.shared.queries);
         if let Some(session) = self.session.take() {
             session.settle(&*self.shared.telemetry);
         }

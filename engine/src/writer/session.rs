@@ -210,6 +210,19 @@ impl Session {
         })
     }
 
+    /// Before it is closed in doubt: what the log holds is not to be moved, since it may not be what was written.
+    pub(super) fn abandon(&self) {
+        let kept = self.connection().set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        if let Err(error) = kept {
+            tracing::error!(%error, "the log may be moved into the database although it is in doubt");
+        }
+    }
+
+    /// The disk is full: empties the log, so that commits find room in it. Readers are not waited for.
+    pub(super) fn make_room(&self, telemetry: &dyn Telemetry) -> rusqlite::Result<()> {
+        self.trusted(|connection| self.wal.borrow_mut().make_room(connection, telemetry))
+    }
+
     /// Lets SQLite look after its statistics.
     pub(crate) fn optimize(&self) -> rusqlite::Result<()> {
         self.trusted(|connection| connection.execute_batch("PRAGMA optimize = 0x10002"))?;

@@ -29,13 +29,14 @@ pub struct Setup {
     binary: PathBuf,
     args: Vec<OsString>,
     variables: Vec<(OsString, OsString)>,
+    data: Option<PathBuf>,
 }
 
 impl Setup {
     /// The server of this binary, with every choice left to it.
     #[must_use]
     pub fn new(binary: impl Into<PathBuf>) -> Self {
-        Self { binary: binary.into(), args: Vec::new(), variables: Vec::new() }
+        Self { binary: binary.into(), args: Vec::new(), variables: Vec::new(), data: None }
     }
 
     /// With this argument behind those of the harness.
@@ -45,11 +46,28 @@ impl Setup {
         self
     }
 
+    /// With these arguments behind those of the harness.
+    #[must_use]
+    pub fn args<A: AsRef<OsStr>>(self, args: impl IntoIterator<Item = A>) -> Self {
+        args.into_iter().fold(self, Self::arg)
+    }
+
     /// With this environment variable.
     #[must_use]
     pub fn variable(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.variables.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
+    }
+
+    /// With the database in this directory instead of one of its own.
+    #[must_use]
+    pub fn data(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.data = Some(directory.into());
+        self
+    }
+
+    fn data_in(&self, home: &Path) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| home.join("data"))
     }
 
     /// Makes a directory and certificates, starts the server and waits until it is ready.
@@ -92,7 +110,7 @@ impl Server {
     /// The directory of the database.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.home.path().join("data")
+        self.setup.data_in(self.home.path())
     }
 
     /// The directory that holds the data, the certificates and nothing that the server should touch otherwise.
@@ -215,7 +233,7 @@ impl Drop for Running {
 
 fn command(setup: &Setup, home: &Path, announcement: &Path) -> Command {
     let mut command = Command::new(&setup.binary);
-    command.arg("serve").arg("--data").arg(home.join("data")).arg("--announce").arg(announcement);
+    command.arg("serve").arg("--data").arg(setup.data_in(home)).arg("--announce").arg(announcement);
     command.args(["--listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0", "--log-format", "json"]);
     for (flag, file) in [("--tls-cert", "server.crt"), ("--tls-key", "server.key"), ("--client-ca", "ca.crt")]
     {

@@ -1,0 +1,189 @@
+//! Connections: opened when needed, used again while they live, thrown away when stale.
+//!
+//! HTTP/2, where the server offers it, needs one connection; of HTTP/1.1 there are as many as calls at one
+//! time. Nothing here knows what a call means, so nothing here decides whether it may be repeated.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::rt::{Read, Write};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::credentials::Credentials;
+use super::endpoint::Endpoint;
+use super::error::{Reason, explain, find};
+
+/// The body of a call: bytes in memory or a stream.
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Idle HTTP/1.1 connections that are kept, at most.
+const IDLE: usize = 32;
+/// What a stream may have under way, so that large answers are not held up by the round trip.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// The connections to one endpoint.
+pub(super) struct Connections {
+    endpoint: Endpoint,
+    credentials: Option<Credentials>,
+    open: Mutex<Open>,
+    /// Held while a connection is opened, so that many calls at once open one HTTP/2 connection.
+    opening: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Open {
+    http1: Vec<http1::SendRequest<Body>>,
+    http2: Option<http2::SendRequest<Body>>,
+}
+
+/// A connection that is ready for one call.
+pub(super) struct Connection {
+    sender: Sender,
+    /// Whether it has served before, so that it may have been closed by the other side in the meantime.
+    pub(super) reused: bool,
+}
+
+enum Sender {
+    Http1(http1::SendRequest<Body>),
+    Http2(http2::SendRequest<Body>),
+}
+
+impl Connections {
+    pub(super) fn new(endpoint: Endpoint, credentials: Option<Credentials>) -> Arc<Self> {
+        let (open, opening) = (Mutex::default(), tokio::sync::Mutex::default());
+        Arc::new(Self { endpoint, credentials, open, opening })
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// A connection of before, or a new one within `limit`.
+    pub(super) async fn get(&self, limit: Duration) -> Result<Connection, Reason> {
+        if let Some(sender) = self.reuse() {
+            return Ok(Connection { sender, reused: true });
+        }
+        tokio::time::timeout(limit, self.open_one()).await.unwrap_or(Err(Reason::Timeout(limit)))
+    }
+
+    async fn open_one(&self) -> Result<Connection, Reason> {
+        let _opening = self.opening.lock().await;
+        if let Some(sender) = self.reuse() {
+            return Ok(Connection { sender, reused: true });
+        }
+        let sender = self.connect().await?;
+        if let Sender::Http2(sender) = &sender {
+            self.lock().http2 = Some(sender.clone());
+        }
+        Ok(Connection { sender, reused: false })
+    }
+
+    fn reuse(&self) -> Option<Sender> {
+        let mut open = self.lock();
+        open.http2.take_if(|sender| sender.is_closed());
+        if let Some(sender) = &open.http2 {
+            return Some(Sender::Http2(sender.clone()));
+        }
+        while let Some(sender) = open.http1.pop() {
+            if sender.is_ready() {
+                return Some(Sender::Http1(sender));
+            }
+        }
+        None
+    }
+
+    async fn connect(&self) -> Result<Sender, Reason> {
+        let address = (self.endpoint.host(), self.endpoint.port());
+        let tcp = TcpStream::connect(address).await.map_err(Reason::Connect)?;
+        tcp.set_nodelay(true).map_err(Reason::Connect)?;
+        let (Some(name), Some(credentials)) = (self.endpoint.server_name(), &self.credentials) else {
+            return handshake_http1(TokioIo::new(tcp)).await;
+        };
+        let connector = TlsConnector::from(credentials.config());
+        let tls = connector.connect(name.clone(), tcp).await.map_err(|error| tls_reason(&error))?;
+        if tls.get_ref().1.alpn_protocol() == Some(b"h2") {
+            handshake_http2(TokioIo::new(tls)).await
+        } else {
+            handshake_http1(TokioIo::new(tls)).await
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection {
+    /// Whether requests carry the whole URL (HTTP/2) or only its path (HTTP/1.1).
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(self.sender, Sender::Http2(_))
+    }
+
+    /// Sends one request and waits for the head of its answer. An error comes with the request if nothing of
+    /// it was sent.
+    pub(super) async fn send(
+        self,
+        request: Request<Body>,
+        home: &Arc<Connections>,
+    ) -> Result<Response<Incoming>, Box<TrySendError<Request<Body>>>> {
+        match self.sender {
+            Sender::Http2(mut sender) => sender.try_send_request(request).await.map_err(Box::new),
+            Sender::Http1(mut sender) => {
+                let response = sender.try_send_request(request).await?;
+                tokio::spawn(keep(sender, Arc::downgrade(home)));
+                Ok(response)
+            }
+        }
+    }
+}
+
+/// Puts an HTTP/1.1 connection back once its answer has been read. If the answer is dropped before, hyper
+/// closes the connection and nothing is kept.
+async fn keep(mut sender: http1::SendRequest<Body>, home: Weak<Connections>) {
+    if sender.ready().await.is_ok()
+        && let Some(home) = home.upgrade()
+    {
+        let mut open = home.lock();
+        if open.http1.len() < IDLE {
+            open.http1.push(sender);
+        }
+    }
+}
+
+async fn handshake_http1<T: Read + Write + Unpin + Send + 'static>(io: T) -> Result<Sender, Reason> {
+    let (sender, connection) = http1::handshake(io).await.map_err(|error| Reason::of(&error))?;
+    // What goes wrong on a connection is told to the calls that are on it.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(Sender::Http1(sender))
+}
+
+async fn handshake_http2<T: Read + Write + Unpin + Send + 'static>(io: T) -> Result<Sender, Reason> {
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        // A peer that vanished without a word is noticed while calls wait for it.
+        .keep_alive_interval(Duration::from_secs(15))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .handshake(io)
+        .await
+        .map_err(|error| Reason::of(&error))?;
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(Sender::Http2(sender))
+}
+
+fn tls_reason(error: &io::Error) -> Reason {
+    match find::<rustls::Error>(error) {
+        Some(tls) => Reason::Tls(explain(tls)),
+        None => Reason::Tls(format!("the handshake broke off ({error})")),
+    }
+}

@@ -1,0 +1,123 @@
+//! Who we are and whom we trust: a CA bundle, a certificate chain and its key, followed on disk.
+//!
+//! The files are read again before each new connection, which is seldom and costs a few kilobytes; that
+//! works for every way of replacing files, the symlink swaps of Kubernetes volumes included. A set that
+//! cannot be used (a pair of which only one half is written yet) leaves the last good one in place.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+use super::Error;
+
+/// The files of a client, and what was last read from them.
+pub struct Credentials {
+    files: Files,
+    current: Mutex<Loaded>,
+}
+
+struct Files {
+    ca: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+#[derive(PartialEq, Eq)]
+struct Contents {
+    ca: Vec<u8>,
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+struct Loaded {
+    contents: Contents,
+    config: Arc<ClientConfig>,
+}
+
+impl Credentials {
+    /// Reads a CA bundle, a certificate chain (the client's own first) and its private key, all PEM.
+    ///
+    /// # Errors
+    /// A file cannot be read, holds no PEM of its kind, or the key is not that of the certificate.
+    pub fn from_files(
+        ca: impl Into<PathBuf>,
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Result<Self, Error> {
+        let files = Files { ca: ca.into(), certificate: certificate.into(), key: key.into() };
+        let contents = files.read()?;
+        let config = files.configure(&contents)?;
+        Ok(Self { files, current: Mutex::new(Loaded { contents, config }) })
+    }
+
+    /// The configuration for a new connection, from the files as they are now.
+    pub(super) fn config(&self) -> Arc<ClientConfig> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(contents) = self.files.read()
+            && contents != current.contents
+            && let Ok(config) = self.files.configure(&contents)
+        {
+            *current = Loaded { contents, config };
+        }
+        Arc::clone(&current.config)
+    }
+}
+
+/// Shows where the files are, never what is in them.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("ca", &self.files.ca)
+            .field("certificate", &self.files.certificate)
+            .field("key", &self.files.key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Files {
+    fn read(&self) -> Result<Contents, Error> {
+        Ok(Contents { ca: read(&self.ca)?, certificate: read(&self.certificate)?, key: read(&self.key)? })
+    }
+
+    fn configure(&self, contents: &Contents) -> Result<Arc<ClientConfig>, Error> {
+        let mut roots = RootCertStore::empty();
+        for ca in certificates(&self.ca, &contents.ca)? {
+            roots.add(ca).map_err(|error| unusable(&self.ca, error))?;
+        }
+        let chain = certificates(&self.certificate, &contents.certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(&contents.key).map_err(|error| match error {
+            PemError::NoItemsFound => unusable(&self.key, "no private key in it"),
+            other => unusable(&self.key, other),
+        })?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| unusable(&self.certificate, error))?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| unusable(&self.key, error))?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|error| unusable(path, error))
+}
+
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(unusable(path, "no certificate in it")),
+        Ok(found) => Ok(found),
+        Err(error) => Err(unusable(path, error)),
+    }
+}
+
+fn unusable(path: &Path, reason: impl fmt::Display) -> Error {
+    Error::Credentials { path: path.display().to_string(), reason: reason.to_string() }
+}

@@ -1,0 +1,23 @@
+//! A bar or a spinner on standard error, if that is a terminal.
+
+use std::time::Duration;
+
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+
+/// Progress in bytes, of a known or unknown total.
+pub(crate) fn of(total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(total) => (ProgressBar::new(total), "{bar:32} {bytes}/{total_bytes}  {bytes_per_sec}  {eta}"),
+        None => (ProgressBar::new_spinner(), "{spinner} {bytes}  {bytes_per_sec}  {elapsed}"),
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// `1.23 MiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    HumanBytes(count).to_string()
+}

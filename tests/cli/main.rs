@@ -1,0 +1,7 @@
+//! The command line as it is typed: what it prints, and how it ends.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod answers;
+mod prepared;
+mod run;
+mod served;
