@@ -33,6 +33,7 @@ pub(crate) fn open_writer(directory: &Directory, options: &Options) -> Result<Gu
     let path = directory.database();
     let failed = |source| OpenError::Database { path: path.clone(), source };
     ffi::limit_heap(options.heap_bytes);
+    ffi::return_freed_memory();
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX

@@ -46,6 +46,14 @@ pub(crate) fn primary_code(error: &Sqlite) -> Option<i32> {
     extended_code(error).map(|code| code & 0xff)
 }
 
+/// What to say of a panic. Where memory runs out while a row is read, `rusqlite` has no other way to tell.
+pub(crate) fn after_panic(connection: &rusqlite::Connection) -> Error {
+    if crate::ffi::last_error(connection) & 0xff == ffi::SQLITE_NOMEM {
+        return from_code(ffi::SQLITE_NOMEM, "a row does not fit into the memory that is left".to_owned());
+    }
+    Error::new(Kind::Internal, code::INTERNAL, "the request failed in a way that was not foreseen")
+}
+
 fn from_code(extended: i32, message: String) -> Error {
     let primary = extended & 0xff;
     let (kind, retryable) = match primary {

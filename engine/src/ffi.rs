@@ -20,6 +20,24 @@ pub(crate) fn limit_heap(bytes: u64) {
     }
 }
 
+/// Has the C library give long values back to the system when they are freed. By default it learns from the first of
+/// them to keep such blocks, in an arena for each thread: sixteen readers then held 1.4 GB while SQLite itself
+/// held nothing (<https://man7.org/linux/man-pages/man3/mallopt.3.html>).
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(crate) fn return_freed_memory() {
+    const M_MMAP_THRESHOLD: c_int = -3;
+    const LONG: c_int = 1 << 20;
+    unsafe extern "C" {
+        fn mallopt(parameter: c_int, value: c_int) -> c_int;
+    }
+    // SAFETY: the declaration is that of malloc.h; the function takes the allocator's own lock.
+    unsafe { mallopt(M_MMAP_THRESHOLD, LONG) };
+}
+
+/// Other C libraries do so by themselves.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(crate) fn return_freed_memory() {}
+
 /// Bytes that SQLite holds in this process.
 pub(crate) fn heap_used() -> i64 {
     // SAFETY: reads a counter.
@@ -58,6 +76,12 @@ unsafe fn status(handle: *mut ffi::sqlite3, op: c_int) -> c_int {
     // SAFETY: the handle is good by this function's own condition, the out-pointers for the duration of the call.
     unsafe { ffi::sqlite3_db_status(handle, op, &raw mut current, &raw mut highest, 0) };
     current
+}
+
+/// The result code of the connection's last call that failed or succeeded.
+pub(crate) fn last_error(connection: &Connection) -> c_int {
+    // SAFETY: the handle lives as long as `connection`, which no other thread uses during the call.
+    unsafe { ffi::sqlite3_errcode(connection.handle()) }
 }
 
 /// Forgets the rowid of the last insert, which otherwise one caller would see of another's.

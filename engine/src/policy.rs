@@ -72,10 +72,16 @@ struct Recording {
 impl Recorder {
     /// Compiles or runs the server's own SQL, which is not judged.
     pub(crate) fn trusted<T>(&self, run: impl FnOnce() -> T) -> T {
+        /// Ends the trust even by a panic.
+        struct Trust<'r>(&'r Recorder);
+        impl Drop for Trust<'_> {
+            fn drop(&mut self) {
+                lock(&self.0.0).trusted = false;
+            }
+        }
         lock(&self.0).trusted = true;
-        let result = run();
-        lock(&self.0).trusted = false;
-        result
+        let _trust = Trust(self);
+        run()
     }
 
     /// What was seen since the last call; `None` if nothing was compiled.
@@ -123,6 +129,8 @@ pub(crate) fn harden(
         (Limit::SQLITE_LIMIT_SQL_LENGTH, 1 << 20),
         (Limit::SQLITE_LIMIT_COLUMN, 500),
         (Limit::SQLITE_LIMIT_EXPR_DEPTH, 200),
+        // Some functions (`json_insert`) look through all of a long value for each pair of arguments.
+        (Limit::SQLITE_LIMIT_FUNCTION_ARG, 100),
         (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 50),
         (Limit::SQLITE_LIMIT_VDBE_OP, 250_000),
         (Limit::SQLITE_LIMIT_ATTACHED, 0),

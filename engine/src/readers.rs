@@ -6,6 +6,7 @@
 
 use larder_wire::{Args, Column, Error, Kind, Row, Statement, code};
 use scheduled_thread_pool::ScheduledThreadPool;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -225,7 +226,12 @@ fn serve(shared: &Shared, mut job: Job) {
     let result = {
         let pool = shared.pool.read().unwrap_or_else(PoisonError::into_inner);
         match pool.get() {
-            Ok(mut guarded) => run(&mut guarded, &shared.committed, &job.read, job.sink.as_mut()),
+            Ok(mut guarded) => {
+                let run = || run(&mut guarded, &shared.committed, &job.read, job.sink.as_mut());
+                // The caller gets an answer whatever happens, and the connection goes back only if it is clean.
+                let result = catch_unwind(AssertUnwindSafe(run));
+                result.unwrap_or_else(|_| Err(crate::error::after_panic(&guarded.connection)))
+            }
             Err(error) => Err(cannot_open(&error)),
         }
     };
@@ -285,8 +291,9 @@ fn in_one_snapshot<T>(
     if single {
         return run(guarded);
     }
+    // Not by way of the cache of compiled statements: whoever sends the same text would get them unjudged.
     let server_sql = |sql| {
-        let run = || guarded.connection.prepare_cached(sql).and_then(|mut it| it.execute([]));
+        let run = || guarded.connection.execute_batch(sql);
         guarded.recorder.trusted(run).map_err(|error| crate::error::classify(&error))
     };
     server_sql("BEGIN")?;

@@ -23,7 +23,12 @@ pub(crate) fn compile<'c>(
             Err(Error::new(Kind::Invalid, "SQLITE_ERROR", "there is no statement in the SQL"))
         }
         Ok(statement) => Ok((statement, footprint)),
-        Err(error) => Err(refused(&error, footprint)),
+        Err(error) => {
+            let error = refused(&error, footprint);
+            // Blanks in front are cut off before SQLite sees the text.
+            let cut = sql.len() - sql.trim_start().len();
+            Err(Error { offset: error.offset.map(|offset| offset + cut), ..error })
+        }
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Bodies {
 }
 
 const UNIT: usize = 1024;
+/// How long the rest of a body that is too long is read.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A body in memory, which counts until this is dropped.
 pub(super) struct Received {
@@ -36,9 +38,10 @@ impl Bodies {
     }
 
     /// Reads a whole body and undoes its `Content-Encoding`.
-    pub(super) async fn receive(&self, headers: &HeaderMap, body: Body) -> Result<Received, Error> {
+    pub(super) async fn receive(&self, headers: &HeaderMap, mut body: Body) -> Result<Received, Error> {
         let declared = http_body::Body::size_hint(&body).lower();
         if declared > self.longest as u64 {
+            self.discard(&mut body).await;
             return Err(self.too_long());
         }
         let mut collecting = std::pin::pin!(self.collect(body));
@@ -62,6 +65,7 @@ impl Bodies {
             let frame = frame.map_err(|error| broken(&error))?;
             let Ok(data) = frame.into_data() else { continue };
             if received.bytes.len() + parts.len() + data.len() > self.longest {
+                self.discard(&mut body).await;
                 return Err(self.too_long());
             }
             received.charge(self, data.len())?;
@@ -79,6 +83,21 @@ impl Bodies {
             received.bytes = parts.freeze();
         }
         Ok(received)
+    }
+
+    /// Reads on for a moment: a client that still sends when the connection is closed may never see the answer.
+    async fn discard(&self, body: &mut Body) {
+        let mut left = self.longest;
+        let reading = async {
+            while let Some(Ok(frame)) = body.frame().await {
+                match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                    Some(rest) => left = rest,
+                    None => break,
+                }
+            }
+        };
+        // Whoever sends more, or more slowly, is cut off.
+        let _ = tokio::time::timeout(LINGER, reading).await;
     }
 
     fn decode(&self, encoding: &[u8], mut received: Received) -> Result<Received, Error> {

@@ -1,8 +1,9 @@
 //! One request inside the transaction of its group: wholly applied, or without a trace.
 
 use larder_wire::{Error, Kind, Row, Rows, Statement, StatementResult, code};
-use rusqlite::Statement as Compiled;
+use rusqlite::{CachedStatement, Statement as Compiled};
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -63,15 +64,33 @@ impl Session {
             return Outcome::Refused(crate::error::classify(&error));
         }
         ffi::reset_last_insert_rowid(self.connection());
-        let mut request =
-            Request { session: self, job, touched: Touched::default(), defers: false, budget: max_returned };
+        let mut request = Request {
+            session: self,
+            job,
+            touched: Touched::default(),
+            defers: false,
+            budget: max_returned,
+            changes_before: self.connection().total_changes(),
+        };
         let result = request.run();
         let (defers, touched) = (request.defers, request.touched);
+        let alters = touched.schema;
         let outcome = self.close_savepoint("request", result, touched);
+        if alters && !matches!(outcome, Outcome::Done(_)) {
+            // What was compiled meanwhile was judged by a schema that is no more.
+            self.forget_compiled();
+        }
         if defers {
             self.stop_deferring();
         }
         outcome
+    }
+
+    /// After a panic in the middle of a request.
+    pub(super) fn recover(&self) -> Outcome {
+        let error = crate::error::after_panic(self.connection());
+        self.roll_back();
+        Outcome::Lost { statement: 0, error }
     }
 
     fn close_savepoint(&self, name: &str, result: Result<WriteAnswer, Failed>, touched: Touched) -> Outcome {
@@ -125,9 +144,11 @@ struct Request<'r> {
     defers: bool,
     /// Bytes that it may still return.
     budget: usize,
+    /// All changes that the connection had seen when the request began.
+    changes_before: u64,
 }
 
-impl Request<'_> {
+impl<'r> Request<'r> {
     fn run(&mut self) -> Result<WriteAnswer, Failed> {
         let at_request = |error| Failed { statement: 0, error };
         if let Some(answer) = self.earlier_answer().map_err(at_request)? {
@@ -155,8 +176,7 @@ impl Request<'_> {
     fn all_or_nothing(&mut self) -> Result<Vec<Result<StatementResult, Error>>, Failed> {
         let mut results = Vec::with_capacity(self.job.write.statements.len());
         for (index, statement) in self.job.write.statements.iter().enumerate() {
-            let result =
-                self.run_statement(statement, index == 0).map_err(|error| failed_at(index, error))?;
+            let result = self.run_statement(statement).map_err(|error| failed_at(index, error))?;
             results.push(Ok(result));
         }
         if self.session.has_deferred_violations() {
@@ -188,7 +208,7 @@ impl Request<'_> {
             |sql| self.session.server_sql(sql).map_err(|it| failed_at(index, crate::error::classify(&it)));
         sql("SAVEPOINT statement")?;
         let before = std::mem::take(&mut self.touched);
-        let mut result = self.run_statement(statement, true).map_err(|error| error.in_statement(index));
+        let mut result = self.run_statement(statement).map_err(|error| error.in_statement(index));
         if result.is_ok() && self.session.has_deferred_violations() {
             result = Err(deferred_violation().in_statement(index));
         }
@@ -197,7 +217,9 @@ impl Request<'_> {
             return Err(failed_at(index, error));
         }
         if result.is_err() {
-            self.touched = Touched::default();
+            if std::mem::take(&mut self.touched).schema {
+                self.session.forget_compiled();
+            }
             self.session
                 .server_sql("ROLLBACK TO statement")
                 .map_err(|it| failed_at(index, crate::error::classify(&it)))?;
@@ -212,12 +234,12 @@ impl Request<'_> {
         Ok(result)
     }
 
-    fn run_statement(&mut self, statement: &Statement, is_first: bool) -> Result<StatementResult, Error> {
+    fn run_statement(&mut self, statement: &Statement) -> Result<StatementResult, Error> {
         let started = Instant::now();
-        let (mut compiled, footprint) = self.session.compile(statement)?;
+        let (mut compiled, footprint) = self.compile(statement)?;
         self.check_role(&footprint)?;
         self.defers |= footprint.defers_foreign_keys;
-        if footprint.reads_changes && is_first {
+        if footprint.reads_changes && self.session.connection().total_changes() == self.changes_before {
             self.forget_changes()?;
         }
         let changes_before = self.session.connection().total_changes();
@@ -248,7 +270,17 @@ impl Request<'_> {
         Err(Error::new(Kind::Denied, code::ROLE_INSUFFICIENT, message))
     }
 
-    /// `changes()` in the first statement of a request must not tell what a neighbour changed.
+    /// Views within views can make compiling as long as running, so it ends at the deadline too.
+    fn compile(&self, statement: &Statement) -> Result<(CachedStatement<'r>, Rc<Footprint>), Error> {
+        let control = &self.job.write.query.control;
+        let _installed = self.session.guarded.slot.install(Arc::clone(control));
+        self.session.compile(statement).map_err(|error| match control.stop_reason() {
+            Some(reason) if error.code == "SQLITE_INTERRUPT" => reason.error(),
+            _ => error,
+        })
+    }
+
+    /// `changes()` before a request has changed anything must not tell what a neighbour changed.
     fn forget_changes(&self) -> Result<(), Error> {
         self.session
             .server_sql("DELETE FROM _larder_state WHERE false")

@@ -8,6 +8,7 @@
 
 use larder_wire::{Applied as Effect, Error, Kind};
 use rusqlite::ffi as codes;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -75,7 +76,10 @@ impl Writer {
                     return group;
                 }
             };
-            match session.apply(&job, self.shared.options.max_returned_bytes) {
+            let max_returned = self.shared.options.max_returned_bytes;
+            // One request must not end the thread that all others need.
+            let applied = catch_unwind(AssertUnwindSafe(|| session.apply(&job, max_returned)));
+            match applied.unwrap_or_else(|_| session.recover()) {
                 Outcome::Done(applied) => {
                     group.members.push((job, Ok(applied)));
                     return group;
@@ -85,6 +89,8 @@ impl Writer {
                     return group;
                 }
                 Outcome::Lost { statement, error } => {
+                    // Neighbours may have changed the schema, and what was compiled since then was judged by that.
+                    session.forget_compiled();
                     self.make_room_if_full(&session, &error);
                     self.shared.telemetry.replayed(group.members.len());
                     let neighbours = std::mem::replace(&mut group, Group::new());
@@ -174,6 +180,7 @@ impl Writer {
 
     fn commit_failed(&mut self, session: &Rc<Session>, group: Group, error: &rusqlite::Error) {
         session.roll_back();
+        session.forget_compiled();
         if !left_no_trace(error) {
             self.doubt(error);
             return answer_doubtfully(group, error);

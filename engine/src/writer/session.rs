@@ -90,27 +90,31 @@ impl Session {
         statement: &Statement,
     ) -> Result<(CachedStatement<'_>, Rc<Footprint>), Error> {
         let (connection, recorder) = (&self.guarded.connection, &self.guarded.recorder);
+        // The cache of compiled statements knows them without the blanks around them, and so do the footprints.
+        let sql = statement.sql.trim();
         let (compiled, seen) = statement::compile(connection, recorder, &statement.sql)?;
         if let Some(seen) = seen {
-            let footprint = Rc::new(seen);
-            self.remember(&statement.sql, Rc::clone(&footprint));
-            return Ok((compiled, footprint));
+            return Ok((compiled, self.remember(sql, seen)));
         }
-        match self.footprints.borrow().get(statement.sql.as_str()) {
-            Some(footprint) => Ok((compiled, Rc::clone(footprint))),
-            // Nothing was judged and nothing is known: a statement that touches nothing, such as a PRAGMA that SQLite
-            // answers without asking the authorizer, needs no role. Anything else would have been seen.
-            None => Ok((compiled, Rc::default())),
+        if let Some(footprint) = self.footprints.borrow().get(sql) {
+            return Ok((compiled, Rc::clone(footprint)));
         }
+        // It was in the cache and nobody was judged for it: it is one of the server's own, which are compiled
+        // unjudged. Who sends the text of one (`COMMIT`, say) does not get that, but is judged.
+        compiled.discard();
+        let (compiled, seen) = statement::compile(connection, recorder, &statement.sql)?;
+        Ok((compiled, self.remember(sql, seen.unwrap_or_default())))
     }
 
-    fn remember(&self, sql: &str, footprint: Rc<Footprint>) {
+    fn remember(&self, sql: &str, seen: Footprint) -> Rc<Footprint> {
+        let footprint = Rc::new(seen);
         if self.footprints.borrow().len() >= FOOTPRINTS {
             // Both together, so that no cached statement is without its footprint. The one just compiled is in
             // use and comes back to the cache later, with its footprint remembered below.
             self.forget_compiled();
         }
-        self.footprints.borrow_mut().insert(sql.into(), footprint);
+        self.footprints.borrow_mut().insert(sql.into(), Rc::clone(&footprint));
+        footprint
     }
 
     /// After the schema changed: what was known of compiled statements may be wrong.
