@@ -147,6 +147,8 @@ pub struct ActiveQuery {
     phase: AtomicU8,
     /// Milliseconds after `started` at which the snapshot was taken plus one; 0 without one.
     snapshot: AtomicU64,
+    /// Milliseconds after `started` at which the request last began to wait for its caller.
+    sending_since: AtomicU64,
     rows: AtomicU64,
     queries: Weak<Queries>,
 }
@@ -175,8 +177,22 @@ impl ActiveQuery {
     pub fn enter(&self, phase: Phase) {
         if phase == Phase::Sending {
             crew::about_to_wait();
+            self.sending_since.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
         }
         self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// For one that waits while others hold every connection: ends those whose callers have not read for `patience`.
+    pub(crate) fn make_room(&self, patience: Duration) {
+        if let Some(queries) = self.queries.upgrade() {
+            queries.end_stalled(patience);
+        }
+    }
+
+    /// How long the caller has not read, if the request waits for it.
+    fn stalled_for(&self) -> Option<Duration> {
+        let since = Duration::from_millis(self.sending_since.load(Ordering::Relaxed));
+        (self.phase() == Phase::Sending).then(|| self.started.elapsed().saturating_sub(since))
     }
 
     /// Notes how many rows were read.
@@ -262,6 +278,7 @@ impl Queries {
             started: Instant::now(),
             phase: AtomicU8::new(Phase::Queued as u8),
             snapshot: AtomicU64::new(0),
+            sending_since: AtomicU64::new(0),
             rows: AtomicU64::new(0),
             queries: Arc::downgrade(self),
         });
@@ -297,6 +314,14 @@ impl Queries {
         let evicted: Vec<_> = self.all().into_iter().filter(blocks).collect();
         evicted.iter().for_each(|query| query.control.stop(StopReason::Evicted));
         evicted.len()
+    }
+
+    /// Ends the reads whose callers have not read for `patience`.
+    fn end_stalled(&self, patience: Duration) {
+        let is_stalled =
+            |query: &Arc<ActiveQuery>| query.stalled_for().is_some_and(|stalled| stalled >= patience);
+        let stalled = self.all().into_iter().filter(is_stalled);
+        stalled.for_each(|query| query.control.stop(StopReason::Stalled));
     }
 
     /// The age of the oldest snapshot that is held.

@@ -139,11 +139,16 @@ impl Readers {
             return Err(busy(format!("{} reads wait already", waiting.before)));
         }
         let deadline = tokio::time::Instant::from_std(query.control.deadline());
-        tokio::select! {
-            permit = Arc::clone(&self.admission).acquire_owned() => permit.map_err(|_| StopReason::Draining.error()),
-            reason = query.control.stopped() => Err(reason.error()),
-            () = tokio::time::sleep_until(deadline) => {
-                Err(busy(format!("all {} connections were in use until the deadline", self.size())))
+        let admitted = Arc::clone(&self.admission).acquire_owned();
+        let mut admitted = std::pin::pin!(admitted);
+        loop {
+            tokio::select! {
+                permit = &mut admitted => return permit.map_err(|_| StopReason::Draining.error()),
+                reason = query.control.stopped() => return Err(reason.error()),
+                () = tokio::time::sleep_until(deadline) => {
+                    return Err(busy(format!("all {} connections were in use until the deadline", self.size())));
+                }
+                () = tokio::time::sleep(PATIENCE) => query.make_room(PATIENCE),
             }
         }
     }
@@ -185,6 +190,9 @@ impl Readers {
         self.waiting.load(Ordering::Relaxed)
     }
 }
+
+/// A caller that does not read is borne with for longer only as long as nobody else waits.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 fn busy(message: String) -> Error {
     Error::new(Kind::Busy, code::QUEUE_FULL, message).retryable()

@@ -27,8 +27,8 @@ use axum::response::Response;
 use axum::routing::{delete, get, post};
 use http::{HeaderName, HeaderValue, header};
 use larder_engine::Engine;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Semaphore, watch as signal};
 use tower::ServiceExt;
 use tower_http::compression::CompressionLayer;
@@ -53,6 +53,40 @@ pub(crate) struct App {
     draining: signal::Receiver<bool>,
     version: axum::Json<serde_json::Value>,
     started: Instant,
+    loud_lines: LineLimit,
+}
+
+/// Bounds the lines about refusals: a full disk or a client that is wrong at full speed would fill another disk.
+#[derive(Default)]
+struct LineLimit(Mutex<Lines>);
+
+#[derive(Default)]
+struct Lines {
+    second: u64,
+    written: u32,
+    left_out: u64,
+}
+
+impl LineLimit {
+    const A_SECOND: u32 = 20;
+
+    /// `None` if the line is one too many; else how many were left out before it. Quiet lines are not counted.
+    fn take(&self, is_loud: bool) -> Option<u64> {
+        if !is_loud {
+            return Some(0);
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.second != now {
+            *lines = Lines { second: now, written: 0, left_out: lines.left_out };
+        }
+        if lines.written == Self::A_SECOND {
+            lines.left_out += 1;
+            return None;
+        }
+        lines.written += 1;
+        Some(std::mem::take(&mut lines.left_out))
+    }
 }
 
 /// Watchers at the same time; each costs a connection and a place in the feed.
@@ -78,6 +112,7 @@ impl App {
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
             version: axum::Json(version),
             started: Instant::now(),
+            loud_lines: LineLimit::default(),
             engine,
             metrics,
             tls,
@@ -140,7 +175,7 @@ async fn serve(app: Arc<App>, router: Router, request: HttpRequest) -> Response 
         Err(error) => axum::response::IntoResponse::into_response(Refusal::from(error)),
     };
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
-        log_refusal(&refusal, &caller, &method, endpoint, id.to_str().unwrap_or_default());
+        log_refusal(&app, &refusal, &caller, &method, endpoint, id.to_str().unwrap_or_default());
         app.metrics.refused(&refusal.0.error);
         let body = error::write_body(&refusal, id.to_str().unwrap_or_default());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(larder_wire::JSON));
@@ -162,10 +197,23 @@ async fn serve(app: Arc<App>, router: Router, request: HttpRequest) -> Response 
 }
 
 /// Told once, here: loudly where it is the server's fault or a matter of rights, quietly where it is the caller's own.
-fn log_refusal(refusal: &Refusal, caller: &Caller, method: &http::Method, endpoint: &str, id: &str) {
+fn log_refusal(
+    app: &App,
+    refusal: &Refusal,
+    caller: &Caller,
+    method: &http::Method,
+    endpoint: &str,
+    id: &str,
+) {
     use larder_wire::Kind;
     let failure = &refusal.0;
     let error = &failure.error;
+    let is_loud =
+        error::is_the_servers_fault(failure) || matches!(error.kind, Kind::Denied | Kind::Unidentified);
+    let Some(left_out) = app.loud_lines.take(is_loud) else { return };
+    if left_out > 0 {
+        tracing::warn!(left_out, "refusals were not logged: there were too many in a second");
+    }
     macro_rules! tell {
         ($level:ident) => {
             tracing::$level!(id, caller = %caller.name, %method, endpoint, code = %error.code, applied = ?failure.applied, error = error.message, "refused")

@@ -193,6 +193,30 @@ async fn write_rows(site: Site, writer: u64, count: u64) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn callers_that_do_not_read_give_way_to_those_that_wait() {
+    let _turn = lab::turn().await;
+    let server = setup!().args(["--readers", "2", "--stall-timeout", "60s"]).start();
+    create_tables(&server).await;
+    must_execute(&server, json!([many_rows(5000)])).await;
+    let site = Site::of(&server);
+    let mut stuck = Vec::new();
+    for _ in 0..2 {
+        let mut stream = open_tls(&site, "reader").await;
+        stream.write_all(LONG_READ.as_bytes()).await.unwrap();
+        stuck.push(stream);
+    }
+    eventually("every connection is held", async || {
+        (status(&server, "readers.in_use").await == 2).then_some(())
+    })
+    .await;
+    let started = Instant::now();
+    let answer = server.connect("reader").await.post("/query", r#"["SELECT 1"]"#).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(started.elapsed() < Duration::from_secs(20), "waited {:?}", started.elapsed());
+    drop(stuck);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_that_say_nothing_make_room() {
     let _turn = lab::turn().await;
     let server = setup!().args(["--idle-timeout", "2s"]).start();
