@@ -6,3 +6,4 @@ mod durability;
 mod identities;
 mod pyrqlite;
 mod roles;
+mod transactions;

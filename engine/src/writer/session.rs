@@ -90,18 +90,22 @@ impl Session {
         statement: &Statement,
     ) -> Result<(CachedStatement<'_>, Rc<Footprint>), Error> {
         let (connection, recorder) = (&self.guarded.connection, &self.guarded.recorder);
-        let (compiled, seen) = statement::compile(connection, recorder, &statement.sql)?;
-        if let Some(seen) = seen {
-            let footprint = Rc::new(seen);
-            self.remember(&statement.sql, Rc::clone(&footprint));
-            return Ok((compiled, footprint));
+        // The cache knows statements by this, too.
+        let sql = statement.sql.trim();
+        let (mut compiled, mut seen) = statement::compile(connection, recorder, sql)?;
+        if seen.is_none() {
+            if let Some(footprint) = self.footprints.borrow().get(sql) {
+                return Ok((compiled, Rc::clone(footprint)));
+            }
+            // The cache has it and nobody was judged for it: it is one of the server's own (`COMMIT`, say).
+            drop(compiled);
+            self.forget_compiled();
+            (compiled, seen) = statement::compile(connection, recorder, sql)?;
         }
-        match self.footprints.borrow().get(statement.sql.as_str()) {
-            Some(footprint) => Ok((compiled, Rc::clone(footprint))),
-            // Nothing was judged and nothing is known: a statement that touches nothing, such as a PRAGMA that SQLite
-            // answers without asking the authorizer, needs no role. Anything else would have been seen.
-            None => Ok((compiled, Rc::default())),
-        }
+        // What the authorizer is not asked about, such as some PRAGMAs, touches nothing and needs no role.
+        let footprint = Rc::new(seen.unwrap_or_default());
+        self.remember(sql, Rc::clone(&footprint));
+        Ok((compiled, footprint))
     }
 
     fn remember(&self, sql: &str, footprint: Rc<Footprint>) {
