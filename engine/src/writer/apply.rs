@@ -67,7 +67,12 @@ impl Session {
             Request { session: self, job, touched: Touched::default(), defers: false, budget: max_returned };
         let result = request.run();
         let (defers, touched) = (request.defers, request.touched);
+        let altered = touched.schema;
         let outcome = self.close_savepoint("request", result, touched);
+        if altered && !matches!(outcome, Outcome::Done(_)) {
+            // What was compiled since speaks of a schema that is gone.
+            self.forget_compiled();
+        }
         if defers {
             self.stop_deferring();
         }
@@ -184,8 +189,8 @@ impl Request<'_> {
         index: usize,
         statement: &Statement,
     ) -> Result<Result<StatementResult, Error>, Failed> {
-        let sql =
-            |sql| self.session.server_sql(sql).map_err(|it| failed_at(index, crate::error::classify(&it)));
+        let session = self.session;
+        let sql = |sql| session.server_sql(sql).map_err(|it| failed_at(index, crate::error::classify(&it)));
         sql("SAVEPOINT statement")?;
         let before = std::mem::take(&mut self.touched);
         let mut result = self.run_statement(statement, true).map_err(|error| error.in_statement(index));
@@ -197,15 +202,13 @@ impl Request<'_> {
             return Err(failed_at(index, error));
         }
         if result.is_err() {
-            self.touched = Touched::default();
-            self.session
-                .server_sql("ROLLBACK TO statement")
-                .map_err(|it| failed_at(index, crate::error::classify(&it)))?;
+            sql("ROLLBACK TO statement")?;
+            if std::mem::take(&mut self.touched).schema {
+                self.session.forget_compiled();
+            }
         }
         self.touched.merge(before);
-        self.session
-            .server_sql("RELEASE statement")
-            .map_err(|it| failed_at(index, crate::error::classify(&it)))?;
+        sql("RELEASE statement")?;
         if std::mem::take(&mut self.defers) {
             self.session.stop_deferring();
         }
