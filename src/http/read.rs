@@ -23,7 +23,7 @@ pub(super) async fn query(State(app): State<Arc<App>>, request: HttpRequest) -> 
     let choices = Choices::parse(request.uri())?;
     let (parts, http_body) = request.into_parts();
     let received;
-    let asked = if parts.method == Method::GET {
+    let asked = if matches!(parts.method, Method::GET | Method::HEAD) {
         let sql =
             choices.sql.clone().ok_or_else(|| options::invalid("GET /query takes ?q=SQL".to_owned()))?;
         Request::from_text(sql.as_bytes()).map_err(Error::from)?

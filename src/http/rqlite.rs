@@ -97,7 +97,7 @@ pub(super) async fn request(app: State<Arc<App>>, request: HttpRequest) -> Resul
 
 async fn receive(app: &App, request: HttpRequest, parameters: &Parameters) -> Result<Request, Refusal> {
     let (parts, http_body) = request.into_parts();
-    if parts.method == Method::GET {
+    if matches!(parts.method, Method::GET | Method::HEAD) {
         let sql = parameters.sql.as_deref().ok_or_else(|| options::invalid("GET takes ?q=SQL".to_owned()))?;
         return Ok(Request::from_text(sql.as_bytes()).map_err(Error::from)?);
     }

@@ -31,6 +31,12 @@ pub(super) async fn execute(State(app): State<Arc<App>>, request: HttpRequest) -
     let limits = &app.limits;
     let timeout = choices.timeout(&asked, limits.write_timeout.0, limits.max_timeout.0)?;
     let atomic = choices.atomic.or(asked.atomic).unwrap_or(true);
+    if encoder.media_type() == larder_wire::CSV && !atomic {
+        return Err(options::invalid(
+            "text/csv has no place for a statement's error: leave out atomic=false".to_owned(),
+        )
+        .into());
+    }
     let idempotency = idempotency(&parts.headers, &caller, &received.bytes, atomic)?;
     let started = Instant::now();
     let answer = run(&app, &caller, role, asked.statements, atomic, timeout, idempotency).await?;
