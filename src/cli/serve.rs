@@ -18,6 +18,9 @@ use crate::tls::{Grant, Grants, Leaf, Tls, TlsFiles};
 /// Threads that move bytes; SQLite has threads of its own.
 const MAX_IO_THREADS: usize = 4;
 
+/// How long probes that are being answered may go on when everything else has ended.
+const PROBES_END: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
     args.check().map_err(|message| anyhow!(message))?;
@@ -74,7 +77,8 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let alive = engine.is_alive();
     tokio::task::spawn_blocking(move || engine.close()).await?;
     let _ = end.send(true);
-    let _ = probe.await;
+    // Whoever keeps a probe's connection open does not keep the process.
+    let _ = tokio::time::timeout(PROBES_END, probe).await;
     tracing::info!("stopped");
     if alive { Ok(()) } else { Err(anyhow!("the writer ended by itself")) }
 }
