@@ -6,4 +6,5 @@ mod durability;
 mod identities;
 mod pyrqlite;
 mod roles;
+mod streams;
 mod transactions;
