@@ -12,7 +12,7 @@ use std::collections::HashSet;
 pub(crate) fn install(connection: &Connection, max_bytes: usize) -> Result<()> {
     let flags =
         FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
-    connection.create_scalar_function("instr", 2, flags, |context| instr(context))?;
+    connection.create_scalar_function("instr", 2, flags, instr)?;
     connection.create_scalar_function("replace", 3, flags, move |context| replace(context, max_bytes))?;
     for (name, sides) in [("trim", Sides::Both), ("ltrim", Sides::Left), ("rtrim", Sides::Right)] {
         connection.create_scalar_function(name, 2, flags, move |context| trim(context, sides))?;

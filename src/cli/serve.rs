@@ -28,7 +28,10 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_IO_THREADS);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
-    runtime.block_on(serve(args))
+    let ended = runtime.block_on(serve(args));
+    // The database is closed; what still checks an upload or sends a copy has nothing left to do.
+    runtime.shutdown_background();
+    ended
 }
 
 fn start_log(args: &LogArgs) -> anyhow::Result<()> {
