@@ -4,6 +4,7 @@
 mod curl;
 mod durability;
 mod identities;
+mod limits;
 mod pyrqlite;
 mod roles;
 mod streams;
