@@ -113,8 +113,7 @@ impl Writer {
                 return Err(StopReason::Abandoned.error());
             }
             self.let_others_in();
-            let same_session = self.session().is_ok_and(|now| Rc::ptr_eq(&now, session));
-            if !same_session || self.is_wanted_elsewhere() {
+            if !Rc::ptr_eq(&self.session()?, session) || self.is_wanted_elsewhere() {
                 return Err(StopReason::Draining.error());
             }
         }

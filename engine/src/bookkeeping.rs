@@ -149,12 +149,15 @@ impl Idempotency {
     }
 }
 
-/// Forgets keys older than `ttl`, a few at a time so that no group waits long. Says how many.
+/// Keys that are forgotten at a time, so that no group waits long.
+pub(crate) const FORGOTTEN_AT_ONCE: usize = 1000;
+
+/// Forgets keys older than `ttl`, at most [`FORGOTTEN_AT_ONCE`]. Says how many.
 pub(crate) fn forget_keys(connection: &Connection, ttl: Duration) -> rusqlite::Result<usize> {
     let delete = "DELETE FROM _larder_idempotency WHERE (identity, key) IN \
-                  (SELECT identity, key FROM _larder_idempotency WHERE created_at < ?1 ORDER BY created_at LIMIT 1000)";
+                  (SELECT identity, key FROM _larder_idempotency WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)";
     let before = now() - i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
-    connection.prepare_cached(delete)?.execute(params![before])
+    connection.prepare_cached(delete)?.execute(params![before, FORGOTTEN_AT_ONCE as i64])
 }
 
 /// Seconds since 1970.

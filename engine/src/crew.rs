@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, Thread};
@@ -130,7 +131,10 @@ impl<J: Send + 'static> Crew<J> {
             let crew = Arc::clone(&self);
             let hand_over = Box::new(move || crew.step_aside());
             RUNNING.set(Some(Running { since: Instant::now(), hand_over: Some(hand_over) }));
-            work(job);
+            // The caller of a job that panics learns it from what the job drops; the thread has others to serve.
+            if panic::catch_unwind(AssertUnwindSafe(|| work(job))).is_err() {
+                tracing::error!("a read ended by a panic");
+            }
             counts_as_awake = RUNNING.take().is_some_and(|running| running.hand_over.is_some());
         }
     }
@@ -231,6 +235,17 @@ mod tests {
         assert_eq!(done, (0..10_000).collect::<Vec<_>>());
         crew.end();
         assert!(crew.give(Box::new(|| ())).is_err());
+    }
+
+    #[test]
+    fn a_job_that_panics_takes_no_thread_with_it() {
+        let crew = crew(2);
+        for _ in 0..10 {
+            assert!(crew.give(Box::new(|| std::panic::panic_any("on purpose"))).is_ok());
+        }
+        let (sender, receiver) = mpsc::channel();
+        assert!(crew.give(Box::new(move || sender.send(()).expect("a receiver"))).is_ok());
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(10)), Ok(()));
     }
 
     #[test]

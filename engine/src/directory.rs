@@ -66,8 +66,10 @@ impl Directory {
             move |source| OpenError::Io { action, path, source }
         };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io("create", path))?;
-        let lock = lock(path)?;
-        let directory = Self { path: path.to_owned(), _lock: lock };
+        // SQLite is told to follow no link, wherever in the path; a link to the directory is the operator's own.
+        let path = fs::canonicalize(path).map_err(io("find", path))?;
+        let lock = lock(&path)?;
+        let directory = Self { path, _lock: lock };
         let temporary = directory.temporary();
         match fs::remove_dir_all(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

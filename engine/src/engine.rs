@@ -165,6 +165,8 @@ impl Engine {
     /// # Errors
     /// A statement is wrong or nobody may run it.
     pub fn describe(&self, statements: &[Statement]) -> Result<Vec<Description>, Error> {
+        // No other file takes the database's place meanwhile.
+        let _occupied = self.shared.readers.occupy();
         let path = self.shared.directory.database();
         // A connection of its own, since it judges by what a write may do; it is opened read-only all the same.
         let guarded = connection::open_reader(&path, &self.shared.options, Access::Write)

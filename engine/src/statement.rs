@@ -187,6 +187,8 @@ pub(crate) fn check_expectation(expected: Option<u64>, rows: u64) -> Result<(), 
 /// What a statement needs and gives, without running it.
 pub(crate) fn describe(guarded: &Guarded, sql: &str) -> Result<Description, Error> {
     let connection = &guarded.connection;
+    // Only what is compiled now is judged now.
+    connection.flush_prepared_statement_cache();
     let (statement, footprint) = compile(connection, &guarded.recorder, sql)?;
     let footprint = footprint.unwrap_or_default();
     let parameter = |index| statement.parameter_name(index).map(str::to_owned);

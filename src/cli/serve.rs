@@ -18,6 +18,9 @@ use crate::tls::{Grant, Grants, Leaf, Tls, TlsFiles};
 /// Threads that move bytes; SQLite has threads of its own.
 const MAX_IO_THREADS: usize = 4;
 
+/// How long probes that are being answered may go on when everything else has ended.
+const PROBES_END: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
     args.check().map_err(|message| anyhow!(message))?;
@@ -25,7 +28,10 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_IO_THREADS);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
-    runtime.block_on(serve(args))
+    let ended = runtime.block_on(serve(args));
+    // The database is closed; what still checks an upload or sends a copy has nothing left to do.
+    runtime.shutdown_background();
+    ended
 }
 
 fn start_log(args: &LogArgs) -> anyhow::Result<()> {
@@ -74,7 +80,8 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let alive = engine.is_alive();
     tokio::task::spawn_blocking(move || engine.close()).await?;
     let _ = end.send(true);
-    let _ = probe.await;
+    // Whoever keeps a probe's connection open does not keep the process.
+    let _ = tokio::time::timeout(PROBES_END, probe).await;
     tracing::info!("stopped");
     if alive { Ok(()) } else { Err(anyhow!("the writer ended by itself")) }
 }

@@ -16,6 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(super) struct Bodies {
     longest: usize,
     timeout: Duration,
+    /// What `memory` was at the start.
+    units: usize,
     /// In units of [`UNIT`] bytes.
     memory: Arc<Semaphore>,
 }
@@ -24,7 +26,7 @@ const UNIT: usize = 1024;
 /// How long the rest of a body that is too long is read.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A body in memory, which counts until this is dropped.
+/// A body in memory, and what was made of it; it counts until this is dropped.
 pub(super) struct Received {
     pub(super) bytes: Bytes,
     _memory: Option<OwnedSemaphorePermit>,
@@ -34,7 +36,28 @@ impl Bodies {
     pub(super) fn new(longest: u64, memory: u64, timeout: Duration) -> Self {
         let length = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let units = (length(memory) / UNIT).min(Semaphore::MAX_PERMITS);
-        Self { longest: length(longest), timeout, memory: Arc::new(Semaphore::new(units)) }
+        Self { longest: length(longest), timeout, units, memory: Arc::new(Semaphore::new(units)) }
+    }
+
+    /// Reads a whole body and what it asks for. Both count until the second is dropped.
+    pub(super) async fn request(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(Request, Received), Error> {
+        let received = self.receive(headers, body).await?;
+        let request = parse(headers, &received.bytes)?;
+        self.charge_for(request, received)
+    }
+
+    /// Counts what a request takes besides its body: a value of two bytes becomes one of a dozen words.
+    pub(super) fn charge_for(
+        &self,
+        request: Request,
+        mut received: Received,
+    ) -> Result<(Request, Received), Error> {
+        received.charge(self, request.structure_bytes())?;
+        Ok((request, received))
     }
 
     /// Reads a whole body and undoes its `Content-Encoding`.
@@ -151,6 +174,11 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 impl Received {
     fn charge(&mut self, bodies: &Bodies, bytes: usize) -> Result<(), Error> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let held = self._memory.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        if held + units as usize > bodies.units {
+            let message = "the request takes more memory than there is for all: send it in parts";
+            return Err(Error::new(Kind::TooLarge, code::BODY_TOO_LARGE, message));
+        }
         let permit = Arc::clone(&bodies.memory).try_acquire_many_owned(units).map_err(|_| {
             let message = "the bodies of other requests fill the memory for bodies";
             Error::new(Kind::Busy, code::QUEUE_FULL, message).retryable()
@@ -180,7 +208,7 @@ pub(super) enum Form {
 }
 
 /// Reads a request in the form that its `Content-Type` names.
-pub(super) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Request, Error> {
+fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Request, Error> {
     let request = match form(headers, body)? {
         Form::Json => Request::from_json(body),
         Form::Msgpack => Request::from_msgpack(body),

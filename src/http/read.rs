@@ -14,7 +14,7 @@ use super::caller::Caller;
 use super::error::Refusal;
 use super::options::{self, Choices};
 use super::stream::{Head, StopIfDropped, StreamSink};
-use super::{App, body, caller_of};
+use super::{App, caller_of};
 
 /// Reads: all statements see one snapshot, rows are streamed.
 pub(super) async fn query(State(app): State<Arc<App>>, request: HttpRequest) -> Result<Response, Refusal> {
@@ -22,15 +22,13 @@ pub(super) async fn query(State(app): State<Arc<App>>, request: HttpRequest) -> 
     caller.require(Role::Reader)?;
     let choices = Choices::parse(request.uri())?;
     let (parts, http_body) = request.into_parts();
-    let received;
-    // HEAD asks as GET does.
-    let asked = if parts.method != Method::POST {
+    let (asked, _received) = if matches!(parts.method, Method::GET | Method::HEAD) {
         let sql =
             choices.sql.clone().ok_or_else(|| options::invalid("GET /query takes ?q=SQL".to_owned()))?;
-        Request::from_text(sql.as_bytes()).map_err(Error::from)?
+        (Request::from_text(sql.as_bytes()).map_err(Error::from)?, None)
     } else {
-        received = app.bodies.receive(&parts.headers, http_body).await?;
-        body::parse(&parts.headers, &received.bytes)?
+        let (asked, received) = app.bodies.request(&parts.headers, http_body).await?;
+        (asked, Some(received))
     };
     let encoder = options::negotiate(&parts.headers, choices.style(&asked))?;
     if encoder.media_type() == larder_wire::CSV && asked.statements.len() != 1 {
@@ -81,8 +79,7 @@ fn lost() -> Error {
 pub(super) async fn describe(State(app): State<Arc<App>>, request: HttpRequest) -> Result<Response, Refusal> {
     caller_of(&request).require(Role::Reader)?;
     let (parts, http_body) = request.into_parts();
-    let received = app.bodies.receive(&parts.headers, http_body).await?;
-    let asked = body::parse(&parts.headers, &received.bytes)?;
+    let (asked, _received) = app.bodies.request(&parts.headers, http_body).await?;
     if asked.statements.len() > MAX_DESCRIBED {
         return Err(options::invalid(format!("describes {MAX_DESCRIBED} statements at a time")).into());
     }

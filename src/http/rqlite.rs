@@ -13,7 +13,7 @@ use larder_wire::{Error, Kind, Request, Role};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::body::Form;
+use super::body::{Form, Received};
 use super::error::Refusal;
 use super::options::{self, flag};
 use super::{App, body, caller_of, read, write};
@@ -60,7 +60,7 @@ pub(super) async fn query(State(app): State<Arc<App>>, request: HttpRequest) -> 
     let caller = caller_of(&request);
     caller.require(Role::Reader)?;
     let parameters = Parameters::parse(&request);
-    let asked = receive(&app, request, &parameters).await?;
+    let (asked, _received) = receive(&app, request, &parameters).await?;
     let timeout = parameters.timeout.unwrap_or(app.limits.read_timeout.0).min(app.limits.max_timeout.0);
     let encoder = Box::new(parameters.encoder());
     let answered = read::run(&app, &caller, asked.statements, timeout, encoder, false).await;
@@ -73,7 +73,7 @@ pub(super) async fn execute(State(app): State<Arc<App>>, request: HttpRequest) -
     let caller = caller_of(&request);
     let role = caller.require(Role::Writer)?;
     let parameters = Parameters::parse(&request);
-    let asked = receive(&app, request, &parameters).await?;
+    let (asked, _received) = receive(&app, request, &parameters).await?;
     let timeout = parameters.timeout.unwrap_or(app.limits.write_timeout.0).min(app.limits.max_timeout.0);
     let started = Instant::now();
     let written =
@@ -95,18 +95,25 @@ pub(super) async fn request(app: State<Arc<App>>, request: HttpRequest) -> Resul
     if role == Role::Reader { query(app, request).await } else { execute(app, request).await }
 }
 
-async fn receive(app: &App, request: HttpRequest, parameters: &Parameters) -> Result<Request, Refusal> {
+/// What is asked, and what counts its memory until it is dropped.
+async fn receive(
+    app: &App,
+    request: HttpRequest,
+    parameters: &Parameters,
+) -> Result<(Request, Option<Received>), Refusal> {
     let (parts, http_body) = request.into_parts();
-    if parts.method != Method::POST {
+    if matches!(parts.method, Method::GET | Method::HEAD) {
         let sql = parameters.sql.as_deref().ok_or_else(|| options::invalid("GET takes ?q=SQL".to_owned()))?;
-        return Ok(Request::from_text(sql.as_bytes()).map_err(Error::from)?);
+        let request = Request::from_text(sql.as_bytes()).map_err(Error::from)?;
+        return Ok((request, None));
     }
     let received = app.bodies.receive(&parts.headers, http_body).await?;
     let parsed = match body::form(&parts.headers, &received.bytes)? {
         Form::Text => Request::from_text(&received.bytes),
         Form::Json | Form::Msgpack => Request::from_rqlite_json(&received.bytes),
     };
-    Ok(parsed.map_err(Error::from)?)
+    let (request, received) = app.bodies.charge_for(parsed.map_err(Error::from)?, received)?;
+    Ok((request, Some(received)))
 }
 
 /// Failures of SQL are results; failures of the server, of the body and of rights are statuses, as in rqlite. Of a

@@ -32,6 +32,9 @@ pub(super) enum Head {
 const CHANNEL: usize = 2;
 /// What the first buffer holds at once: most rows fit.
 const FIRST: usize = 8 << 10;
+/// Places in the channel that rows never take: for what is left to say at the end, and for the end. So nobody waits to
+/// say why an answer broke off, however slow its reader is.
+const LAST_WORDS: usize = 2;
 /// Length at which a buffer is sent.
 const CHUNK: usize = 64 << 10;
 
@@ -111,16 +114,18 @@ impl StreamSink {
             self.open();
         }
         let Output::Sending(sender) = &self.output else { return Err(SinkClosed) };
-        match sender.try_send(Part::Chunk(chunk.into())) {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Full(part)) => self.wait_to_send(sender.clone(), part),
-            Err(mpsc::error::TrySendError::Closed(_)) => self.stop(StopReason::Abandoned),
+        let part = Part::Chunk(chunk.into());
+        if let Ok(places) = sender.try_reserve_many(1 + LAST_WORDS) {
+            take_one(places, part);
+            return Ok(());
         }
+        let sender = sender.clone();
+        self.wait_to_send(sender, part)
     }
 
     /// Begins to stream.
     fn open(&mut self) {
-        let (sender, parts) = mpsc::channel(CHANNEL);
+        let (sender, parts) = mpsc::channel(CHANNEL + LAST_WORDS);
         let streaming = Streaming { parts, query: Some(Arc::clone(&self.query)) };
         let Output::Held(head) = std::mem::replace(&mut self.output, Output::Sending(sender)) else { return };
         // Whoever waited for it is gone; sending the first chunk will find out.
@@ -134,7 +139,13 @@ impl StreamSink {
         let query = Arc::clone(&self.query);
         let sent = self.runtime.block_on(async move {
             tokio::select! {
-                sent = sender.send(part) => sent.map_err(|_| StopReason::Abandoned),
+                places = sender.reserve_many(1 + LAST_WORDS) => match places {
+                    Ok(places) => {
+                        take_one(places, part);
+                        Ok(())
+                    }
+                    Err(_) => Err(StopReason::Abandoned),
+                },
                 reason = query.control.stopped() => Err(reason),
                 () = tokio::time::sleep(patience) => Err(StopReason::Stalled),
             }
@@ -162,19 +173,12 @@ impl StreamSink {
             Output::Held(head) => {
                 let _ = head.send(Head::Whole(self.buffer));
             }
-            Output::Sending(_) => {
-                if self.flush().is_ok() {
-                    self.send_end();
-                }
+            Output::Sending(ref sender) => {
+                // Where nobody reads any more, nobody minds.
+                let _ = sender.try_send(Part::Chunk(self.buffer.into()));
+                let _ = sender.try_send(Part::End);
             }
             Output::Closed => {}
-        }
-    }
-
-    fn send_end(&mut self) {
-        let Output::Sending(sender) = &self.output else { return };
-        if let Err(mpsc::error::TrySendError::Full(part)) = sender.try_send(Part::End) {
-            let _ = self.wait_to_send(sender.clone(), part);
         }
     }
 
@@ -187,7 +191,6 @@ impl StreamSink {
             }
             Output::Sending(ref sender) => {
                 self.encoder.abort(&mut self.buffer, &error);
-                // Only if there is room: the snapshot is gone, but this thread has other readers to serve.
                 let told = sender.try_send(Part::Chunk(std::mem::take(&mut self.buffer).into())).is_ok();
                 if told && self.encoder.ends_with_errors() {
                     let _ = sender.try_send(Part::End);
@@ -205,6 +208,13 @@ impl StreamSink {
             larder_wire::MSGPACK_STREAM
         );
         Error::new(Kind::TooLarge, code::RESULT_TOO_LARGE, message)
+    }
+}
+
+/// Sends one part and leaves the other places to others.
+fn take_one(mut places: mpsc::PermitIterator<'_, Part>, part: Part) {
+    if let Some(place) = places.next() {
+        place.send(part);
     }
 }
 

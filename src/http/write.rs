@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::caller::Caller;
 use super::error::Refusal;
 use super::options::{self, Choices};
-use super::{App, body, caller_of, read};
+use super::{App, caller_of, read};
 
 /// Writes: all statements or none, unless the caller asks otherwise.
 pub(super) async fn execute(State(app): State<Arc<App>>, request: HttpRequest) -> Result<Response, Refusal> {
@@ -22,8 +22,7 @@ pub(super) async fn execute(State(app): State<Arc<App>>, request: HttpRequest) -
     let role = caller.require(Role::Writer)?;
     let choices = Choices::parse(request.uri())?;
     let (parts, http_body) = request.into_parts();
-    let received = app.bodies.receive(&parts.headers, http_body).await?;
-    let asked = body::parse(&parts.headers, &received.bytes)?;
+    let (asked, received) = app.bodies.request(&parts.headers, http_body).await?;
     let mut encoder = options::negotiate(&parts.headers, choices.style(&asked))?;
     if encoder.media_type() == larder_wire::CSV && asked.statements.len() != 1 {
         return Err(options::invalid("text/csv holds the rows of one statement".to_owned()).into());
@@ -31,6 +30,12 @@ pub(super) async fn execute(State(app): State<Arc<App>>, request: HttpRequest) -
     let limits = &app.limits;
     let timeout = choices.timeout(&asked, limits.write_timeout.0, limits.max_timeout.0)?;
     let atomic = choices.atomic.or(asked.atomic).unwrap_or(true);
+    if encoder.media_type() == larder_wire::CSV && !atomic {
+        return Err(options::invalid(
+            "text/csv has no place for a statement's error: leave out atomic=false".to_owned(),
+        )
+        .into());
+    }
     let idempotency = idempotency(&parts.headers, &caller, &received.bytes, atomic)?;
     let started = Instant::now();
     let answer = run(&app, &caller, role, asked.statements, atomic, timeout, idempotency).await?;

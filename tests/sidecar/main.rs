@@ -3,6 +3,9 @@
 
 mod durability;
 mod identities;
+mod limits;
 mod pyrqlite;
 mod readme;
 mod roles;
+mod streams;
+mod transactions;

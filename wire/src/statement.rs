@@ -337,6 +337,8 @@ impl<'de> Visitor<'de> for BindingsSeed<'_> {
         while let Some(value) = seq.next_element_seed(ValueSeed(self.0))? {
             values.push(value);
         }
+        // There may be hundreds of thousands of sets, mostly of a few values.
+        values.shrink_to_fit();
         Ok(Bindings::Positional(values))
     }
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Bindings, A::Error> {

@@ -204,8 +204,8 @@ impl<'r> Request<'r> {
         index: usize,
         statement: &Statement,
     ) -> Result<Result<StatementResult, Error>, Failed> {
-        let sql =
-            |sql| self.session.server_sql(sql).map_err(|it| failed_at(index, crate::error::classify(&it)));
+        let session = self.session;
+        let sql = |sql| session.server_sql(sql).map_err(|it| failed_at(index, crate::error::classify(&it)));
         sql("SAVEPOINT statement")?;
         let before = std::mem::take(&mut self.touched);
         let mut result = self.run_statement(statement).map_err(|error| error.in_statement(index));
@@ -217,17 +217,13 @@ impl<'r> Request<'r> {
             return Err(failed_at(index, error));
         }
         if result.is_err() {
+            sql("ROLLBACK TO statement")?;
             if std::mem::take(&mut self.touched).schema {
                 self.session.forget_compiled();
             }
-            self.session
-                .server_sql("ROLLBACK TO statement")
-                .map_err(|it| failed_at(index, crate::error::classify(&it)))?;
         }
         self.touched.merge(before);
-        self.session
-            .server_sql("RELEASE statement")
-            .map_err(|it| failed_at(index, crate::error::classify(&it)))?;
+        sql("RELEASE statement")?;
         if std::mem::take(&mut self.defers) {
             self.session.stop_deferring();
         }

@@ -10,7 +10,7 @@ use larder_wire::{Applied as Effect, Error, Kind};
 use rusqlite::ffi as codes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::apply::{Applied, Outcome, Touched};
 use super::{Command, Failure, Job, Session, Writer};
@@ -46,7 +46,8 @@ impl Writer {
         while let Some(job) = next {
             self.shared.telemetry.queued(job.write.query.started().elapsed());
             group = self.add(group, job);
-            next = if group.members.len() < self.shared.options.max_group { self.next_write() } else { None };
+            let has_room = group.members.len() < self.shared.options.max_group;
+            next = if has_room && group.begun.elapsed() < GATHERING { self.next_write() } else { None };
         }
         self.commit(group);
     }
@@ -190,11 +191,18 @@ impl Writer {
             self.shared.telemetry.replayed(group.members.len());
             return group.into_jobs().for_each(|job| self.run_alone(job));
         }
+        if primary_code(error) == Some(codes::SQLITE_NOMEM) {
+            // Memory may have run out behind the last frame, which a crash before the next commit would bring to light.
+            return answer_doubtfully(group, error);
+        }
         for (job, outcome) in group.members {
             job.refuse(outcome.err().unwrap_or_else(|| classify(error)));
         }
     }
 }
+
+/// The first of a group waits for the last, so after this long nobody joins any more.
+const GATHERING: Duration = Duration::from_millis(20);
 
 /// Less free disk than this is a full one; with more, it is the quota that is reached.
 const FULL_BELOW: u64 = 16 << 20;

@@ -10,6 +10,7 @@ mod group;
 mod session;
 mod suspend;
 
+use crate::bookkeeping::FORGOTTEN_AT_ONCE;
 pub use crate::bookkeeping::Idempotency;
 pub(crate) use session::Session;
 use suspend::Retry;
@@ -165,6 +166,7 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => writer.idle(),
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
+            writer.housekeep_when_due();
         }
         writer.close();
     }
@@ -240,9 +242,6 @@ impl Writer {
             return self.resume_when_possible();
         }
         self.checkpoint_when_idle();
-        if self.housekept.elapsed() >= HOUSEKEEPING {
-            self.housekeep();
-        }
     }
 
     fn checkpoint_when_idle(&mut self) {
@@ -252,14 +251,20 @@ impl Writer {
         }
     }
 
-    fn housekeep(&mut self) {
-        self.housekept = Instant::now();
+    /// Whether or not somebody writes all the time.
+    fn housekeep_when_due(&mut self) {
+        let ttl = self.shared.options.idempotency_ttl;
+        if self.housekept.elapsed() < HOUSEKEEPING.min(ttl) {
+            return;
+        }
         let Some(session) = &self.session else { return };
-        match session.forget_keys(self.shared.options.idempotency_ttl) {
-            Ok(0) => {}
+        match session.forget_keys(ttl) {
+            // There may be more, which have to wait for others no longer than these did.
+            Ok(FORGOTTEN_AT_ONCE) => return,
             Ok(count) => tracing::debug!(count, "forgot idempotency keys"),
             Err(error) => self.look_into(&error, "forgetting idempotency keys"),
         }
+        self.housekept = Instant::now();
     }
 
     /// Ends cleanly: what is in the queue is refused, the log is moved into the database, and the database closed.

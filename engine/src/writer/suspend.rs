@@ -126,6 +126,9 @@ impl Writer {
         }
         match self.reopen() {
             Ok(session) => {
+                // Nobody was told of a commit in doubt, so watchers have to learn that there may be a gap.
+                self.shared.set_committed(session.last_commit());
+                self.shared.feed.reset(session.last_commit());
                 self.session = Some(Rc::new(session));
                 self.shared.writer.resume();
             }

@@ -15,7 +15,8 @@ use std::fmt;
 pub(crate) use context::Context;
 
 use crate::result::{Ints, RowShape};
-use crate::statement::{Statement, StatementSeed, once};
+use crate::statement::{Bindings, Statement, StatementSeed, once};
+use crate::value::Value;
 
 /// Statements in one request, at most.
 pub const MAX_STATEMENTS: usize = 10_000;
@@ -57,6 +58,21 @@ impl Request {
     /// A request for these statements, with every choice left to the server.
     pub fn new(statements: impl Into<Vec<Statement>>) -> Self {
         Self { statements: statements.into(), ..Self::default() }
+    }
+
+    /// Bytes of memory that the statements and values take beside their text.
+    #[must_use]
+    pub fn structure_bytes(&self) -> usize {
+        let of_set = |set: &Bindings| {
+            let values = match set {
+                Bindings::Positional(values) => values.capacity() * size_of::<Value>(),
+                Bindings::Named(pairs) => pairs.capacity() * size_of::<(String, Value)>(),
+            };
+            size_of::<Bindings>() + values
+        };
+        let of_statement =
+            |it: &Statement| size_of::<Statement>() + it.args.sets().iter().map(of_set).sum::<usize>();
+        self.statements.iter().map(of_statement).sum()
     }
 
     /// Reads one SQL statement given as plain text.
