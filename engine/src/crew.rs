@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use crate::queries::lock;
+use crate::sync::lock;
 
 /// A job that has run for this long is long.
 const LONG: Duration = Duration::from_micros(200);

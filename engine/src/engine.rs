@@ -14,44 +14,19 @@ use crate::connection;
 use crate::directory::{self, Directory, OpenError};
 use crate::feed::Feed;
 use crate::health::{Health, Status};
-use crate::integrity::{self, Integrity, IntegrityStatus};
+use crate::integrity::{Integrity, IntegrityStatus};
 use crate::options::Options;
 use crate::policy::Access;
-use crate::queries::{ActiveQuery, Operation, Queries, QueryInfo, StopReason, Watchdog, lock};
+use crate::queries::{ActiveQuery, Operation, QueryInfo, StopReason};
 use crate::readers::{Read, ReadSink, Readers};
+use crate::shared::Shared;
+use crate::sync::lock;
 use crate::telemetry::Telemetry;
 use crate::wal::WalFrames;
-use crate::writer::{
-    Command, Failure, Job, Maintenance, Task, Write, WriteAnswer, Writer, WriterState, queue_full,
-};
-use crate::{ffi, restore, statement};
-
-/// What the writer, the readers and the handle have in common.
-pub(crate) struct Shared {
-    pub(crate) directory: Directory,
-    pub(crate) options: Options,
-    pub(crate) telemetry: Arc<dyn Telemetry>,
-    pub(crate) queries: Arc<Queries>,
-    pub(crate) readers: Readers,
-    pub(crate) feed: Arc<Feed>,
-    pub(crate) watchdog: Arc<Watchdog>,
-    pub(crate) writer: WriterState,
-    pub(crate) integrity: Integrity,
-    pub(crate) frames: WalFrames,
-    committed: Arc<AtomicU64>,
-    closing: AtomicBool,
-    recovered: bool,
-}
-
-impl Shared {
-    pub(crate) fn set_committed(&self, seq: u64) {
-        self.committed.store(seq, Ordering::Release);
-    }
-
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
-    }
-}
+use crate::watchdog::Watchdog;
+use crate::writer::{Command, Failure, Job, Maintenance, Task, Write, WriteAnswer, Writer, queue_full};
+use crate::writer_state::WriterState;
+use crate::{checkup, ffi, restore, statement};
 
 /// An open database. All methods may be called from any thread.
 pub struct Engine {
@@ -219,7 +194,7 @@ impl Engine {
 
     /// Starts an integrity check in the background; says whether one was started, or runs already.
     pub fn check_integrity(&self) -> bool {
-        integrity::start(&self.shared)
+        checkup::start(&self.shared)
     }
 
     /// Whether everything works, short of reading, which the caller tries for itself.

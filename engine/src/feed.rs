@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
-use crate::queries::lock;
+use crate::sync::lock;
 
 /// What one commit changed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use rusqlite::{Connection, Error, Result};
 use std::collections::HashSet;
 use std::sync::Mutex;
 
-use crate::queries::lock;
+use crate::sync::lock;
 
 /// Installs the replacements.
 pub(crate) fn install(connection: &Connection, max_bytes: usize) -> Result<()> {

@@ -9,6 +9,7 @@
 
 mod backup;
 mod bookkeeping;
+mod checkup;
 mod connection;
 mod crew;
 mod directory;
@@ -24,10 +25,14 @@ mod policy;
 mod queries;
 mod readers;
 mod restore;
+mod shared;
 mod statement;
+mod sync;
 mod telemetry;
 mod wal;
+mod watchdog;
 mod writer;
+mod writer_state;
 
 pub use backup::BackupFile;
 pub use directory::OpenError;

@@ -12,7 +12,7 @@ use rusqlite::{Connection, config::DbConfig};
 use std::sync::{Arc, Mutex};
 
 use crate::options::Options;
-use crate::queries::lock;
+use crate::sync::lock;
 
 /// What compiled statements may do on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

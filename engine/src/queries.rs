@@ -2,19 +2,19 @@
 //!
 //! A [`Control`] belongs to one request. The connection that runs it looks at the control every thousand
 //! instructions of SQLite's machine; a few long operations (`count(*)` of a large table, say) never get there, so a
-//! [`Watchdog`] also interrupts connections whose request should have ended. It does so under the lock that
+//! [`crate::watchdog`] also interrupts connections whose request should have ended. It does so under the lock that
 //! installs and removes the control, so that no interrupt ever reaches the next request.
 
 use larder_wire::{Error, Kind, code};
 use rusqlite::InterruptHandle;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-use crate::crew::{self, Crew};
-use crate::readers::Job;
+use crate::crew;
+use crate::sync::lock;
 
 /// Why a request was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -355,7 +355,8 @@ impl Slot {
         lock(&self.current).as_ref().is_some_and(|control| control.stop_reason().is_some())
     }
 
-    fn interrupt_if_due(&self) {
+    /// For the watchdog: ends what does not notice that it has to end.
+    pub(crate) fn interrupt_if_due(&self) {
         let current = lock(&self.current);
         if current.as_ref().is_some_and(|control| control.stop_reason().is_some()) {
             self.interrupt.interrupt();
@@ -369,55 +370,4 @@ impl Drop for Installed<'_> {
     fn drop(&mut self) {
         *lock(&self.0.current) = None;
     }
-}
-
-/// Interrupts what does not look at its control, and calls threads for reads that wait behind it.
-#[derive(Default)]
-pub(crate) struct Watchdog {
-    slots: Mutex<Vec<Weak<Slot>>>,
-    crew: Mutex<Weak<Crew<Job>>>,
-    ended: AtomicBool,
-}
-
-/// How late an interrupt may come.
-const WATCHDOG_PERIOD: Duration = Duration::from_millis(50);
-
-impl Watchdog {
-    pub(crate) fn start() -> std::io::Result<Arc<Self>> {
-        let watchdog = Arc::new(Self::default());
-        let weak = Arc::downgrade(&watchdog);
-        std::thread::Builder::new().name("larder-watchdog".to_owned()).stack_size(64 << 10).spawn(
-            move || {
-                while let Some(watchdog) = weak.upgrade() {
-                    if watchdog.ended.load(Ordering::Acquire) {
-                        return;
-                    }
-                    watchdog.look();
-                    drop(watchdog);
-                    std::thread::sleep(WATCHDOG_PERIOD);
-                }
-            },
-        )?;
-        Ok(watchdog)
-    }
-
-    pub(crate) fn watch(&self, slot: &Arc<Slot>) {
-        lock(&self.slots).push(Arc::downgrade(slot));
-    }
-
-    pub(crate) fn watch_crew(&self, crew: &Arc<Crew<Job>>) {
-        *lock(&self.crew) = Arc::downgrade(crew);
-    }
-
-    fn look(&self) {
-        if let Some(crew) = lock(&self.crew).upgrade() {
-            crew.rescue();
-        }
-        lock(&self.slots).retain(|slot| slot.upgrade().inspect(|slot| slot.interrupt_if_due()).is_some());
-    }
-}
-
-/// Locks; a panic elsewhere leaves these maps whole, so poisoning says nothing.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -17,8 +17,9 @@ use crate::connection::{self, Guarded};
 use crate::crew::Crew;
 use crate::options::Options;
 use crate::policy::Access;
-use crate::queries::{ActiveQuery, Phase, Queries, StopReason, Watchdog};
+use crate::queries::{ActiveQuery, Phase, Queries, Slot, StopReason};
 use crate::statement::{self, CurrentRow};
+use crate::watchdog::Watchdog;
 
 /// What to read.
 pub struct Read {
@@ -88,7 +89,7 @@ struct Shared {
     committed: Arc<AtomicU64>,
 }
 
-pub(crate) struct Job {
+struct Job {
     read: Read,
     sink: Box<dyn ReadSink>,
     _permit: OwnedSemaphorePermit,
@@ -113,7 +114,7 @@ impl Readers {
         let shared = Arc::new(Shared { manager, pool, committed });
         let theirs = Arc::clone(&shared);
         let crew = Crew::start(options.readers, move |job| serve(&theirs, job))?;
-        watchdog.watch_crew(&crew);
+        watchdog.watch(&crew, Crew::rescue);
         let admission = Arc::new(Semaphore::new(options.readers));
         Ok(Self { shared, admission, crew, waiting: AtomicUsize::new(0), max_waiting: options.read_queue })
     }
@@ -397,7 +398,7 @@ impl r2d2::ManageConnection for ReaderManager {
 
     fn connect(&self) -> rusqlite::Result<Guarded> {
         let guarded = connection::open_reader(&self.path, &self.options, Access::Read)?;
-        self.watchdog.watch(&guarded.slot);
+        self.watchdog.watch(&guarded.slot, Slot::interrupt_if_due);
         Ok(guarded)
     }
 

@@ -14,7 +14,6 @@ use crate::bookkeeping::FORGOTTEN_AT_ONCE;
 pub use crate::bookkeeping::Idempotency;
 pub(crate) use session::Session;
 use suspend::Retry;
-pub(crate) use suspend::WriterState;
 
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 use larder_wire::{Applied, Error, Kind, Role, Statement, StatementResult, code};
@@ -26,8 +25,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::connection::Guarded;
-use crate::engine::Shared;
 use crate::queries::{ActiveQuery, StopReason};
+use crate::shared::Shared;
 use crate::telemetry::CheckpointOutcome;
 use crate::wal::Mode;
 

@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use crate::bookkeeping::{self, CommitNumber};
 use crate::connection::{self, CACHED_STATEMENTS, Guarded};
-use crate::engine::Shared;
 use crate::error::classify;
 use crate::policy::{Footprint, INTERNAL_PREFIX};
-use crate::queries::Queries;
+use crate::queries::{Queries, Slot};
+use crate::shared::Shared;
 use crate::telemetry::Telemetry;
 use crate::wal::{Checkpoint, Mode, WalPolicy};
 use crate::{ffi, statement};
@@ -45,7 +45,7 @@ impl Session {
             let page_size: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
             Ok::<_, rusqlite::Error>((CommitNumber::load(connection)?, page_size))
         })?;
-        shared.watchdog.watch(&guarded.slot);
+        shared.watchdog.watch(&guarded.slot, Slot::interrupt_if_due);
         ffi::time_syncs(connection, Arc::clone(&shared.telemetry));
         let page_size = u64::try_from(page_size).unwrap_or(4096);
         let wal = WalPolicy::new(shared.frames.clone(), &shared.options, page_size);

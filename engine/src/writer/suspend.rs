@@ -3,12 +3,10 @@
 //! (<https://wiki.postgresql.org/wiki/Fsync_Errors>). So every connection is closed, the database is opened anew,
 //! its log is written into it again and synced, and it is checked; only then writing goes on.
 
-use larder_wire::{Error, Kind, code};
+use larder_wire::Error;
 use std::fs;
 use std::io;
 use std::rc::Rc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Session, Writer};
@@ -16,56 +14,8 @@ use crate::connection;
 use crate::directory;
 use crate::error::{classify, primary_code};
 use crate::integrity;
-use crate::queries::lock;
 use crate::telemetry::CheckpointOutcome;
 use crate::wal::Mode;
-
-/// What others may know of the writer.
-#[derive(Debug)]
-pub(crate) struct WriterState {
-    started: Instant,
-    suspended: Mutex<Option<String>>,
-    /// Milliseconds after `started` at which the thread last came by.
-    beat: AtomicU64,
-}
-
-impl WriterState {
-    pub(crate) fn new() -> Self {
-        Self { started: Instant::now(), suspended: Mutex::new(None), beat: AtomicU64::new(0) }
-    }
-
-    pub(crate) fn beat(&self) {
-        self.beat.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
-    }
-
-    /// How long the thread has been at the same thing.
-    pub(crate) fn silent_for(&self) -> Duration {
-        self.started.elapsed().saturating_sub(Duration::from_millis(self.beat.load(Ordering::Relaxed)))
-    }
-
-    /// Why writing is suspended, if it is.
-    pub(crate) fn suspended(&self) -> Option<String> {
-        lock(&self.suspended).clone()
-    }
-
-    pub(crate) fn suspend(&self, reason: String) {
-        tracing::error!(reason, "writing is suspended");
-        *lock(&self.suspended) = Some(reason);
-    }
-
-    fn resume(&self) {
-        tracing::info!("writing goes on");
-        *lock(&self.suspended) = None;
-    }
-
-    /// What a write is told meanwhile.
-    pub(crate) fn refusal(&self) -> Error {
-        let reason = self.suspended().unwrap_or_else(|| "the writer has ended".to_owned());
-        let message =
-            format!("writing is suspended until the database was opened anew and checked: {reason}");
-        Error::new(Kind::Unavailable, code::WRITER_SUSPENDED, message).retryable()
-    }
-}
 
 /// When to try again: soon, then ever later.
 #[derive(Debug, Default)]
