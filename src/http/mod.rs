@@ -27,6 +27,7 @@ use axum::response::Response;
 use axum::routing::{delete, get, post};
 use http::{HeaderName, HeaderValue, header};
 use larder_engine::Engine;
+use larder_wire::{Error, Kind, code};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Semaphore, watch as signal};
@@ -121,6 +122,14 @@ impl App {
         })
     }
 
+    /// Takes one request from the caller's share of the second.
+    fn check_rate(&self, caller: &Caller) -> Result<(), Error> {
+        match &self.rate {
+            Some(rate) if caller.is_granted() => rate.take(&caller.name),
+            _ => Ok(()),
+        }
+    }
+
     fn sink_limits(&self) -> SinkLimits {
         let whole = usize::try_from(self.limits.max_result.0).unwrap_or(usize::MAX);
         SinkLimits { stall: self.limits.stall_timeout.0, whole }
@@ -168,9 +177,8 @@ async fn serve(app: Arc<App>, router: Router, request: HttpRequest) -> Response 
     let id = request_id(&request, &app.metrics);
     let caller = caller_of(&request);
     let method = request.method().clone();
-    let limited =
-        app.rate.as_ref().filter(|_| caller.is_granted()).map_or(Ok(()), |rate| rate.take(&caller.name));
-    let mut response = match limited {
+    let admitted = refuse_web_pages(&app, &request).and_then(|()| app.check_rate(&caller));
+    let mut response = match admitted {
         Ok(()) => router.oneshot(request).await.unwrap_or_else(|never| match never {}),
         Err(error) => axum::response::IntoResponse::into_response(Refusal::from(error)),
     };
@@ -196,6 +204,16 @@ async fn serve(app: Arc<App>, router: Router, request: HttpRequest) -> Response 
     response
 }
 
+/// Without TLS there is no identity, and any web page that a developer opens could post to the loopback port. Browsers
+/// say on whose behalf they ask.
+fn refuse_web_pages(app: &App, request: &HttpRequest) -> Result<(), Error> {
+    if app.tls.is_none() && request.headers().contains_key(header::ORIGIN) {
+        let message = "--plain answers no web pages: the request carries an Origin";
+        return Err(Error::new(Kind::Denied, code::IDENTITY_NOT_GRANTED, message));
+    }
+    Ok(())
+}
+
 /// Told once, here: loudly where it is the server's fault or a matter of rights, quietly where it is the caller's own.
 fn log_refusal(
     app: &App,
@@ -205,7 +223,6 @@ fn log_refusal(
     endpoint: &str,
     id: &str,
 ) {
-    use larder_wire::Kind;
     let failure = &refusal.0;
     let error = &failure.error;
     let is_loud =

@@ -5,6 +5,9 @@ use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use larder_engine::{Operation, Read};
 use larder_wire::Statement;
 use larder_wire::encode::{Json, Style};
@@ -12,31 +15,45 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tower::limit::ConcurrencyLimitLayer;
+use tokio::sync::{Semaphore, watch};
 
 use super::App;
+use super::server::accept;
 use super::stream::{Head, StreamSink};
 
-/// Probes at the same time.
-const CONCURRENCY: usize = 16;
+/// Connections at the same time. The port asks nobody who he is, so it must not take what the SQL port needs.
+const CONNECTIONS: usize = 64;
+/// How long a connection may be silent.
+const SILENCE: Duration = Duration::from_secs(30);
+/// What a connection may hold of a request.
+const BUFFER: usize = 16 << 10;
 /// How long the read of a readiness probe may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Serves until `draining` ends. While the server drains it is alive and not ready.
+/// Serves until `ended`. While the server drains it is alive and not ready.
 pub(crate) async fn run(listener: TcpListener, app: Arc<App>, mut ended: watch::Receiver<bool>) {
     let router = Router::new()
         .route("/livez", get(live))
         .route("/readyz", get(ready))
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
-        .layer(ConcurrencyLimitLayer::new(CONCURRENCY))
         .with_state(app);
-    let end = async move {
-        let _ = ended.wait_for(|ended| *ended).await;
-    };
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(end).await {
-        tracing::error!(%error, "the probe port ended");
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(SILENCE).max_buf_size(BUFFER);
+    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &connections) => accepted,
+            _ = ended.wait_for(|ended| *ended) => return,
+        };
+        let Some((stream, permit)) = accepted else { continue };
+        let service = TowerToHyperService::new(router.clone());
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(async move {
+            // Whoever breaks a connection off knows it.
+            let _ = connection.await;
+            drop(permit);
+        });
     }
 }
 

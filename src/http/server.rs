@@ -48,7 +48,7 @@ pub(crate) async fn run(
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
-            accepted = server.accept(&listener) => accepted,
+            accepted = accept(&listener, &server.connections) => accepted,
             _ = draining.wait_for(|draining| *draining) => break,
         };
         let Some((stream, permit)) = accepted else { continue };
@@ -57,6 +57,22 @@ pub(crate) async fn run(
     }
     drop(listener);
     tokio::time::timeout(drain_timeout, graceful.shutdown()).await.is_ok()
+}
+
+/// The next connection, once there is room for one.
+pub(super) async fn accept(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(connections).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, permit)),
+        Err(error) => {
+            tracing::warn!(%error, "a connection could not be accepted");
+            tokio::time::sleep(BREATH).await;
+            None
+        }
+    }
 }
 
 struct Server {
@@ -82,19 +98,6 @@ fn builder(idle: Duration) -> auto::Builder<TokioExecutor> {
 }
 
 impl Server {
-    /// The next connection, once there is room for one.
-    async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-        let permit = Arc::clone(&self.connections).acquire_owned().await.ok()?;
-        match listener.accept().await {
-            Ok((stream, _)) => Some((stream, permit)),
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(BREATH).await;
-                None
-            }
-        }
-    }
-
     async fn handle(&self, stream: TcpStream, _permit: OwnedSemaphorePermit, watcher: Watcher) {
         let peer = stream.peer_addr().map_or_else(|_| "unknown".to_owned(), |peer| peer.to_string());
         // An answer is one write; waiting for more to send would only delay it.

@@ -1,6 +1,8 @@
 //! Against the real server, over mutual TLS.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use larder_harness::{Authority, Server, setup};
@@ -181,5 +183,20 @@ fn a_development_server_needs_nothing_but_dev() {
         assert!(said.any(|line| line.unwrap().contains("is ready")));
         let run = larder(directory.path(), &[], &["query", "--dev", "-o", "csv", "SELECT 1 AS one"], "");
         assert_eq!((run.code, run.out.as_str()), (0, "one\r\n1\r\n"), "{run:?}");
+        if plain {
+            refuses_web_pages(&directory.path().join("larder-data/dev.url"));
+        }
     }
+}
+
+/// A page in the developer's browser can post to loopback; the browser says where the page is from.
+fn refuses_web_pages(url: &Path) {
+    let url = std::fs::read_to_string(url).unwrap();
+    let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+    let request = "POST /execute HTTP/1.1\r\nhost: larder\r\norigin: https://elsewhere.example\r\n\
+        content-type: text/plain\r\ncontent-length: 20\r\nconnection: close\r\n\r\nCREATE TABLE t (a)  ";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
 }

@@ -14,6 +14,7 @@
 //! assert_eq!(args.positional().unwrap(), [Value::Integer(9007199254740993), Value::Blob(vec![0, 1, 2])]);
 //! ```
 
+mod context;
 pub mod encode;
 mod error;
 mod request;
@@ -22,8 +23,9 @@ mod role;
 mod statement;
 mod value;
 
+pub use context::{BodyError, MAX_STATEMENTS, MAX_VALUES};
 pub use error::{Applied, Error, ErrorReply, Kind, code};
-pub use request::{BodyError, MAX_STATEMENTS, MAX_VALUES, Request};
+pub use request::Request;
 pub use result::{
     Column, Description, Ints, PlanStep, Response, RowShape, Rows, StatementReply, StatementResult,
 };

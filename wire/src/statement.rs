@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use std::fmt;
 
-use crate::request::Context;
+use crate::context::Context;
 use crate::value::{Value, ValueSeed, ValueVisitor, wrapped_value};
 
 /// One SQL statement with its arguments.

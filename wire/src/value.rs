@@ -12,7 +12,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::fmt;
 use std::num::IntErrorKind;
 
-use crate::request::Context;
+use crate::context::Context;
 
 /// Base64 with the standard alphabet; padding is written, and optional when read.
 pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(

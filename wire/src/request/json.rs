@@ -2,7 +2,8 @@
 
 use serde::de::DeserializeSeed;
 
-use super::{BodyError, Context, Request};
+use super::Request;
+use crate::context::{BodyError, Context};
 use crate::value::{Value, out_of_range_message};
 
 /// Reads a whole body through `seed`, which counts in `context`.

@@ -1,9 +1,8 @@
 //! The body of a request: statements and how to run them, decoded under limits.
 //!
-//! What a body may cost in memory is bounded by its own length and by [`MAX_STATEMENTS`] and [`MAX_VALUES`],
+//! What a body may cost in memory is bounded by its own length and by [`MAX_STATEMENTS`] and [`crate::MAX_VALUES`],
 //! since a statement of three bytes becomes a struct of a hundred.
 
-mod context;
 mod json;
 mod msgpack;
 mod rqlite;
@@ -12,16 +11,10 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::fmt;
 
-pub(crate) use context::Context;
-
+use crate::context::{BodyError, Context};
 use crate::result::{Ints, RowShape};
 use crate::statement::{Bindings, Statement, StatementSeed, once};
 use crate::value::Value;
-
-/// Statements in one request, at most.
-pub const MAX_STATEMENTS: usize = 10_000;
-/// Values bound in one request, at most.
-pub const MAX_VALUES: usize = 1_000_000;
 
 /// What `/execute`, `/query` and `/describe` are asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,22 +29,6 @@ pub struct Request {
     pub rows: Option<RowShape>,
     /// How integers are written in the answer.
     pub ints: Option<Ints>,
-}
-
-/// Why a body was not understood.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{message}")]
-pub struct BodyError {
-    /// One of the `BODY_…` and `VALUE_…` codes of [`crate::code`].
-    pub code: &'static str,
-    /// What is wrong, and what would be right.
-    pub message: String,
-    /// In which statement, counted from 0, where that is known.
-    pub statement: Option<usize>,
-    /// At which byte of the (decompressed) body reading stopped. In JSON that is the last byte of what was not understood, or the
-    /// first of a number; in MessagePack the first byte of the item that was read last; in both the end of a body that
-    /// ends too early.
-    pub offset: Option<usize>,
 }
 
 impl Request {

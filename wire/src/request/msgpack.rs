@@ -9,7 +9,8 @@ use serde::de::value::{BorrowedStrDeserializer, Error};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::{BodyError, Context, Request, RequestSeed};
+use super::{Request, RequestSeed};
+use crate::context::{BodyError, Context};
 
 pub(super) fn read(body: &[u8]) -> Result<Request, BodyError> {
     let context = Context::default();

@@ -7,7 +7,8 @@
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-use super::{Context, Request, statements};
+use super::{Request, statements};
+use crate::context::Context;
 use crate::statement::{Args, Bindings, SqlSeed, Statement, named};
 use crate::value::{Value, ValueVisitor};
 
