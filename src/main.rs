@@ -3,15 +3,14 @@
 use clap::Parser as _;
 use std::process::ExitCode;
 
+mod allocator;
 mod cli;
 mod config;
 mod http;
 mod metrics;
 mod tls;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::set_up();
     cli::Cli::parse().run()
 }

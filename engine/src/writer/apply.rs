@@ -54,13 +54,15 @@ struct Failed {
 
 impl Session {
     /// Runs a request inside the open transaction, under its own savepoint, deadline and cancellation.
-    pub(super) fn apply(&self, job: &Job, max_returned: usize) -> Outcome {
+    ///
+    /// Where it is the first in its transaction, the transaction itself is the savepoint: there is nobody to protect.
+    pub(super) fn apply(&self, job: &Job, max_returned: usize, is_first: bool) -> Outcome {
         let control = &job.write.query.control;
         if let Some(reason) = control.stop_reason() {
             return Outcome::Refused(reason.error());
         }
         job.write.query.enter(Phase::Running);
-        if let Err(error) = self.server_sql("SAVEPOINT request") {
+        if !is_first && let Err(error) = self.server_sql("SAVEPOINT request") {
             return Outcome::Refused(crate::error::classify(&error));
         }
         ffi::reset_last_insert_rowid(self.connection());
@@ -75,7 +77,7 @@ impl Session {
         let result = request.run();
         let (defers, touched) = (request.defers, request.touched);
         let alters = touched.schema;
-        let outcome = self.close_savepoint("request", result, touched);
+        let outcome = self.conclude(result, touched, is_first);
         if alters && !matches!(outcome, Outcome::Done(_)) {
             // What was compiled meanwhile was judged by a schema that is no more.
             self.forget_compiled();
@@ -93,24 +95,27 @@ impl Session {
         Outcome::Lost { statement: 0, error }
     }
 
-    fn close_savepoint(&self, name: &str, result: Result<WriteAnswer, Failed>, touched: Touched) -> Outcome {
+    fn conclude(&self, result: Result<WriteAnswer, Failed>, touched: Touched, is_first: bool) -> Outcome {
         match result {
             _ if !self.in_transaction() => {
                 let Failed { statement, error } = result.err().unwrap_or_else(vanished);
                 Outcome::Lost { statement, error }
             }
-            Ok(answer) => match self.server_sql(&format!("RELEASE {name}")) {
+            Ok(answer) if is_first => Outcome::Done(Applied { answer, touched }),
+            Ok(answer) => match self.server_sql("RELEASE request") {
                 Ok(()) => Outcome::Done(Applied { answer, touched }),
-                Err(error) => self.undo(name, crate::error::classify(&error)),
+                Err(error) => self.undo(crate::error::classify(&error)),
             },
-            Err(Failed { error, .. }) => self.undo(name, error),
+            Err(Failed { error, .. }) if is_first => {
+                self.roll_back();
+                Outcome::Refused(error)
+            }
+            Err(Failed { error, .. }) => self.undo(error),
         }
     }
 
-    fn undo(&self, name: &str, error: Error) -> Outcome {
-        let undone = self
-            .server_sql(&format!("ROLLBACK TO {name}"))
-            .and_then(|()| self.server_sql(&format!("RELEASE {name}")));
+    fn undo(&self, error: Error) -> Outcome {
+        let undone = self.server_sql("ROLLBACK TO request").and_then(|()| self.server_sql("RELEASE request"));
         match undone {
             Ok(()) => Outcome::Refused(error),
             Err(undo) => {

@@ -1,6 +1,6 @@
 //! Group commit: requests that wait together share one transaction and one fsync, and none can tell.
 //!
-//! Each runs under a savepoint of its own. Some failures take more than the savepoint with them: an interrupted
+//! Each but the first runs under a savepoint of its own. Some failures take more than the savepoint with them: an interrupted
 //! write, a full disk, `OR ROLLBACK` and `RAISE(ROLLBACK)` end the whole transaction. The neighbours are then
 //! run again, each in a transaction of its own, in their order; so is everybody if the shared COMMIT fails in a way that
 //! has certainly changed nothing. An acknowledged request is on disk; a refused one has left no trace; and where the
@@ -78,8 +78,9 @@ impl Writer {
                 }
             };
             let max_returned = self.shared.options.max_returned_bytes;
+            let is_first = group.members.iter().all(|(_, outcome)| outcome.is_err());
             // One request must not end the thread that all others need.
-            let applied = catch_unwind(AssertUnwindSafe(|| session.apply(&job, max_returned)));
+            let applied = catch_unwind(AssertUnwindSafe(|| session.apply(&job, max_returned, is_first)));
             match applied.unwrap_or_else(|_| session.recover()) {
                 Outcome::Done(applied) => {
                     group.members.push((job, Ok(applied)));
