@@ -20,7 +20,7 @@ check: setup ## What a change has to pass: format, lints, tests, documentation, 
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(MAKE) rust-tests python-tests
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
 	PATH="$(TARGET)/tools/bin:$$PATH" command -v cargo-deny >/dev/null || \
 		$(CARGO) install cargo-deny --locked --root $(TARGET)/tools
 	PATH="$(TARGET)/tools/bin:$$PATH" $(CARGO) deny check bans licenses sources

@@ -1,11 +1,11 @@
 //! Larder's embedded SQLite.
 //!
-//! One thread owns the one connection that writes, commits and checkpoints ([`writer`]); a pool of read-only
-//! connections serves everything else ([`readers`]). Callers hand over requests by message and never see a
-//! connection. SQL from outside is judged by an authorizer ([`policy`]), runs under a deadline and can be
-//! cancelled ([`queries`]), and what SQLite says when it fails is classified in one place ([`error`]).
+//! One thread owns the one connection that writes, commits and checkpoints (`writer`); a pool of read-only
+//! connections serves everything else (`readers`). Callers hand over requests by message and never see a
+//! connection. SQL from outside is judged by an authorizer (`policy`), runs under a deadline and can be
+//! cancelled (`queries`), and what SQLite says when it fails is classified in one place (`error`).
 //!
-//! The engine knows nothing of HTTP, TLS or reports, and nothing but [`ffi`] is `unsafe`.
+//! The engine knows nothing of HTTP, TLS or reports, and nothing but `ffi` is `unsafe`.
 
 mod backup;
 mod bookkeeping;

@@ -156,7 +156,7 @@ pub struct ActiveQuery {
 /// A line of the list of what is under way.
 #[derive(Clone, Debug)]
 pub struct QueryInfo {
-    /// Names it in [`Queries::cancel`].
+    /// Names it in [`crate::Engine::cancel`].
     pub id: u64,
     /// What it does.
     pub operation: Operation,

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) const BODY: usize = 5_500;
 /// Rows in a request of `many`.
 pub(super) const ROWS: u64 = 1_000;
-/// The first id that [`fill`] writes; ids of rows and their blobs then agree, see [`Blobs::of`].
+/// The first id that `fill` writes; ids of rows and their blobs then agree, see [`Blobs::of`].
 pub(super) const FIRST_FILLED: u64 = ROWS;
 /// The first id that is inserted while the clock runs. Ids have ten digits from here on.
 pub(super) const FIRST_INSERTED: u64 = 1_000_000_000;
@@ -36,7 +36,7 @@ impl Blobs {
         Self((0..Self::DIFFERENT).map(|_| blob()).collect())
     }
 
-    /// The body of the row `id`, if [`fill`] wrote it.
+    /// The body of the row `id`, if `fill` wrote it.
     pub(super) fn of(&self, id: u64) -> &[u8] {
         &self.0[(id % Self::DIFFERENT) as usize]
     }

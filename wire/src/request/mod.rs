@@ -1,6 +1,6 @@
 //! The body of a request: statements and how to run them, decoded under limits.
 //!
-//! What a body may cost in memory is bounded by its own length and by [`MAX_STATEMENTS`] and [`crate::MAX_VALUES`],
+//! What a body may cost in memory is bounded by its own length and by [`crate::MAX_STATEMENTS`] and [`crate::MAX_VALUES`],
 //! since a statement of three bytes becomes a struct of a hundred.
 
 mod json;
