@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Why an engine did not start.
@@ -58,6 +58,9 @@ pub(crate) struct Directory {
     _lock: File,
 }
 
+/// Databases that were replaced by a restore begin with this.
+const KEPT_PREFIX: &str = "before-restore-";
+
 impl Directory {
     /// Creates the directory if it is missing, takes the lock and removes what an interrupted backup or restore left.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
@@ -78,7 +81,31 @@ impl Directory {
             _ => DirBuilder::new().mode(0o700).create(&temporary).map_err(io("create", &temporary))?,
         }
         directory.restrict().map_err(io("restrict access to", &directory.database()))?;
+        directory.remove_second_names().map_err(io("remove a second name of", &directory.database()))?;
         Ok(directory)
+    }
+
+    /// A restore that was cut short before it changed anything has left the open database a second name. SQLite must not
+    /// meet a database under two names, since its log goes by the name (<https://sqlite.org/howtocorrupt.html>, 2.4).
+    fn remove_second_names(&self) -> io::Result<()> {
+        let database = fs::metadata(self.database())?;
+        if database.nlink() == 1 {
+            return Ok(());
+        }
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let is_kept = entry.file_name().to_string_lossy().starts_with(KEPT_PREFIX);
+            if is_kept && entry.metadata()?.ino() == database.ino() {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        sync(&self.path)
+    }
+
+    /// The name under which a database stays that is replaced after commit `last`. Commit numbers are never used
+    /// twice, so neither is the name.
+    pub(crate) fn kept(&self, last: u64) -> PathBuf {
+        self.path.join(format!("{KEPT_PREFIX}{last}.db"))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -162,4 +189,20 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
 pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_open_database_has_one_name() {
+        let place = tempfile::tempdir().expect("a directory");
+        let database = Directory::open(place.path()).expect("a data directory").database();
+        let [second, replaced] = [5, 6].map(|last| place.path().join(format!("{KEPT_PREFIX}{last}.db")));
+        fs::hard_link(&database, &second).expect("a link");
+        fs::write(&replaced, "an earlier database").expect("a file");
+        let directory = Directory::open(place.path()).expect("a data directory");
+        assert!(!second.exists() && replaced.exists() && directory.database().exists());
+    }
 }

@@ -1,4 +1,4 @@
-//! The few calls of SQLite that `rusqlite` does not wrap. The only `unsafe` in Larder.
+//! The few calls of SQLite that `rusqlite` does not wrap. The only `unsafe` of the engine.
 #![expect(unsafe_code, reason = "sqlite3_* functions that rusqlite has no safe form of")]
 
 use rusqlite::{Connection, ffi};

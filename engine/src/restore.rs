@@ -45,8 +45,7 @@ impl Writer {
     /// Replaces the database by a file that was [`check`]ed. The old one stays in the data directory. Says where.
     pub(crate) fn restore(&mut self, file: &Path) -> Result<PathBuf, Error> {
         let last = self.session()?.last_commit();
-        // Commit numbers are never used twice, so neither is the name.
-        let kept = self.shared.directory.path().join(format!("before-restore-{last}.db"));
+        let kept = self.shared.directory.kept(last);
         self.replace(file, Some(&kept))?;
         let session = self.session()?;
         let raised = session.trusted(|connection| CommitNumber::raise(connection, last));

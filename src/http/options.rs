@@ -31,7 +31,10 @@ impl Choices {
                 "atomic" => choices.atomic = Some(flag(&value).ok_or_else(|| bad("true or false"))?),
                 "transaction" => choices.atomic = Some(flag(&value).ok_or_else(|| bad("true or false"))?),
                 "pretty" => choices.pretty = flag(&value).ok_or_else(|| bad("true or false"))?,
-                "associative" if flag(&value) == Some(true) => choices.rows = Some(RowShape::Object),
+                "associative" => {
+                    let objects = flag(&value).ok_or_else(|| bad("true or false"))?;
+                    choices.rows = Some(if objects { RowShape::Object } else { RowShape::Array });
+                }
                 "timings" => {}
                 "timeout_ms" => {
                     let millis = value.parse().map_err(|_| bad("milliseconds"))?;
@@ -130,6 +133,8 @@ mod tests {
         let parse = |query: &str| Choices::parse(&format!("/query?{query}").parse().expect("a URI"));
         assert_eq!(parse("q=SELECT+1%2B1").expect("choices").sql.as_deref(), Some("SELECT 1+1"));
         assert!(parse("pretty").expect("choices").pretty);
+        assert_eq!(parse("associative").expect("choices").rows, Some(RowShape::Object));
+        assert_eq!(parse("associative=0").expect("choices").rows, Some(RowShape::Array));
         assert_eq!(parse("timeout_ms=5").expect("choices").timeout, Some(Duration::from_millis(5)));
         for bad in ["row=object", "rows=objects", "ints=all", "timeout_ms=x", "atomic=maybe"] {
             assert_eq!(parse(bad).expect_err(bad).code, code::OPTION_INVALID, "{bad}");

@@ -103,9 +103,10 @@ impl Events {
         let mut keep_alive = tokio::time::interval(KEEP_ALIVE);
         keep_alive.reset();
         loop {
+            let seen = self.subscription.seen();
             let changes = tokio::select! {
                 changes = self.subscription.next() => changes,
-                _ = keep_alive.tick() => return Some(Bytes::from_static(b": still here\n\n")),
+                _ = keep_alive.tick() => return Some(still_here(seen)),
                 _ = self.draining.wait_for(|draining| *draining) => return None,
             };
             match changes {
@@ -139,6 +140,12 @@ impl Events {
         }
         Some(event("change", change.seq, &data))
     }
+}
+
+/// An id without data is remembered and not told (HTML, section 9.2.6): a client that saw none of many commits can
+/// still go on from here.
+fn still_here(seen: u64) -> Bytes {
+    format!(": still here\nid: {seen}\n\n").into()
 }
 
 fn event(name: &str, seq: u64, data: &impl serde::Serialize) -> Bytes {
