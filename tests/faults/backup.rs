@@ -29,12 +29,13 @@ async fn restore(server: &Server, body: impl Into<Bytes>) -> Answer {
 async fn a_backup_under_load_holds_what_was_acknowledged() {
     let _turn = lab::turn().await;
     let mut dice = Dice::thrown("backup");
-    let server = setup!().start();
-    create_tables(&server).await;
-    must_execute(&server, json!([many_rows(2000)])).await;
     let rounds = long_or_short(20, 3);
     let (mut total, mut bytes) = (Found::default(), 0);
     for round in 0..rounds {
+        // A database of its own for each: what is written meanwhile would make each backup longer than the last.
+        let server = setup!().start();
+        create_tables(&server).await;
+        must_execute(&server, json!([many_rows(2000)])).await;
         let load = Load::start(&Site::of(&server), &format!("b{round}"), 8, dice.next());
         eventually("writes are acknowledged", async || (load.acknowledged() > 100).then_some(())).await;
         let before = status(&server, "seq").await.as_u64().unwrap();
@@ -51,7 +52,7 @@ async fn a_backup_under_load_holds_what_was_acknowledged() {
         total += ledger.up_to(seq).check_in(&check_file(&file));
         ledger.check(&server).await;
     }
-    vacuum_under_load(&server, &mut dice).await;
+    vacuum_under_load(&mut dice).await;
     report(
         "backup",
         &format!(
@@ -61,8 +62,11 @@ async fn a_backup_under_load_holds_what_was_acknowledged() {
     );
 }
 
-async fn vacuum_under_load(server: &Server, dice: &mut Dice) {
-    let load = Load::start(&Site::of(server), "v", 8, dice.next());
+async fn vacuum_under_load(dice: &mut Dice) {
+    let server = setup!().start();
+    create_tables(&server).await;
+    must_execute(&server, json!([many_rows(2000)])).await;
+    let load = Load::start(&Site::of(&server), "v", 8, dice.next());
     for _ in 0..3 {
         let before = load.acknowledged();
         let done = server.connect("admin").await.post("/maintenance/vacuum", "").await;
@@ -71,8 +75,8 @@ async fn vacuum_under_load(server: &Server, dice: &mut Dice) {
     }
     let ledger = load.stop().await;
     assert!(ledger.refusals().keys().all(|it| *it == 409), "vacuum refuses nobody: {:?}", ledger.refusals());
-    ledger.check(server).await;
-    lab::check_integrity(server).await;
+    ledger.check(&server).await;
+    lab::check_integrity(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
