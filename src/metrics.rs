@@ -114,12 +114,16 @@ impl Metrics {
             request_ids: AtomicU64::new(0),
             id_prefix: (started.as_nanos() as u64).rotate_left(20) ^ u64::from(std::process::id()),
         };
-        metrics.register();
+        metrics.register_requests();
+        metrics.register_engine();
+        metrics.register_gauges();
+        metrics.register_certificates();
         metrics
     }
 
-    fn register(&mut self) {
-        let Self { registry: r, gauges: g, .. } = self;
+    /// What callers and connections do.
+    fn register_requests(&mut self) {
+        let r = &mut self.registry;
         r.register("requests", "Requests answered", self.requests.clone());
         r.register_with_unit(
             "request_latency",
@@ -135,6 +139,11 @@ impl Metrics {
             "Connections of identities without a grant",
             self.identities_refused.clone(),
         );
+    }
+
+    /// What the engine tells as it happens.
+    fn register_engine(&mut self) {
+        let r = &mut self.registry;
         r.register("group_size", "Writes that shared a commit", self.group_size.clone());
         r.register_with_unit(
             "group_execute",
@@ -177,6 +186,11 @@ impl Metrics {
             "Writes run again because a neighbour lost the transaction of their group",
             self.replayed.clone(),
         );
+    }
+
+    /// What is read off the engine when somebody asks.
+    fn register_gauges(&mut self) {
+        let Self { registry: r, gauges: g, .. } = self;
         r.register("write_queue_length", "Writes that wait", g.write_queue.clone());
         r.register("read_queue_length", "Reads that wait for a connection", g.read_queue.clone());
         r.register("readers_in_use", "Read connections in use", g.readers_in_use.clone());
@@ -212,6 +226,11 @@ impl Metrics {
             "Part of the database that the integrity check has read; -1 if none runs",
             g.check_progress.clone(),
         );
+    }
+
+    /// What is read off the certificates when somebody asks.
+    fn register_certificates(&mut self) {
+        let Self { registry: r, gauges: g, .. } = self;
         r.register(
             "certificate_expiry_timestamp_seconds",
             "When the server's certificate expires",
