@@ -1,3 +1,4 @@
+//! `larder certs` on directories of its own: what is made, what is refused, each step of a rotation.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;

@@ -1,3 +1,4 @@
+//! Who a certificate names, and which certificates name nobody.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;

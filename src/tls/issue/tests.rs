@@ -1,3 +1,4 @@
+//! What certificates that were made here say, and what cannot be asked for.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;

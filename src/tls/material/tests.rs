@@ -1,3 +1,4 @@
+//! Which sets of files make a configuration, and what is said of those that do not.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;

@@ -1,3 +1,4 @@
+//! Following files while they change: good sets taken, bad ones refused, torn ones read again.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
