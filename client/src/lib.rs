@@ -1,7 +1,8 @@
 //! Larder's client: what a controller links to speak to a sidecar.
 //!
-//! So far it holds its lowest room, [`database`]: SQL over HTTP with mutual TLS. It knows no SQL engine, no
-//! command line and no runtime settings of its own; it needs a Tokio runtime to be called from.
+//! From the ground up: [`database`] takes SQL; [`reports`] says what a report is and stands in SQL; [`fallback`] is where reports are while
+//! the database is away; [`migrate`] brings them home. It knows no command line and no runtime settings of its own; it needs a Tokio
+//! runtime to be called from.
 //!
 //! ```no_run
 //! use larder_client::{Credentials, Endpoint, Sidecar};
@@ -21,6 +22,9 @@
 //! ```
 
 pub mod database;
+pub mod fallback;
+pub mod migrate;
+pub mod reports;
 
 pub use database::{
     Answer, Credentials, Endpoint, Error, Event, Operation, Options, Reason, RowStream, Sidecar,

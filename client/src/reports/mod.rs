@@ -1,0 +1,14 @@
+//! Reports: what they are, and where they stand in SQL.
+//!
+//! [`ReportKey`] names a report, [`Report`] is one, [`Finding`] is what a question can be asked about. Nothing here knows of
+//! another store than SQL; that is [`crate::fallback`].
+
+mod finding;
+mod key;
+mod report;
+mod version;
+
+pub use finding::{Finding, Severity, VulnerabilityId};
+pub use key::{KeyError, ReportKey};
+pub use report::{Asset, Check, Encoding, Report};
+pub use version::{Clock, Version};

@@ -1,0 +1,76 @@
+//! Which of two reports is newer.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+
+/// When a report was scanned, then which write of it this is. Compared in this order, it says who is newer whichever
+/// store holds what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Version {
+    /// When the scan was made.
+    pub scanned_at: Timestamp,
+    /// The writer's sequence, from a [`Clock`].
+    pub sequence: i64,
+}
+
+/// Bits of a sequence that tell writers apart.
+const WRITER_BITS: u32 = 12;
+
+/// Gives out sequences: microseconds since 1970 in the upper bits, a number of this writer's own in the lower 12. They grow strictly, and
+/// beyond every sequence that was [seen](Clock::see), so that a write that follows on a read never stands before it.
+#[derive(Debug)]
+pub struct Clock {
+    writer: i64,
+    last: Mutex<i64>,
+}
+
+impl Clock {
+    /// A clock of the writer `writer`, of which the lower 12 bits are taken: two writers in one microsecond are told apart by it.
+    #[must_use]
+    pub fn new(writer: u16) -> Self {
+        Self { writer: i64::from(writer) & ((1 << WRITER_BITS) - 1), last: Mutex::new(0) }
+    }
+
+    /// A sequence greater than all that this clock gave or saw.
+    pub fn next(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since.as_micros()).unwrap_or(i64::MAX >> WRITER_BITS);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let time = now.max((*last >> WRITER_BITS) + 1);
+        *last = time << WRITER_BITS | self.writer;
+        *last
+    }
+
+    /// Takes note of a sequence that somebody else gave.
+    pub fn see(&self, sequence: i64) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = (*last).max(sequence);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_grow_also_beyond_what_was_seen() {
+        let clock = Clock::new(7);
+        let (first, second) = (clock.next(), clock.next());
+        assert!(first < second);
+        clock.see(second + (1 << 40));
+        assert!(clock.next() > second + (1 << 40));
+        assert_eq!(clock.next() & 0xfff, 7);
+    }
+
+    #[test]
+    fn the_scan_counts_before_the_sequence() {
+        let version = |second, sequence| Version {
+            scanned_at: Timestamp::from_second(second).expect("in range"),
+            sequence,
+        };
+        assert!(version(2, 1) > version(1, 9) && version(1, 9) > version(1, 8));
+    }
+}
