@@ -20,14 +20,14 @@ pub(crate) fn set_up() {
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, MILLISECONDS) };
 }
 
-/// Lets go of the program's code in memory. What runs comes back page by page from the page cache; what read the command
-/// line, made certificates and opened the database does not, and is most of what an idle server would hold.
+/// Lets go of what the process has mapped of its program and libraries and never wrote. What runs comes back page by page from the
+/// page cache; what read the command line, made certificates and opened the database does not, and is most of what an idle
+/// server would hold.
 pub(crate) fn forget_start() {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let Ok(program) = std::env::current_exe() else { return };
-    for (start, length) in maps.lines().filter_map(|line| code_of(&program.to_string_lossy(), line)) {
-        // SAFETY: the range is a mapping of the program's file that nobody can write (`r-xp`), so its pages are those of the file and
-        // come back with the same content (madvise(2), MADV_DONTNEED). The program is linked without relocations in its code.
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+    for (start, length) in unwritten(&maps) {
+        // SAFETY: the range maps a file privately, cannot be written, and has no page of its own (relocations would be such): its
+        // pages are those of the file and come back with the same content (madvise(2), MADV_DONTNEED).
         let forgotten = unsafe { madvise(start as *mut _, length, Advice::LinuxDontNeed) };
         if let Err(error) = forgotten {
             tracing::debug!(%error, "code stays in memory");
@@ -35,33 +35,56 @@ pub(crate) fn forget_start() {
     }
 }
 
-/// Start and length of a mapping, if it is code of `program` (proc_pid_maps(5)).
-fn code_of(program: &str, line: &str) -> Option<(usize, usize)> {
+/// Start and length of each mapping of a file that cannot be written and that has no page of its own (proc_pid_smaps(5)).
+fn unwritten(smaps: &str) -> impl Iterator<Item = (usize, usize)> {
+    let mut mapping = None;
+    smaps.lines().filter_map(move |line| {
+        if let Some(begun) = read_only_mapping(line) {
+            mapping = begun;
+        }
+        let own = line.strip_prefix("Anonymous:")?;
+        mapping.take().filter(|_| own.trim() == "0 kB")
+    })
+}
+
+/// Whether a line begins a mapping, and which, if it is one of a file that cannot be written.
+fn read_only_mapping(line: &str) -> Option<Option<(usize, usize)>> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
-    let is_code = fields.next()? == "r-xp" && line.ends_with(program);
     let address = |text| usize::from_str_radix(text, 16).ok();
     let (start, end) = (address(start)?, address(end)?);
-    is_code.then(|| (start, end.saturating_sub(start)))
+    let permissions = fields.next()?;
+    let is_file = fields.nth(3).is_some_and(|path| path.starts_with('/'));
+    let unwritable = matches!(permissions, "r--p" | "r-xp");
+    Some((is_file && unwritable).then(|| (start, end.saturating_sub(start))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_code_of_the_program_is_let_go() {
-        let code = "55ef5dcf8000-55ef5dcfa000 r-xp 002a9000 fe:00 99  /usr/bin/larder";
-        assert_eq!(code_of("/usr/bin/larder", code), Some((0x55ef_5dcf_8000, 0x2000)));
-        assert_eq!(code_of("/usr/bin/other", code), None);
-        assert_eq!(code_of("/usr/bin/larder", "1000-2000 r--p 0 fe:00 99 /usr/bin/larder"), None);
-        assert_eq!(code_of("/usr/bin/larder", "1000-2000 rw-p 0 00:00 0"), None);
-        assert_eq!(code_of("/usr/bin/larder", ""), None);
+    fn one(mapping: &str, anonymous: &str) -> Vec<(usize, usize)> {
+        let smaps = format!("{mapping}\nRss: 8 kB\nAnonymous: {anonymous} kB\nVmFlags: rd\n");
+        unwritten(&smaps).collect()
     }
 
     #[test]
-    fn a_program_that_forgot_its_start_goes_on() {
+    fn only_what_is_as_in_its_file_is_let_go() {
+        assert_eq!(one("1000-3000 r-xp 002a9000 fe:00 99  /usr/bin/larder", "0"), [(0x1000, 0x2000)]);
+        assert_eq!(one("1000-3000 r--p 00000000 fe:00 99  /lib/libc.so.6", "0"), [(0x1000, 0x2000)]);
+        // Relocated, written, writable, shared, no file.
+        assert_eq!(one("1000-3000 r--p 00ce5000 fe:00 99  /usr/bin/larder", "4"), []);
+        assert_eq!(one("1000-3000 rw-p 00d00000 fe:00 99  /usr/bin/larder", "0"), []);
+        assert_eq!(one("1000-3000 r--s 00000000 fe:00 99  /data/larder.db-shm", "0"), []);
+        assert_eq!(one("1000-3000 r-xp 00000000 00:00 0   [vdso]", "0"), []);
+        assert_eq!(one("1000-3000 r--p 00000000 00:00 0", "0"), []);
+    }
+
+    #[test]
+    fn a_process_that_forgot_its_start_goes_on() {
+        let maps = std::fs::read_to_string("/proc/self/smaps").expect("Linux");
+        assert!(unwritten(&maps).count() > 1);
         forget_start();
-        assert_eq!(code_of("x", "10-20 r-xp 0 0 0 x"), Some((0x10, 0x10)));
+        assert_eq!(unwritten(&maps).count(), unwritten(&maps).filter(|(_, length)| *length > 0).count());
     }
 }
