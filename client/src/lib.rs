@@ -23,12 +23,12 @@
 
 pub mod database;
 pub mod fallback;
+mod http;
 pub mod migrate;
 pub mod reports;
 pub mod schema;
 
-pub use database::{
-    Answer, Credentials, Endpoint, Error, Event, Operation, Options, Reason, Retry, RowStream, Sidecar,
-};
+pub use database::{Answer, Error, Event, Operation, Options, Retry, RowStream, Sidecar};
+pub use http::{Credentials, CredentialsError, Endpoint, EndpointError, Reason};
 /// The types of requests and answers.
 pub use larder_wire as wire;

@@ -16,9 +16,7 @@ pub use change::{Change, Changes};
 #[cfg(feature = "embedded")]
 pub use embedded::{Embedded, OpenError};
 pub use error::DatabaseError;
-pub use sidecar::{
-    Answer, Credentials, Endpoint, Error, Event, Operation, Options, Reason, Retry, RowStream, Sidecar,
-};
+pub use sidecar::{Answer, Error, Event, Operation, Options, Retry, RowStream, Sidecar};
 
 /// A SQL engine.
 ///
