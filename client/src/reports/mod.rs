@@ -5,6 +5,7 @@
 
 mod finding;
 mod key;
+pub mod packed;
 mod report;
 mod version;
 
