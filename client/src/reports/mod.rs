@@ -6,6 +6,7 @@
 pub mod extract;
 mod finding;
 mod key;
+pub mod packed;
 mod report;
 mod store;
 mod version;
