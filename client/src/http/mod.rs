@@ -51,6 +51,21 @@ pub(crate) struct Reply {
     pub(crate) body: Bytes,
 }
 
+/// How long to wait for a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection, from the first packet to the end of the TLS handshake.
+    pub connect: Duration,
+    /// For a call as a whole, the connection and the last byte of the answer included.
+    pub answer: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(2), answer: Duration::from_secs(10) }
+    }
+}
+
 /// Why no answer came.
 #[derive(Debug)]
 pub(crate) enum CallError {
@@ -71,8 +86,14 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    pub(crate) fn new(endpoint: Endpoint, credentials: Option<Credentials>) -> Self {
-        Self { connections: Connections::new(endpoint, credentials) }
+    /// Whether there are credentials has to fit to the endpoint, so that nothing goes unencrypted by mistake.
+    pub(crate) fn new(endpoint: Endpoint, credentials: Option<Credentials>) -> Result<Self, EndpointError> {
+        let reason = match (endpoint.is_encrypted(), &credentials) {
+            (true, None) => "it needs credentials",
+            (false, Some(_)) => "it takes no credentials",
+            _ => return Ok(Self { connections: Connections::new(endpoint, credentials) }),
+        };
+        Err(EndpointError { url: endpoint.to_string(), reason })
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -124,17 +145,16 @@ impl Caller {
         sent.map_err(|error| CallError::Unanswered(Reason::of(&error.into_error())))
     }
 
-    /// Sends a call and reads its whole answer, `limit` bytes at most, all within `patience`, of which a connection may take
-    /// `connect`.
+    /// Sends a call and reads its whole answer, `limit` bytes at most.
     pub(crate) async fn fetch(
         &self,
         call: &Call,
-        connect: Duration,
-        patience: Duration,
+        timeouts: Timeouts,
         limit: usize,
     ) -> Result<Reply, CallError> {
+        let patience = timeouts.answer;
         let deadline = Instant::now() + patience;
-        let response = self.send(call, connect.min(patience), patience);
+        let response = self.send(call, timeouts.connect.min(patience), patience);
         let late = |_| CallError::Unanswered(Reason::Timeout(patience));
         let (head, body) = timeout_at(deadline, response).await.map_err(late)??.into_parts();
         let body = timeout_at(deadline, read(body, limit)).await.map_err(late)??;

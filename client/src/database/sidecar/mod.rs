@@ -29,7 +29,7 @@ pub use error::Error;
 pub use retry::Retry;
 pub use rows::{Event, RowStream};
 
-use crate::http::{self as calls, CallError, Caller, Credentials, Endpoint, EndpointError};
+use crate::http::{self as calls, CallError, Caller, Credentials, Endpoint};
 use upload::Upload;
 
 /// How long to wait, and from which size on to compress.
@@ -129,10 +129,7 @@ impl Sidecar {
     /// # Errors
     /// The endpoint is a plain one: it takes no credentials, see [`Sidecar::plain`].
     pub fn new(endpoint: Endpoint, credentials: Credentials) -> Result<Self, Error> {
-        if !endpoint.is_encrypted() {
-            return Err(EndpointError { url: endpoint.to_string(), reason: "it takes no credentials" }.into());
-        }
-        Ok(Self { caller: Caller::new(endpoint, Some(credentials)), options: Options::default() })
+        Ok(Self { caller: Caller::new(endpoint, Some(credentials))?, options: Options::default() })
     }
 
     /// A sidecar that runs without TLS on this machine, as a developer starts it.
@@ -140,10 +137,7 @@ impl Sidecar {
     /// # Errors
     /// The endpoint is an encrypted one and needs credentials.
     pub fn plain(endpoint: Endpoint) -> Result<Self, Error> {
-        if endpoint.is_encrypted() {
-            return Err(EndpointError { url: endpoint.to_string(), reason: "it needs credentials" }.into());
-        }
-        Ok(Self { caller: Caller::new(endpoint, None), options: Options::default() })
+        Ok(Self { caller: Caller::new(endpoint, None)?, options: Options::default() })
     }
 
     /// The same sidecar, called with these options.
