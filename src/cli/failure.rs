@@ -3,6 +3,10 @@
 use std::fmt::Write as _;
 use std::io;
 
+use larder_client::database::DatabaseError;
+use larder_client::fallback::{ReportsError, ShelfError, StoreError};
+use larder_client::reports::ReportError;
+use larder_client::schema::SchemaError;
 use larder_client::{CredentialsError, EndpointError, Error as CallError};
 use larder_wire::ErrorReply;
 
@@ -17,6 +21,8 @@ pub(crate) enum Failure {
     Refused { reply: Box<ErrorReply>, statements: Vec<String> },
     /// The call did not get as far, or its answer did not. Exit code 3 where no answer came, otherwise 1.
     Call(CallError),
+    /// A store of reports, or all of them, did not answer. Exit code 3.
+    Away(String),
     /// A file, a pipe or the terminal. Exit code 1; 0 if somebody stopped reading our output.
     Io { doing: String, error: io::Error },
     /// Ctrl-C. Exit code 130, as shells have it.
@@ -47,7 +53,8 @@ impl Failure {
             Self::Usage(_) | Self::Call(CallError::Endpoint { .. }) => 2,
             Self::Call(
                 CallError::Unreachable { .. } | CallError::Unanswered { .. } | CallError::Credentials { .. },
-            ) => 3,
+            )
+            | Self::Away(_) => 3,
             Self::Cancelled => 130,
             Self::Refused { .. } | Self::Call(_) | Self::Io { .. } | Self::Other(_) => 1,
         }
@@ -64,7 +71,7 @@ impl Failure {
     /// What is said, line by line, with nothing in it that a terminal would obey.
     fn text(&self) -> String {
         let text = match self {
-            Self::Usage(message) => format!("error: {message}\n"),
+            Self::Usage(message) | Self::Away(message) => format!("error: {message}\n"),
             Self::Refused { reply, statements } => refusal(reply, statements),
             Self::Call(error) => call(error),
             Self::Io { doing, error } => format!("error: {doing}: {error}\n"),
@@ -90,6 +97,76 @@ impl From<CredentialsError> for Failure {
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         Self::of_statements(error, &[])
+    }
+}
+
+impl From<DatabaseError> for Failure {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::Unreachable(what) | DatabaseError::Unanswered(what) => Self::Away(what),
+            DatabaseError::Refused { error, .. } if lacks_tables(&error) => Self::Other(anyhow::anyhow!(
+                "there are no reports in this database: its tables are made by the first `larder reports put`, `generate` or `larder migrate`"
+            )),
+            DatabaseError::Refused { error, applied } => {
+                let reply = ErrorReply { error: *error, applied, request_id: None };
+                Self::Refused { reply: Box::new(reply), statements: Vec::new() }
+            }
+            DatabaseError::Broken(what) => Self::Call(CallError::Broken(what)),
+        }
+    }
+}
+
+/// Whether nobody has prepared the database for reports.
+fn lacks_tables(error: &larder_wire::Error) -> bool {
+    error.code == "SQLITE_ERROR" && error.message.starts_with("no such table")
+}
+
+impl From<ReportError> for Failure {
+    fn from(error: ReportError) -> Self {
+        match error {
+            ReportError::Database(error) => error.into(),
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+impl From<SchemaError> for Failure {
+    fn from(error: SchemaError) -> Self {
+        match error {
+            SchemaError::Database(error) => error.into(),
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unreachable { .. } | StoreError::Unanswered { .. } => Self::Away(error.to_string()),
+            StoreError::Refused { .. } => Self::Other(error.into()),
+        }
+    }
+}
+
+impl From<ShelfError> for Failure {
+    fn from(error: ShelfError) -> Self {
+        match error {
+            ShelfError::Store(error) => error.into(),
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+impl From<ReportsError> for Failure {
+    fn from(error: ReportsError) -> Self {
+        match error {
+            ReportsError::Unavailable { undecided: true, .. } => {
+                Self::Away(format!("{error}\nhint: it may have been done nevertheless; doing it again is harmless"))
+            }
+            ReportsError::Unavailable { .. } => Self::Away(error.to_string()),
+            ReportsError::Shelf(error) => error.into(),
+            other => Self::Other(other.into()),
+        }
     }
 }
 

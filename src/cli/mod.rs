@@ -9,10 +9,12 @@ pub(crate) mod certs;
 mod connect;
 mod execute;
 mod failure;
+mod keyvalue;
 mod output;
 mod params;
 mod progress;
 mod query;
+mod reports;
 mod restore;
 pub(crate) mod serve;
 mod shell;
@@ -52,6 +54,9 @@ enum Command {
     Restore(restore::Restore),
     /// Show how the server is.
     Status(status::Status),
+    /// Store, fetch, list and search reports.
+    #[command(subcommand)]
+    Reports(Box<reports::ReportsCommand>),
     /// Make, issue, rotate and show certificates.
     #[command(subcommand)]
     Certs(certs::CertsCommand),
@@ -84,6 +89,7 @@ impl Command {
             Self::Backup(command) => wait_for(command.run()),
             Self::Restore(command) => wait_for(command.run()),
             Self::Status(command) => wait_for(command.run()),
+            Self::Reports(command) => wait_for(command.run()),
         };
         done.map(|()| ExitCode::SUCCESS)
     }

@@ -5,6 +5,7 @@
 
 pub(crate) mod escape;
 mod lines;
+pub(crate) mod listing;
 mod table;
 mod value;
 
@@ -69,6 +70,11 @@ impl Sink {
 
     pub(crate) fn is_terminal(&self) -> bool {
         self.terminal
+    }
+
+    /// The width of the terminal, if it is one.
+    fn width(&self) -> Option<u16> {
+        if self.terminal { comfy_table::Table::new().width() } else { None }
     }
 
     /// Writes what is safe on a terminal already.
@@ -146,9 +152,8 @@ struct Printer<'s> {
 
 impl<'s> Printer<'s> {
     fn new(format: Format, max_rows: usize, sink: &'s mut Sink) -> Self {
-        let terminal = sink.is_terminal();
-        let style = Style { pretty: terminal, ..Style::default() };
-        let width = if terminal { comfy_table::Table::new().width() } else { None };
+        let style = Style { pretty: sink.is_terminal(), ..Style::default() };
+        let width = sink.width();
         let form = match format {
             Format::Table => Form::Table(Table::new(width, max_rows)),
             Format::Line => Form::Lines(Lines::default()),

@@ -49,6 +49,22 @@ impl Table {
         self.cut
     }
 
+    /// Ends a list of records: how many of what there are, and a further line.
+    pub(super) fn finish_with(&mut self, out: &mut Vec<u8>, what: &str, note: Option<&str>) {
+        let shown = counted(self.rows.len() as u64, what);
+        self.write_rows(out);
+        let line = if self.cut {
+            format!("(the first {shown}; --json shows all)\n")
+        } else {
+            format!("({shown})\n")
+        };
+        out.extend_from_slice(line.as_bytes());
+        if let Some(note) = note {
+            out.extend_from_slice(escape::text(note).as_bytes());
+            out.push(b'\n');
+        }
+    }
+
     fn write_rows(&mut self, out: &mut Vec<u8>) {
         let rows = std::mem::take(&mut self.rows);
         let too_narrow = self.width.is_some_and(|it| self.columns.len() * NARROWEST > usize::from(it));

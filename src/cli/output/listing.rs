@@ -1,0 +1,129 @@
+//! Records of a list, printed as they come: a table for people, a JSON object a line for programs.
+
+use clap::Args;
+use larder_wire::encode::Encoder as _;
+use larder_wire::{Column, Value};
+use serde::Serialize;
+
+use super::table::Table;
+use super::{CHUNK, Sink, lines};
+use crate::cli::Failure;
+
+/// What a list is made of.
+pub(crate) trait Record: Serialize {
+    /// The names of the columns, as people read them.
+    const COLUMNS: &'static [&'static str];
+
+    /// What stands in the columns.
+    fn cells(&self) -> Vec<Value>;
+}
+
+/// How records are shown.
+#[derive(Clone, Copy, Debug, Default, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Show {
+    /// Print JSON: one object, or an object a line. What a pipe gets anyway.
+    #[arg(long)]
+    json: bool,
+    /// Print a table. What a terminal gets anyway.
+    #[arg(long, conflicts_with = "json")]
+    table: bool,
+}
+
+impl Show {
+    /// Whether people are to read it.
+    pub(crate) fn as_table(self, sink: &Sink) -> bool {
+        self.table || !self.json && sink.is_terminal()
+    }
+
+    /// A list that goes to `sink`.
+    pub(crate) fn list<R: Record>(self, sink: &mut Sink) -> Listing<'_> {
+        let width = sink.width();
+        let form = if self.as_table(sink) {
+            let mut table = Table::new(width, usize::MAX);
+            table.columns(&mut Vec::new(), 0, &columns(R::COLUMNS));
+            Form::Table(Box::new(table))
+        } else {
+            Form::Json
+        };
+        Listing { form, sink, buffer: Vec::new(), count: 0 }
+    }
+
+    /// One record: a block of lines, or one JSON object.
+    pub(crate) fn one<R: Record>(self, record: &R, sink: &mut Sink) -> Result<(), Failure> {
+        if self.as_table(sink) {
+            let mut out = Vec::new();
+            let shown: Vec<_> = record.cells().iter().map(|it| super::value::shown(it.into())).collect();
+            lines::write_block(&mut out, &columns(R::COLUMNS), shown.into_iter());
+            // The empty line that parts blocks is of no use behind the last.
+            out.pop();
+            sink.write(&out)
+        } else {
+            let mut out = json(record)?;
+            out.push(b'\n');
+            sink.write_encoded(&out)
+        }
+    }
+}
+
+/// A list under way.
+pub(crate) struct Listing<'s> {
+    form: Form,
+    sink: &'s mut Sink,
+    buffer: Vec<u8>,
+    count: u64,
+}
+
+enum Form {
+    Table(Box<Table>),
+    Json,
+}
+
+impl Listing<'_> {
+    /// Adds a record. A table is written at the end, since the widths of its columns depend on all of them.
+    pub(crate) fn add<R: Record>(&mut self, record: &R) -> Result<(), Failure> {
+        self.count += 1;
+        match &mut self.form {
+            Form::Table(table) => table.row(&mut Vec::new(), &record.cells()),
+            Form::Json => {
+                self.buffer.extend(json(record)?);
+                self.buffer.push(b'\n');
+            }
+        }
+        if self.buffer.len() >= CHUNK { self.flush() } else { Ok(()) }
+    }
+
+    /// Whether the table is full: further records would not be shown.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(&self.form, Form::Table(table) if table.is_cut())
+    }
+
+    /// Records that were added.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Ends the list. What people read ends with a line that says how many there are, and what else there is to know.
+    pub(crate) fn finish(mut self, what: &str, note: Option<&str>) -> Result<(), Failure> {
+        if let Form::Table(table) = &mut self.form {
+            table.finish_with(&mut self.buffer, what, note);
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        let bytes = std::mem::take(&mut self.buffer);
+        match self.form {
+            Form::Table(_) => self.sink.write(&bytes),
+            Form::Json => self.sink.write_encoded(&bytes),
+        }
+    }
+}
+
+fn columns(names: &[&str]) -> Vec<Column> {
+    names.iter().map(|&name| Column { name: name.to_owned(), type_name: String::new() }).collect()
+}
+
+fn json(record: &impl Serialize) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(record).map_err(|error| Failure::Other(error.into()))
+}

@@ -1,0 +1,196 @@
+//! `larder reports list`: what there is, without reading it.
+
+use clap::Args;
+use larder_client::fallback::Reports;
+use larder_client::reports::{self, Asset, ReportKey, ReportStore};
+use larder_wire::Value;
+use serde::Serialize;
+
+use super::place::{Fallback, Place};
+use super::{get, sniff, time};
+use crate::cli::Failure;
+use crate::cli::connect::Connect;
+use crate::cli::output::Sink;
+use crate::cli::output::listing::{Listing, Record, Show};
+
+/// Lines that a table has, if nobody says how many.
+const SHOWN: usize = 100;
+/// Lines that are asked for at once.
+const PAGE: usize = 1000;
+
+/// Lists reports in the order of their keys.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Those whose keys begin with this [default: all].
+    #[arg(default_value = "", hide_default_value = true)]
+    prefix: String,
+    /// How many [default: 100 in a table, otherwise all].
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Begin behind this key: the last one of the page before.
+    #[arg(long, value_name = "KEY")]
+    after: Option<ReportKey>,
+    #[command(flatten)]
+    show: Show,
+    #[command(flatten)]
+    fallback: Fallback,
+    #[command(flatten)]
+    connect: Connect,
+}
+
+/// A report in the database.
+#[derive(Debug, Serialize)]
+struct Line {
+    key: String,
+    scanned_at: String,
+    scanner_version: String,
+    encoding: &'static str,
+    bytes: usize,
+    critical: u32,
+    high: u32,
+    medium: u32,
+    low: u32,
+    score: f64,
+    score_v3: f64,
+    asset: Asset,
+}
+
+/// A report in either of two stores.
+#[derive(Debug, Serialize)]
+struct Brief {
+    key: String,
+    scanned_at: String,
+    sequence: i64,
+}
+
+/// What is left of a list.
+struct Left {
+    after: Option<ReportKey>,
+    count: usize,
+}
+
+impl List {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let mut sink = Sink::stdout();
+        let all = if self.show.as_table(&sink) { SHOWN } else { usize::MAX };
+        let left = Left { after: self.after.clone(), count: self.limit.unwrap_or(all) };
+        match self.fallback.reading(&self.connect).await? {
+            Place::Database(store) => {
+                let mut list = self.show.list::<Line>(&mut sink);
+                let next = lines(&store, &self.prefix, left, &mut list).await?;
+                finish(list, next)
+            }
+            Place::Both(reports) => {
+                let mut list = self.show.list::<Brief>(&mut sink);
+                let (next, complete) = briefs(&reports, &self.prefix, left, &mut list).await?;
+                finish(list, next)?;
+                if !complete {
+                    get::say("note: a store is away; reports that only it holds are missing here\n");
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn finish(list: Listing<'_>, next: Option<ReportKey>) -> Result<(), Failure> {
+    let note = next.map(|key| format!("more with --after '{key}', or with --limit"));
+    list.finish("report", note.as_deref())
+}
+
+/// Adds pages until the list is long enough; says behind which key there is more.
+async fn lines(
+    store: &ReportStore,
+    prefix: &str,
+    mut left: Left,
+    list: &mut Listing<'_>,
+) -> Result<Option<ReportKey>, Failure> {
+    while left.count > 0 && !list.is_full() {
+        let limit = left.count.min(PAGE);
+        let after = left.after.as_ref().map(ReportKey::as_str);
+        let page = store.list(reports::List { prefix, after, limit, allowed: None }).await?;
+        for listed in &page.reports {
+            list.add(&Line::from(listed))?;
+        }
+        left.count -= page.reports.len().min(left.count);
+        left.after = page.reports.into_iter().next_back().map(|it| it.key).or(left.after);
+        if !page.more {
+            return Ok(None);
+        }
+    }
+    Ok(left.after)
+}
+
+async fn briefs(
+    reports: &Reports,
+    prefix: &str,
+    mut left: Left,
+    list: &mut Listing<'_>,
+) -> Result<(Option<ReportKey>, bool), Failure> {
+    let mut complete = true;
+    while left.count > 0 && !list.is_full() {
+        let page = reports.list(prefix, left.after.as_ref(), left.count.min(PAGE)).await?;
+        complete &= page.complete;
+        for (key, version) in &page.items {
+            let scanned_at = version.scanned_at.to_string();
+            list.add(&Brief { key: key.to_string(), scanned_at, sequence: version.sequence })?;
+        }
+        left.count -= page.items.len().min(left.count);
+        left.after = page.next;
+        if left.after.is_none() {
+            break;
+        }
+    }
+    Ok((left.after, complete))
+}
+
+impl From<&reports::Listed> for Line {
+    fn from(it: &reports::Listed) -> Self {
+        Self {
+            key: it.key.to_string(),
+            scanned_at: it.version.scanned_at.to_string(),
+            scanner_version: it.scanner_version.clone(),
+            encoding: sniff::name(it.encoding),
+            bytes: it.size,
+            critical: it.counts.critical,
+            high: it.counts.high,
+            medium: it.counts.medium,
+            low: it.counts.low,
+            score: f64::from(it.score) / 10.0,
+            score_v3: f64::from(it.score_v3) / 10.0,
+            asset: it.asset.clone(),
+        }
+    }
+}
+
+impl Record for Line {
+    const COLUMNS: &'static [&'static str] =
+        &["key", "scanned at", "bytes", "critical", "high", "medium", "low", "score", "v3", "name"];
+
+    fn cells(&self) -> Vec<Value> {
+        vec![
+            self.key.as_str().into(),
+            shown(&self.scanned_at),
+            i64::try_from(self.bytes).unwrap_or(i64::MAX).into(),
+            self.critical.into(),
+            self.high.into(),
+            self.medium.into(),
+            self.low.into(),
+            self.score.into(),
+            self.score_v3.into(),
+            self.asset.name.as_str().into(),
+        ]
+    }
+}
+
+impl Record for Brief {
+    const COLUMNS: &'static [&'static str] = &["key", "scanned at"];
+
+    fn cells(&self) -> Vec<Value> {
+        vec![self.key.as_str().into(), shown(&self.scanned_at)]
+    }
+}
+
+fn shown(time: &str) -> Value {
+    time.parse().map_or_else(|_| time.to_owned(), time::shown).into()
+}

@@ -1,0 +1,94 @@
+//! Where reports are: in the database that is meant, and perhaps in a fallback beside it.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+
+use clap::Args;
+use larder_client::fallback::{Mode, Reports, ReportsOptions, Store};
+use larder_client::reports::{Clock, ReportStore};
+use larder_client::schema::{self, SchemaError};
+use larder_client::wire::Kind;
+
+use crate::cli::Failure;
+use crate::cli::connect::Connect;
+use crate::cli::keyvalue::{Access, Source};
+
+/// A fallback store beside the database.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Fallback {
+    /// Use this store too, as a controller does: consul[=URL], etcd[=URL] or directory=PATH.
+    #[arg(long, env = "LARDER_FALLBACK", value_name = "STORE", help_heading = "Store of keys and values")]
+    fallback: Option<Source>,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// Where reports are.
+pub(super) enum Place {
+    /// In a database.
+    Database(ReportStore),
+    /// In a database and on a shelf, of which the newest counts.
+    Both(Reports),
+}
+
+impl Fallback {
+    /// Where a command reads.
+    pub(super) async fn reading(&self, connect: &Connect) -> Result<Place, Failure> {
+        self.place(store(connect)?)
+    }
+
+    /// Where a command writes. The tables are made if they are missing; where there is a fallback, it may be that nobody is there to make them.
+    pub(super) async fn writing(&self, connect: &Connect) -> Result<Place, Failure> {
+        let store = store(connect)?;
+        match prepare(&store).await {
+            Err(Failure::Away(_)) if self.fallback.is_some() => {}
+            prepared => prepared?,
+        }
+        self.place(store)
+    }
+
+    fn place(&self, store: ReportStore) -> Result<Place, Failure> {
+        let Some(source) = &self.fallback else { return Ok(Place::Database(store)) };
+        let shelf = self.access.shelf(source)?;
+        let options = ReportsOptions { mode: Mode::Auto, ..ReportsOptions::default() };
+        let clock = clock();
+        let store = ReportStore::new(Arc::clone(store.database()), Arc::clone(&clock));
+        Ok(Place::Both(Reports::new(Some(Arc::new(store)), shelf, clock, || true, options)))
+    }
+}
+
+/// The reports of a database. Nothing is sent yet.
+pub(crate) fn store(connect: &Connect) -> Result<ReportStore, Failure> {
+    Ok(ReportStore::new(Arc::new(connect.sidecar()?), clock()))
+}
+
+/// The reports of a database, whose tables are made if they are missing.
+pub(crate) async fn prepared(connect: &Connect) -> Result<ReportStore, Failure> {
+    let store = store(connect)?;
+    prepare(&store).await?;
+    Ok(store)
+}
+
+async fn prepare(store: &ReportStore) -> Result<(), Failure> {
+    match schema::prepare(&**store.database()).await {
+        Ok(_) => Ok(()),
+        Err(SchemaError::Database(error)) if error.kind() == Some(Kind::Denied) => {
+            Err(Failure::Other(anyhow::anyhow!(
+                "the tables for reports are missing or old, and this certificate may not make them: that takes the role owner, once ({error})"
+            )))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn clock() -> Arc<Clock> {
+    Arc::new(Clock::new((RandomState::new().hash_one(0) & 0xfff) as u16))
+}
+
+/// A store, as it is printed.
+pub(super) fn name(store: Store) -> &'static str {
+    match store {
+        Store::Primary => "database",
+        Store::Fallback => "fallback",
+    }
+}

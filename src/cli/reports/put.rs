@@ -1,0 +1,145 @@
+//! `larder reports put`: one report, from a file or a pipe.
+
+use std::io::{IsTerminal as _, Read as _};
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::Timestamp;
+use larder_client::fallback;
+use larder_client::reports::{PAYLOAD_LIMIT, Put as Stored, Report, ReportKey, Version};
+use larder_wire::Value;
+use serde::Serialize;
+
+use super::asset::AssetFlags;
+use super::place::{self, Fallback, Place};
+use super::sniff::{self, EncodingName};
+use super::time;
+use crate::cli::Failure;
+use crate::cli::connect::Connect;
+use crate::cli::output::Sink;
+use crate::cli::output::listing::{Record, Show};
+
+/// Stores a report. An older one than the one that is there changes nothing. The tables are made on first use, which takes the role
+/// owner.
+#[derive(Debug, Args)]
+pub(crate) struct Put {
+    /// Its name: CLASS/ID, as workload/4f5a, host/NODE, image/REGISTRY/ID or bench/ID/TYPE.
+    key: ReportKey,
+    /// The file that holds it; `-`, or none: standard input.
+    file: Option<PathBuf>,
+    /// When the scan was made: a time, a date, or an age as 2h.
+    #[arg(long, value_name = "TIME", default_value = "now", value_parser = time::parse)]
+    scanned_at: Timestamp,
+    /// The version of the scanner or of its database.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    scanner_version: String,
+    /// What it is; findings are read out of JSON [default: by its first bytes].
+    #[arg(long, value_enum)]
+    encoding: Option<EncodingName>,
+    #[command(flatten)]
+    asset: AssetFlags,
+    #[command(flatten)]
+    fallback: Fallback,
+    #[command(flatten)]
+    show: Show,
+    #[command(flatten)]
+    connect: Connect,
+}
+
+/// What became of it.
+#[derive(Debug, Serialize)]
+struct Done {
+    key: String,
+    stored: bool,
+    scanned_at: String,
+    sequence: i64,
+    bytes: usize,
+    encoding: &'static str,
+    store: &'static str,
+}
+
+impl Record for Done {
+    const COLUMNS: &'static [&'static str] = &["key", "done", "scanned at", "bytes", "encoding", "store"];
+
+    fn cells(&self) -> Vec<Value> {
+        let done = if self.stored { "stored" } else { "nothing: a newer one is there" };
+        vec![
+            self.key.as_str().into(),
+            done.into(),
+            self.scanned_at.as_str().into(),
+            i64::try_from(self.bytes).unwrap_or(i64::MAX).into(),
+            self.encoding.into(),
+            self.store.into(),
+        ]
+    }
+}
+
+impl Put {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let payload = self.read()?;
+        let report = Report {
+            key: self.key,
+            scanned_at: self.scanned_at,
+            scanner_version: self.scanner_version,
+            encoding: self.encoding.map_or_else(|| sniff::encoding(&payload), Into::into),
+            payload: payload.into(),
+            asset: self.asset.into(),
+            findings: None,
+            checks: None,
+        };
+        let (stored, version, store) = match self.fallback.writing(&self.connect).await? {
+            Place::Database(database) => match database.put(&report).await? {
+                Stored::Stored(version) => (true, version, fallback::Store::Primary),
+                Stored::Superseded(version) => (false, version, fallback::Store::Primary),
+                Stored::Suppressed(_) => return Err(deleted(&report)),
+            },
+            Place::Both(reports) => {
+                let answer = reports.put(&report).await?;
+                match answer.put {
+                    fallback::Put::Stored(version) => (true, version, answer.store),
+                    fallback::Put::Superseded(version) => (false, version, answer.store),
+                }
+            }
+        };
+        let done = Done::new(&report, stored, version, store);
+        self.show.one(&done, &mut Sink::stdout())
+    }
+
+    fn read(&self) -> Result<Vec<u8>, Failure> {
+        let mut payload = Vec::new();
+        let limit = PAYLOAD_LIMIT as u64 + 1;
+        match self.file.as_deref().filter(|it| it.as_os_str() != "-") {
+            Some(path) => {
+                let doing = || Failure::io(format!("reading {}", path.display()));
+                let file = std::fs::File::open(path).map_err(doing())?;
+                file.take(limit).read_to_end(&mut payload).map_err(doing())?;
+            }
+            None if self.file.is_none() && std::io::stdin().is_terminal() => {
+                return Err(Failure::Usage("which FILE? `-` reads what is typed here".to_owned()));
+            }
+            None => {
+                let read = std::io::stdin().lock().take(limit).read_to_end(&mut payload);
+                read.map_err(Failure::io("reading standard input"))?;
+            }
+        }
+        Ok(payload)
+    }
+}
+
+impl Done {
+    fn new(report: &Report, stored: bool, version: Version, store: fallback::Store) -> Self {
+        Self {
+            key: report.key.to_string(),
+            stored,
+            scanned_at: version.scanned_at.to_string(),
+            sequence: version.sequence,
+            bytes: report.payload.len(),
+            encoding: sniff::name(report.encoding),
+            store: place::name(store),
+        }
+    }
+}
+
+fn deleted(report: &Report) -> Failure {
+    Failure::Other(anyhow::anyhow!("{} was deleted at the same moment; nothing was stored", report.key))
+}
