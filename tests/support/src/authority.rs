@@ -47,6 +47,16 @@ impl Authority {
         self.issue(params, dir, name)
     }
 
+    /// As [`Authority::server`], for a server that also calls itself as a client.
+    #[must_use]
+    pub fn peer(&self, dir: &Path, name: &str) -> Pair {
+        let mut params =
+            CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(params, dir, name)
+    }
+
     /// A certificate for a client with this URI as its identity, if it is one, or else DNS name.
     #[must_use]
     pub fn client(&self, identity: &str, dir: &Path, name: &str) -> Pair {
