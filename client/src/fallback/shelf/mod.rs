@@ -48,9 +48,9 @@ pub struct Shelf {
 pub enum Placed {
     /// It stands in the store, under the version that it was given.
     Stored,
-    /// A newer one stands there, or this one does already under a version that is equal; nothing changed.
+    /// A newer one stands there; nothing changed.
     Superseded(Version),
-    /// It was deleted under this sequence, which is not smaller than its own; nothing changed.
+    /// It was deleted under this greater sequence; nothing changed.
     Buried(i64),
 }
 

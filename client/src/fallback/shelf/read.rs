@@ -44,6 +44,8 @@ pub struct Head {
     pub version: Version,
     /// Who wrote it.
     pub origin: Origin,
+    /// Bytes of its payload, where the entry beside the value says so.
+    pub size: Option<usize>,
     /// The keys that it was read from.
     pub holding: Holding,
 }
@@ -187,7 +189,11 @@ impl Shelf {
             return Ok(Lookup { copy: None, tombstone: lookup.tombstone });
         }
         let holding = self.holding(key, &header).await?;
-        Ok(lookup.map(|(version, origin)| Head { version, origin, holding }))
+        let size = header
+            .metadata
+            .filter(|_| lookup.copy.map(|it| it.1) == Some(Origin::Larder))
+            .map(|it| it.0.size);
+        Ok(lookup.map(|(version, origin)| Head { version, origin, size, holding }))
     }
 
     /// The keys of a report, read until they fit or stand still.

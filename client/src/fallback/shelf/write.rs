@@ -222,13 +222,10 @@ impl Shelf {
 
 /// What a put is answered without writing anything.
 fn standing(header: &Header, version: Version) -> Option<Placed> {
-    if let Some(sequence) = header.tombstone().filter(|it| *it >= version.sequence) {
+    if let Some(sequence) = header.tombstone().filter(|it| *it > version.sequence) {
         return Some(Placed::Buried(sequence));
     }
-    let (standing, _) = header.copy.filter(|it| Some(it.0.sequence) > header.tombstone())?;
-    match standing.cmp(&version) {
-        std::cmp::Ordering::Less => None,
-        std::cmp::Ordering::Equal => Some(Placed::Stored),
-        std::cmp::Ordering::Greater => Some(Placed::Superseded(standing)),
-    }
+    let (standing, _) = header.copy.filter(|it| Some(it.0.sequence) >= header.tombstone())?;
+    // The same version is written once more: who holds the revision of the copy that stands there shall not remove what was found here.
+    (standing > version).then_some(Placed::Superseded(standing))
 }
