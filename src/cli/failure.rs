@@ -160,9 +160,9 @@ impl From<ShelfError> for Failure {
 impl From<ReportsError> for Failure {
     fn from(error: ReportsError) -> Self {
         match error {
-            ReportsError::Unavailable { undecided: true, .. } => {
-                Self::Away(format!("{error}\nhint: it may have been done nevertheless; doing it again is harmless"))
-            }
+            ReportsError::Unavailable { undecided: true, .. } => Self::Away(format!(
+                "{error}\nhint: it may have been done nevertheless; doing it again is harmless"
+            )),
             ReportsError::Unavailable { .. } => Self::Away(error.to_string()),
             ReportsError::Shelf(error) => error.into(),
             other => Self::Other(other.into()),

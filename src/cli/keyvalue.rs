@@ -147,8 +147,7 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn secret(file: &Path) -> Result<String, Failure> {
-    let text =
-        std::fs::read_to_string(file).map_err(Failure::io(format!("reading {}", file.display())))?;
+    let text = std::fs::read_to_string(file).map_err(Failure::io(format!("reading {}", file.display())))?;
     Ok(text.trim().to_owned())
 }
 

@@ -2,11 +2,11 @@
 
 use clap::Args;
 use larder_wire::encode::Encoder as _;
-use larder_wire::{Column, Value};
+use larder_wire::{Column, Row, Value};
 use serde::Serialize;
 
 use super::table::Table;
-use super::{CHUNK, Sink, lines};
+use super::{CHUNK, Sink, lines, value};
 use crate::cli::Failure;
 
 /// What a list is made of.
@@ -53,8 +53,9 @@ impl Show {
     pub(crate) fn one<R: Record>(self, record: &R, sink: &mut Sink) -> Result<(), Failure> {
         if self.as_table(sink) {
             let mut out = Vec::new();
-            let shown: Vec<_> = record.cells().iter().map(|it| super::value::shown(it.into())).collect();
-            lines::write_block(&mut out, &columns(R::COLUMNS), shown.into_iter());
+            let cells = record.cells();
+            let shown = (0..cells.len()).map(|index| value::shown(Row::get(&cells, index)));
+            lines::write_block(&mut out, &columns(R::COLUMNS), shown);
             // The empty line that parts blocks is of no use behind the last.
             out.pop();
             sink.write(&out)

@@ -60,7 +60,9 @@ impl Delete {
             None => each(&place, &self.keys).await?,
         };
         if !done.complete {
-            say("note: a store is away; what it holds of these goes when it is back, what only it holds may stay\n");
+            say(
+                "note: a store is away; what it holds of these goes when it is back, what only it holds may stay\n",
+            );
         }
         self.show.one(&done, &mut Sink::stdout())
     }
@@ -83,7 +85,9 @@ async fn sweep(place: &Place, prefix: &str, before: Option<Timestamp>) -> Result
     let (deleted, complete) = match (place, before) {
         (Place::Database(store), None) => (store.delete_prefix(prefix).await?, true),
         (Place::Database(store), Some(before)) => (store.expire(prefix, before).await?, true),
-        (Place::Both(reports), None) => reports.delete_prefix(prefix).await.map(|it| (it.deleted, it.complete))?,
+        (Place::Both(reports), None) => {
+            reports.delete_prefix(prefix).await.map(|it| (it.deleted, it.complete))?
+        }
         (Place::Both(reports), Some(before)) => {
             reports.expire(prefix, before).await.map(|it| (it.deleted, it.complete))?
         }

@@ -83,7 +83,8 @@ impl Get {
                 complete: true,
             }),
             Place::Both(reports) => {
-                let got = |Answered { report, version, store, complete }| Got { report, version, store, complete };
+                let got =
+                    |Answered { report, version, store, complete }| Got { report, version, store, complete };
                 reports.get(&self.key).await?.map(got)
             }
         })
@@ -108,8 +109,20 @@ impl From<Got> for Meta {
 
 impl Record for Meta {
     const COLUMNS: &'static [&'static str] = &[
-        "key", "scanned at", "scanner", "encoding", "bytes", "name", "namespace", "service", "image", "os", "node",
-        "repository", "tag", "store",
+        "key",
+        "scanned at",
+        "scanner",
+        "encoding",
+        "bytes",
+        "name",
+        "namespace",
+        "service",
+        "image",
+        "os",
+        "node",
+        "repository",
+        "tag",
+        "store",
     ];
 
     fn cells(&self) -> Vec<Value> {

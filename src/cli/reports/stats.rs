@@ -44,14 +44,7 @@ impl Stats {
 impl From<ClassStats> for Line {
     fn from(it: ClassStats) -> Self {
         let ClassStats { class, reports, bytes, oldest, newest, with_findings } = it;
-        Self {
-            class,
-            reports,
-            with_findings,
-            bytes,
-            oldest: oldest.to_string(),
-            newest: newest.to_string(),
-        }
+        Self { class, reports, with_findings, bytes, oldest: oldest.to_string(), newest: newest.to_string() }
     }
 }
 

@@ -16,7 +16,8 @@ pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
         return midnight.map(|it| it.timestamp()).map_err(|error| error.to_string());
     }
     ago(text).ok_or_else(|| {
-        "expected a time as 2024-05-01T10:00:00Z, a date as 2024-05-01, an age as 7d, 12h or 30m, or now".to_owned()
+        "expected a time as 2024-05-01T10:00:00Z, a date as 2024-05-01, an age as 7d, 12h or 30m, or now"
+            .to_owned()
     })
 }
 
