@@ -6,6 +6,7 @@ use std::io;
 use larder_client::database::DatabaseError;
 use larder_client::fallback::{ReportsError, ShelfError, StoreError};
 use larder_client::reports::ReportError;
+use larder_client::reports::index::IndexError;
 use larder_client::schema::SchemaError;
 use larder_client::{CredentialsError, EndpointError, Error as CallError};
 use larder_wire::ErrorReply;
@@ -125,6 +126,16 @@ impl From<ReportError> for Failure {
     fn from(error: ReportError) -> Self {
         match error {
             ReportError::Database(error) => error.into(),
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+impl From<IndexError> for Failure {
+    fn from(error: IndexError) -> Self {
+        match error {
+            IndexError::Database(error) => error.into(),
+            IndexError::Cursor => Self::Usage("--after: that is the end of another page".to_owned()),
             other => Self::Other(other.into()),
         }
     }

@@ -1,7 +1,7 @@
 //! Records of a list, printed as they come: a table for people, a JSON object a line for programs.
 
 use clap::Args;
-use larder_wire::encode::Encoder as _;
+use larder_wire::encode::{Csv, Encoder as _};
 use larder_wire::{Column, Row, Value};
 use serde::Serialize;
 
@@ -39,14 +39,13 @@ impl Show {
     /// A list that goes to `sink`.
     pub(crate) fn list<R: Record>(self, sink: &mut Sink) -> Listing<'_> {
         let width = sink.width();
-        let form = if self.as_table(sink) {
+        if self.as_table(sink) {
             let mut table = Table::new(width, usize::MAX);
             table.columns(&mut Vec::new(), 0, &columns(R::COLUMNS));
-            Form::Table(Box::new(table))
+            Listing { form: Form::Table(Box::new(table)), sink, buffer: Vec::new() }
         } else {
-            Form::Json
-        };
-        Listing { form, sink, buffer: Vec::new(), count: 0 }
+            json(sink)
+        }
     }
 
     /// One record: a block of lines, or one JSON object.
@@ -60,11 +59,23 @@ impl Show {
             out.pop();
             sink.write(&out)
         } else {
-            let mut out = json(record)?;
+            let mut out = serialized(record)?;
             out.push(b'\n');
             sink.write_encoded(&out)
         }
     }
+}
+
+/// A list of JSON objects, one a line.
+pub(crate) fn json(sink: &mut Sink) -> Listing<'_> {
+    Listing { form: Form::Json, sink, buffer: Vec::new() }
+}
+
+/// A list as CSV, RFC 4180, with a header line.
+pub(crate) fn csv<R: Record>(sink: &mut Sink) -> Listing<'_> {
+    let mut buffer = Vec::new();
+    Csv.columns(&mut buffer, 0, &columns(R::COLUMNS));
+    Listing { form: Form::Csv, sink, buffer }
 }
 
 /// A list under way.
@@ -72,24 +83,24 @@ pub(crate) struct Listing<'s> {
     form: Form,
     sink: &'s mut Sink,
     buffer: Vec<u8>,
-    count: u64,
 }
 
 enum Form {
     Table(Box<Table>),
     Json,
+    Csv,
 }
 
 impl Listing<'_> {
     /// Adds a record. A table is written at the end, since the widths of its columns depend on all of them.
     pub(crate) fn add<R: Record>(&mut self, record: &R) -> Result<(), Failure> {
-        self.count += 1;
         match &mut self.form {
             Form::Table(table) => table.row(&mut Vec::new(), &record.cells()),
             Form::Json => {
-                self.buffer.extend(json(record)?);
+                self.buffer.extend(serialized(record)?);
                 self.buffer.push(b'\n');
             }
+            Form::Csv => Csv.row(&mut self.buffer, &record.cells()),
         }
         if self.buffer.len() >= CHUNK { self.flush() } else { Ok(()) }
     }
@@ -97,11 +108,6 @@ impl Listing<'_> {
     /// Whether the table is full: further records would not be shown.
     pub(crate) fn is_full(&self) -> bool {
         matches!(&self.form, Form::Table(table) if table.is_cut())
-    }
-
-    /// Records that were added.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
     }
 
     /// Ends the list. What people read ends with a line that says how many there are, and what else there is to know.
@@ -116,7 +122,7 @@ impl Listing<'_> {
         let bytes = std::mem::take(&mut self.buffer);
         match self.form {
             Form::Table(_) => self.sink.write(&bytes),
-            Form::Json => self.sink.write_encoded(&bytes),
+            Form::Json | Form::Csv => self.sink.write_encoded(&bytes),
         }
     }
 }
@@ -125,6 +131,6 @@ fn columns(names: &[&str]) -> Vec<Column> {
     names.iter().map(|&name| Column { name: name.to_owned(), type_name: String::new() }).collect()
 }
 
-fn json(record: &impl Serialize) -> Result<Vec<u8>, Failure> {
+fn serialized(record: &impl Serialize) -> Result<Vec<u8>, Failure> {
     serde_json::to_vec(record).map_err(|error| Failure::Other(error.into()))
 }

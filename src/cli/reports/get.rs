@@ -129,7 +129,7 @@ impl Record for Meta {
         let Asset { name, namespace, service, image, os, node, repository, tag } = &self.asset;
         let mut cells: Vec<Value> = vec![
             self.key.as_str().into(),
-            self.scanned_at.parse().map_or_else(|_| self.scanned_at.clone(), time::shown).into(),
+            time::of_text(&self.scanned_at).into(),
             self.scanner_version.as_str().into(),
             self.encoding.into(),
             i64::try_from(self.bytes).unwrap_or(i64::MAX).into(),

@@ -170,7 +170,7 @@ impl Record for Line {
     fn cells(&self) -> Vec<Value> {
         vec![
             self.key.as_str().into(),
-            shown(&self.scanned_at),
+            time::of_text(&self.scanned_at).into(),
             i64::try_from(self.bytes).unwrap_or(i64::MAX).into(),
             self.critical.into(),
             self.high.into(),
@@ -187,10 +187,6 @@ impl Record for Brief {
     const COLUMNS: &'static [&'static str] = &["key", "scanned at"];
 
     fn cells(&self) -> Vec<Value> {
-        vec![self.key.as_str().into(), shown(&self.scanned_at)]
+        vec![self.key.as_str().into(), time::of_text(&self.scanned_at).into()]
     }
-}
-
-fn shown(time: &str) -> Value {
-    time.parse().map_or_else(|_| time.to_owned(), time::shown).into()
 }

@@ -3,7 +3,11 @@
 //! One file per family of subcommands; here is what they share: which store is meant, and how its failures end.
 
 mod asset;
+mod cves;
 mod delete;
+mod dump;
+mod filter;
+mod find;
 mod get;
 mod list;
 mod place;
@@ -27,6 +31,16 @@ pub(crate) enum ReportsCommand {
     List(list::List),
     /// Delete reports. No older copy of them comes back.
     Delete(delete::Delete),
+    /// Find assets: those with a vulnerability, a high score, a name.
+    Find(find::Find),
+    /// Show the assets with the most findings.
+    Top(find::Top),
+    /// List vulnerabilities with how many assets have each.
+    Cves(cves::Cves),
+    /// Show one vulnerability and the assets that have it.
+    Cve(cves::Cve),
+    /// Print every finding as JSON or CSV.
+    Dump(dump::Dump),
     /// Count reports and bytes by class.
     Stats(stats::Stats),
 }
@@ -38,6 +52,11 @@ impl ReportsCommand {
             Self::Get(command) => command.run().await,
             Self::List(command) => command.run().await,
             Self::Delete(command) => command.run().await,
+            Self::Find(command) => command.run().await,
+            Self::Top(command) => command.run().await,
+            Self::Cves(command) => command.run().await,
+            Self::Cve(command) => command.run().await,
+            Self::Dump(command) => command.run().await,
             Self::Stats(command) => command.run().await,
         }
     }

@@ -53,14 +53,13 @@ impl Record for Line {
         &["class", "reports", "with findings", "payloads", "oldest", "newest"];
 
     fn cells(&self) -> Vec<Value> {
-        let shown = |time: &str| time.parse().map_or_else(|_| time.to_owned(), time::shown);
         vec![
             self.class.as_str().into(),
             i64::try_from(self.reports).unwrap_or(i64::MAX).into(),
             i64::try_from(self.with_findings).unwrap_or(i64::MAX).into(),
             progress::bytes(self.bytes).into(),
-            shown(&self.oldest).into(),
-            shown(&self.newest).into(),
+            time::of_text(&self.oldest).into(),
+            time::of_text(&self.newest).into(),
         ]
     }
 }

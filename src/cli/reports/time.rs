@@ -39,6 +39,16 @@ pub(super) fn shown(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
+/// As people read what was printed for programs.
+pub(super) fn of_text(time: &str) -> String {
+    time.parse().map_or_else(|_| time.to_owned(), shown)
+}
+
+/// A second since 1970, for programs.
+pub(super) fn of_second(second: i64) -> Option<String> {
+    Timestamp::from_second(second).ok().map(|it| it.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
