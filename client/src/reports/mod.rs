@@ -3,7 +3,9 @@
 //! [`ReportKey`] names a report, [`Report`] is one, [`Finding`] is what a question can be asked about. Nothing here knows of
 //! another store than SQL; that is [`crate::fallback`].
 
+pub mod extract;
 mod finding;
+pub mod gzip;
 mod key;
 pub mod packed;
 mod report;
