@@ -5,7 +5,11 @@
 
 pub mod extract;
 mod finding;
+pub mod generate;
+pub mod gzip;
 mod key;
+#[cfg(test)]
+mod measures;
 pub mod packed;
 mod report;
 mod store;

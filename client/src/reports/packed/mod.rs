@@ -21,7 +21,7 @@ mod write;
 
 use super::Finding;
 pub use mark::{Mark, Marks};
-pub(crate) use row::Row;
+pub(crate) use row::{Database, Place, Rating, Row, tenths};
 
 /// The first byte of a blob.
 const VERSION: u8 = 1;
