@@ -4,6 +4,7 @@
 //! another store than SQL; that is [`crate::fallback`].
 
 mod finding;
+pub mod index;
 mod key;
 mod report;
 mod version;
