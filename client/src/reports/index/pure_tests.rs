@@ -209,3 +209,105 @@ fn a_block_of_another_vulnerability_is_refused() {
     let mut unpacker = Unpacker::new().expect("zstd");
     assert!(unpacker.summary(block.first + 1, &block.summary, &mut ratings).is_err());
 }
+
+/// Numbers that look random and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+/// A finding of the recipe in which no two reports say the same of a vulnerability: the worst case for an index.
+fn random_mark(dice: &mut Dice) -> Mark {
+    let id = (2014 + dice.roll(11)) << 32 | (1000 + dice.roll(49_000));
+    let pair = dice.roll(12) as u8;
+    Mark {
+        vulnerability: VulnerabilityId::from_number(id),
+        severity: [Severity::Low, Severity::Medium, Severity::High][(pair % 3) as usize],
+        score: 30 + pair * 4,
+        score_v3: 35 + pair * 5,
+        mended: dice.roll(5) == 0,
+        published: Some(1_400_000_000 + dice.roll(150) as i64 * 1_000_123),
+        modified: Some(1_680_000_000 + dice.roll(24) as i64 * 100_077),
+    }
+}
+
+#[test]
+#[ignore = "measures"]
+fn how_much_ten_thousand_reports_take() {
+    let (reports, findings, in_a_run) = (10_000_u64, 1371, 187);
+    let mut ratings = Ratings::new();
+    let (low, high) = (ratings.number("Low"), ratings.number("High"));
+    let mut dice = Dice(7);
+    let mut inverting = std::time::Duration::ZERO;
+    let mut packing = std::time::Duration::ZERO;
+    let mut segments: Vec<VecDequeOf> = Vec::new();
+    for run in 0..reports.div_ceil(in_a_run) {
+        let mut inverter = Inverter::default();
+        for id in run * in_a_run..((run + 1) * in_a_run).min(reports) {
+            inverter.report(id, Kind::Workload);
+            for _ in 0..findings {
+                let mark = random_mark(&mut dice);
+                inverter.mark(&mark, if mark.score > 60 { high } else { low });
+            }
+        }
+        let begin = std::time::Instant::now();
+        let batch = inverter.finish(&ratings);
+        inverting += begin.elapsed();
+        let begin = std::time::Instant::now();
+        segments.push(pack(&batch, &ratings).into());
+        packing += begin.elapsed();
+    }
+    let size = |blocks: &VecDequeOf| -> (usize, usize) {
+        (blocks.iter().map(|it| it.summary.len()).sum(), blocks.iter().map(|it| it.postings.len()).sum())
+    };
+    let runs: (usize, usize) =
+        segments.iter().map(size).fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+    let begin = std::time::Instant::now();
+    let merged: VecDequeOf = merge_all(segments, &mut ratings).into();
+    let merging = begin.elapsed();
+    let begin = std::time::Instant::now();
+    let mut unpacker = Unpacker::new().expect("zstd");
+    let entries: Vec<Vec<Entry>> = merged
+        .iter()
+        .map(|it| unpacker.summary(it.first, &it.summary, &mut ratings).expect("is whole"))
+        .collect();
+    let summaries = begin.elapsed();
+    let begin = std::time::Instant::now();
+    let mut sum = 0;
+    for (block, entries) in merged.iter().zip(&entries) {
+        unpacker.postings(&block.postings, entries, |_, id| sum += id).expect("is whole");
+    }
+    let postings = begin.elapsed();
+    let (summary, posting) = size(&merged);
+    panic!(
+        "inverting {inverting:?}, packing {packing:?}, runs {runs:?} bytes, merging {merging:?}; {} blocks: summaries {summary} read in \
+         {summaries:?}, postings {posting} read in {postings:?} ({sum}); {} bytes a report",
+        merged.len(),
+        (summary + posting) as u64 / reports
+    );
+}
+
+type VecDequeOf = std::collections::VecDeque<Packed>;
+
+fn merge_all(mut segments: Vec<VecDequeOf>, ratings: &mut Ratings) -> Vec<Packed> {
+    let mut merger = Merger::new(segments.len());
+    let mut writer = BlockWriter::new().expect("zstd");
+    let (mut merged, mut reports) = (Vec::new(), Vec::new());
+    loop {
+        let heads = segments.iter().enumerate().filter_map(|(number, it)| Some((it.front()?.first, number)));
+        let next = heads.min();
+        while let Some(entry) = merger.next(next.map(|it| it.0), ratings, &mut reports) {
+            merged.extend(writer.push(entry, &reports, ratings).expect("packs"));
+            reports.clear();
+        }
+        let Some((_, number)) = next else { break };
+        let block = segments[number].pop_front().expect("is there");
+        merger.push(number, unpack(&block, ratings));
+    }
+    merged.extend(writer.flush(ratings).expect("packs"));
+    merged
+}
