@@ -1,8 +1,8 @@
 //! Larder's client: what a controller links to speak to a sidecar.
 //!
-//! From the ground up: [`database`] takes SQL; [`reports`] says what a report is and stands in SQL; [`fallback`] is where reports are while
-//! the database is away; [`migrate`] brings them home. It knows no command line and no runtime settings of its own; it needs a Tokio
-//! runtime to be called from.
+//! From the ground up: [`database`] takes SQL; [`schema`] makes its tables; [`reports`] says what a report is and stands in SQL;
+//! [`fallback`] is where reports are while the database is away; [`migrate`] brings them home. It knows no command line and no runtime
+//! settings of its own; it needs a Tokio runtime to be called from.
 //!
 //! ```no_run
 //! use larder_client::{Credentials, Endpoint, Sidecar};
@@ -25,9 +25,10 @@ pub mod database;
 pub mod fallback;
 pub mod migrate;
 pub mod reports;
+pub mod schema;
 
 pub use database::{
-    Answer, Credentials, Endpoint, Error, Event, Operation, Options, Reason, RowStream, Sidecar,
+    Answer, Credentials, Endpoint, Error, Event, Operation, Options, Reason, Retry, RowStream, Sidecar,
 };
 /// The types of requests and answers.
 pub use larder_wire as wire;

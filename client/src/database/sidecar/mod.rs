@@ -2,16 +2,20 @@
 //!
 //! A [`Sidecar`] sends calls and reads answers; [`endpoint`] and [`credentials`] say where and as whom,
 //! [`connection`] keeps connections, [`answer`] and [`rows`] read piece by piece. Nothing is repeated that
-//! could be done twice: a write goes out again only under an idempotency key, or if none of it was sent.
+//! could be done twice: a write goes out again only under an idempotency key, or if none of it was sent. [`database`] is
+//! the sidecar as one database among others, which gives such keys and repeats what [`retry`] allows.
 
 mod answer;
 mod boundary;
 mod connection;
 mod credentials;
+mod database;
 mod endpoint;
 mod error;
+mod retry;
 mod rows;
 mod upload;
+mod watch;
 
 use std::io;
 use std::sync::Arc;
@@ -28,6 +32,7 @@ pub use answer::Answer;
 pub use credentials::Credentials;
 pub use endpoint::Endpoint;
 pub use error::{Error, Reason};
+pub use retry::Retry;
 pub use rows::{Event, RowStream};
 
 use connection::{Body, Connections};
@@ -46,6 +51,8 @@ pub struct Options {
     pub compress_from: usize,
     /// An answer that is read whole may be this long.
     pub answer_limit: usize,
+    /// How often a [`Database`](crate::database::Database) sends again what may be sent again. The sidecar's own calls are not repeated.
+    pub retry: Retry,
 }
 
 impl Default for Options {
@@ -56,6 +63,7 @@ impl Default for Options {
             idle: Duration::from_secs(60),
             compress_from: 16 << 10,
             answer_limit: 256 << 20,
+            retry: Retry::default(),
         }
     }
 }
