@@ -70,6 +70,7 @@ CREATE INDEX tombstone_by_time ON tombstone (deleted_at);
 -- The findings of a report that is gone and that the index still counts.
 CREATE TABLE retired (
     report INTEGER NOT NULL PRIMARY KEY,
+    class TEXT NOT NULL,
     findings BLOB NOT NULL
 );
 
@@ -90,3 +91,28 @@ INSERT INTO counter (name, value) VALUES ('indexed', 0), ('generation', 0);
 
 -- The index of findings.
 -- ===== its tables stand from here to the end of the file =====
+
+-- A run of vulnerabilities and of the reports with ids above `low`, up to `high`, that have them. Its blocks are never changed. It counts once
+-- it is `live`; one that is not is being made, or was left behind by a maker that ended. `touched` is when the maker was last seen, in
+-- seconds since 1970.
+CREATE TABLE segment (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    low INTEGER NOT NULL,
+    high INTEGER NOT NULL,
+    live INTEGER NOT NULL,
+    postings INTEGER NOT NULL,
+    touched INTEGER NOT NULL
+);
+
+-- Some hundred vulnerabilities that follow each other: what pages are made of (`summary`) and which reports have each (`postings`). `first` is
+-- the number of the first, less 2^63, so that signed numbers sort as unsigned ones do.
+CREATE TABLE block (
+    segment INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    summary BLOB NOT NULL,
+    postings BLOB NOT NULL,
+    PRIMARY KEY (segment, first)
+);
+
+-- Questions read the blocks of all segments side by side.
+CREATE INDEX block_by_first ON block (first, segment);

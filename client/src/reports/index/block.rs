@@ -7,7 +7,7 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use super::entry::{Entry, KINDS};
 use super::traits::{Rating, Ratings, Traits};
-use super::varint::{Malformed, Reader, push, push_signed};
+use super::varint::{Malformed, Reader, push};
 use crate::reports::Severity;
 
 /// What a blob may hold when it is unpacked: more is damage, not data.
@@ -165,8 +165,8 @@ const NO_TRAITS: Traits = Traits {
     mended: false,
     unmended: false,
     rating: Rating(0),
-    published: None,
-    modified: None,
+    published: 0,
+    modified: 0,
 };
 
 fn flags(traits: &Traits) -> u8 {
@@ -205,36 +205,34 @@ fn read_counts(reader: &mut Reader<'_>, entries: &mut [Entry]) -> Result<(), Mal
     Ok(())
 }
 
-/// The dates that occur, then for each vulnerability which of them. The number behind the last stands for none.
-fn write_dates(out: &mut Vec<u8>, dates: impl Iterator<Item = Option<i64>> + Clone) {
-    let mut known: Vec<i64> = dates.clone().flatten().collect();
+/// The dates that occur, then for each vulnerability which of them.
+fn write_dates(out: &mut Vec<u8>, dates: impl Iterator<Item = u32> + Clone) {
+    let mut known: Vec<u32> = dates.clone().collect();
     known.sort_unstable();
     known.dedup();
     push(out, known.len() as u64);
     let mut last = 0;
     for &date in &known {
-        push_signed(out, date.wrapping_sub(last));
+        push(out, u64::from(date - last));
         last = date;
     }
-    let number = |date| known.binary_search(&date).unwrap_or(known.len());
-    write_choices(out, known.len(), dates.map(|date| date.map_or(known.len(), number)));
+    write_choices(out, known.len(), dates.map(|date| known.binary_search(&date).unwrap_or(known.len())));
 }
 
 fn read_dates(
     reader: &mut Reader<'_>,
     entries: &mut [Entry],
-    mut set: impl FnMut(&mut Traits, Option<i64>),
+    mut set: impl FnMut(&mut Traits, u32),
 ) -> Result<(), Malformed> {
-    let mut known = Vec::with_capacity(reader.count(LEAST)?);
-    let mut last = 0_i64;
-    for _ in 0..known.capacity() {
-        last = last.wrapping_add(reader.signed()?);
-        known.push(Some(last));
+    let count = reader.count(LEAST)?;
+    let mut known = Vec::with_capacity(count);
+    let mut last = 0_u64;
+    for _ in 0..count {
+        last = last.saturating_add(reader.number()?);
+        known.push(u32::try_from(last).map_err(|_| Malformed("a date is too late"))?);
     }
-    known.push(None);
-    read_choices(reader, entries.len(), known.len() - 1, |index, choice| {
-        let date = known.get(choice).ok_or(Malformed("a date is missing in it"))?;
-        set(&mut entries[index].traits, *date);
+    read_choices(reader, entries.len(), count, |index, choice| {
+        set(&mut entries[index].traits, *known.get(choice).ok_or(Malformed("a date is missing in it"))?);
         Ok(())
     })
 }
@@ -258,13 +256,14 @@ fn read_ratings(
     entries: &mut [Entry],
     ratings: &mut Ratings,
 ) -> Result<(), Malformed> {
-    let mut known = Vec::with_capacity(reader.count(LEAST)?);
-    for _ in 0..known.capacity() {
+    let count = reader.count(LEAST)?;
+    let mut known = Vec::with_capacity(count);
+    for _ in 0..count {
         let length = reader.count(LEAST)?;
         let text = std::str::from_utf8(reader.bytes(length)?).map_err(|_| Malformed("a rating is no text"))?;
         known.push(ratings.number(text));
     }
-    read_choices(reader, entries.len(), known.len(), |index, choice| {
+    read_choices(reader, entries.len(), count, |index, choice| {
         entries[index].traits.rating = *known.get(choice).ok_or(Malformed("a rating is missing in it"))?;
         Ok(())
     })

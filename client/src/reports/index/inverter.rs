@@ -8,15 +8,12 @@ use super::traits::{Rating, Ratings, Traits};
 use super::{Mark, merger::Batch};
 use crate::reports::Severity;
 
-/// Stands for a date that nobody told. A finding that really is of this second, 292 billion years ago, loses its date.
-const NEVER: i64 = i64::MIN;
-
 /// A finding as it is sorted.
 #[derive(Clone, Copy, Debug)]
 struct Hit {
     vulnerability: u64,
-    published: i64,
-    modified: i64,
+    published: u32,
+    modified: u32,
     /// Which report, as it was noted.
     report: u32,
     /// Severity 2 bits, mended, unmended, score, score_v3 8 bits each, rating 12 bits.
@@ -30,17 +27,16 @@ impl Hit {
     fn new(report: u32, mark: &Mark, rating: Rating) -> Self {
         let rating = if rating.0 < RATINGS { rating.0 } else { 0 };
         let bits = mark.severity as u32
-            | u32::from(mark.mended) << 2
-            | u32::from(!mark.mended) << 3
+            | u32::from(mark.has_fix) << 2
+            | u32::from(!mark.has_fix) << 3
             | u32::from(mark.score) << 4
             | u32::from(mark.score_v3) << 12
             | rating << 20;
-        let (published, modified) = (mark.published.unwrap_or(NEVER), mark.modified.unwrap_or(NEVER));
+        let (published, modified) = (mark.published, mark.modified);
         Self { vulnerability: mark.vulnerability.get(), published, modified, report, bits }
     }
 
     fn traits(&self) -> Traits {
-        let date = |date| (date != NEVER).then_some(date);
         Traits {
             severity: severity(self.bits & 3),
             score: (self.bits >> 4) as u8,
@@ -48,8 +44,8 @@ impl Hit {
             mended: self.bits >> 2 & 1 == 1,
             unmended: self.bits >> 3 & 1 == 1,
             rating: Rating(self.bits >> 20),
-            published: date(self.published),
-            modified: date(self.modified),
+            published: self.published,
+            modified: self.modified,
         }
     }
 }

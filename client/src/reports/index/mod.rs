@@ -31,11 +31,11 @@ use crate::reports::{Severity, VulnerabilityId};
 pub(crate) struct Mark {
     pub(crate) vulnerability: VulnerabilityId,
     pub(crate) severity: Severity,
-    /// The scores in tenths.
     pub(crate) score: u8,
     pub(crate) score_v3: u8,
-    /// Whether a version mends it.
-    pub(crate) mended: bool,
-    pub(crate) published: Option<i64>,
-    pub(crate) modified: Option<i64>,
+    pub(crate) has_fix: bool,
+    pub(crate) published: u32,
+    pub(crate) modified: u32,
+    pub(crate) feed_rating: u32,
+    pub(crate) place: u32,
 }

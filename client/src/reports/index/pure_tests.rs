@@ -19,12 +19,12 @@ fn marks() -> impl Strategy<Value = (Mark, &'static str)> {
     let severities =
         prop::sample::select(vec![Severity::Low, Severity::Medium, Severity::High, Severity::Critical]);
     let ids = prop_oneof![0..40_u64, (2014_u64 << 32)..(2014 << 32) + 30, u64::MAX - 20..u64::MAX];
-    let dates = || prop_oneof![Just(None), (-3..3_i64).prop_map(|it| Some(it * 1_000_000_000))];
+    let dates = || (0..4_u32).prop_map(|it| it * 1_000_000_000);
     let ratings = prop::sample::select(vec!["", "Low", "High", "Medium", "Moderate"]);
     (ids, severities, 0..=100_u8, 0..=100_u8, any::<bool>(), dates(), dates(), ratings).prop_map(
-        |(id, severity, score, score_v3, mended, published, modified, rating)| {
+        |(id, severity, score, score_v3, has_fix, published, modified, rating)| {
             let vulnerability = VulnerabilityId::from_number(id);
-            (Mark { vulnerability, severity, score, score_v3, mended, published, modified }, rating)
+            (Mark { vulnerability, severity, score, score_v3, has_fix, published, modified, feed_rating: 0, place: 0 }, rating)
         },
     )
 }
@@ -200,9 +200,11 @@ fn a_block_of_another_vulnerability_is_refused() {
         severity: Severity::High,
         score: 75,
         score_v3: 65,
-        mended: true,
-        published: Some(1_554_768_900),
-        modified: None,
+        has_fix: true,
+        published: 1_554_768_900,
+        modified: 0,
+        feed_rating: 0,
+        place: 0,
     };
     let batch = invert(&[(7, Kind::Host, vec![(mark, "Medium")])], &mut ratings);
     let block = pack(&batch, &ratings).remove(0);
@@ -229,9 +231,11 @@ fn random_mark(dice: &mut Dice) -> Mark {
         severity: [Severity::Low, Severity::Medium, Severity::High][(pair % 3) as usize],
         score: 30 + pair * 4,
         score_v3: 35 + pair * 5,
-        mended: dice.roll(5) == 0,
-        published: Some(1_400_000_000 + dice.roll(150) as i64 * 1_000_123),
-        modified: Some(1_680_000_000 + dice.roll(24) as i64 * 100_077),
+        has_fix: dice.roll(5) == 0,
+        published: 1_400_000_000 + dice.roll(150) as u32 * 1_000_123,
+        modified: 1_680_000_000 + dice.roll(24) as u32 * 100_077,
+        feed_rating: 0,
+        place: 0,
     }
 }
 

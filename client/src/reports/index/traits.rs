@@ -20,9 +20,9 @@ pub(crate) struct Traits {
     pub(crate) unmended: bool,
     /// Which text of [`Ratings`].
     pub(crate) rating: Rating,
-    /// In seconds since 1970.
-    pub(crate) published: Option<i64>,
-    pub(crate) modified: Option<i64>,
+    /// In seconds since 1970; 0 if nobody knows.
+    pub(crate) published: u32,
+    pub(crate) modified: u32,
 }
 
 impl Traits {
@@ -36,8 +36,8 @@ impl Traits {
         self.unmended |= other.unmended;
         self.modified = self.modified.max(other.modified);
         self.published = match (self.published, other.published) {
-            (Some(one), Some(two)) => Some(one.min(two)),
-            (one, two) => one.or(two),
+            (one, 0) | (0, one) => one,
+            (one, two) => one.min(two),
         };
         if self.rating != other.rating {
             self.rating = ratings.worse(self.rating, other.rating);

@@ -14,11 +14,6 @@ pub(crate) fn push(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-/// Appends a number that may be negative: small ones of either sign stay short.
-pub(crate) fn push_signed(out: &mut Vec<u8>, number: i64) {
-    push(out, (number.cast_unsigned() << 1) ^ (number >> 63).cast_unsigned());
-}
-
 /// Bytes that are read from the front.
 #[derive(Debug)]
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
@@ -57,12 +52,6 @@ impl<'a> Reader<'a> {
         Err(Malformed("a number is longer than 64 bits"))
     }
 
-    /// The next number, which may be negative.
-    pub(crate) fn signed(&mut self) -> Result<i64, Malformed> {
-        let number = self.number()?;
-        Ok((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
-    }
-
     /// The next number, as a length or a count of things that take `least` bytes each: more than could follow are refused,
     /// so that nobody allocates for them.
     pub(crate) fn count(&mut self, least: usize) -> Result<usize, Malformed> {
@@ -95,11 +84,8 @@ mod tests {
         let numbers = [0, 1, 127, 128, 16_383, 16_384, 1 << 35, i64::MAX.cast_unsigned(), u64::MAX];
         let mut bytes = Vec::new();
         numbers.iter().for_each(|&it| push(&mut bytes, it));
-        let signed = [0, -1, 1, i64::MIN, i64::MAX, -1_554_768_900];
-        signed.iter().for_each(|&it| push_signed(&mut bytes, it));
         let mut reader = Reader(&bytes);
         numbers.iter().for_each(|&it| assert_eq!(reader.number(), Ok(it)));
-        signed.iter().for_each(|&it| assert_eq!(reader.signed(), Ok(it)));
         assert_eq!(reader.end(), Ok(()));
     }
 
