@@ -6,6 +6,7 @@
 mod finding;
 pub mod index;
 mod key;
+pub mod packed;
 mod report;
 mod version;
 

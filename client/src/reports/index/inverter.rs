@@ -5,8 +5,9 @@
 
 use super::entry::{Counts, Entry, KINDS, Kind};
 use super::traits::{Rating, Ratings, Traits};
-use super::{Mark, merger::Batch};
+use super::merger::Batch;
 use crate::reports::Severity;
+use crate::reports::packed::Mark;
 
 /// A finding as it is sorted.
 #[derive(Clone, Copy, Debug)]

@@ -10,32 +10,24 @@
 //! the same part: no lock, no leader. What a vulnerability is said to be is joined over all that the index holds (see `traits`);
 //! there is no way to ask for what one report alone says of it, other than to read that report.
 
-mod block;
-mod entry;
+mod aside;
+pub(crate) mod block;
+mod change;
+pub(crate) mod entry;
 mod error;
-mod inverter;
-mod merger;
+pub(crate) mod fields;
+pub(crate) mod forward;
+pub(crate) mod inverter;
+mod merge;
+pub(crate) mod merger;
 #[cfg(test)]
 mod pure_tests;
-mod traits;
+mod run;
+pub(crate) mod traits;
+mod upkeep;
 mod varint;
 mod writer;
 
 pub use entry::Kind;
 pub use error::IndexError;
-
-use crate::reports::{Severity, VulnerabilityId};
-
-/// What the index wants to know of a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
-    pub(crate) vulnerability: VulnerabilityId,
-    pub(crate) severity: Severity,
-    pub(crate) score: u8,
-    pub(crate) score_v3: u8,
-    pub(crate) has_fix: bool,
-    pub(crate) published: u32,
-    pub(crate) modified: u32,
-    pub(crate) feed_rating: u32,
-    pub(crate) place: u32,
-}
+pub use upkeep::{Index, Pace};

@@ -10,7 +10,7 @@ use super::inverter::Inverter;
 use super::merger::{Batch, Merger};
 use super::traits::Ratings;
 use super::writer::BlockWriter;
-use super::Mark;
+use crate::reports::packed::Mark;
 use crate::reports::{Severity, VulnerabilityId};
 
 type Noted = (u64, Kind, Vec<(Mark, &'static str)>);
