@@ -43,9 +43,6 @@ CREATE INDEX report_summary ON report (
 -- "Every report with a finding of score S or more", and the worst first.
 CREATE INDEX report_by_score ON report (score, key);
 
--- "Every report scanned before", which is how old ones are found.
-CREATE INDEX report_by_time ON report (scanned_at, key);
-
 -- The payload of a report that is too large for one value and one request, in pieces. They are written before the report that names
 -- them by `upload`; pieces that no report names are remains of a writer that ended in between.
 CREATE TABLE payload_part (
