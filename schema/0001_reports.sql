@@ -42,6 +42,7 @@ CREATE INDEX report_summary ON report (
 
 -- "Every report with a finding of score S or more", and the worst first.
 CREATE INDEX report_by_score ON report (score, key);
+CREATE INDEX report_by_score_v3 ON report (score_v3, key);
 
 -- The payload of a report that is too large for one value and one request, in pieces. They are written before the report that names
 -- them by `upload`; pieces that no report names are remains of a writer that ended in between.
@@ -77,14 +78,13 @@ CREATE TABLE vulnerability_name (
     name TEXT NOT NULL
 );
 
--- `indexed`: the greatest id of a report that the index counts; those behind it are pending. `generation`: grows with each change of the
--- index, so that of two who change it at once one notices.
+-- `indexed`: the greatest id of a report that the index counts; those behind it are pending.
 CREATE TABLE counter (
     name TEXT NOT NULL PRIMARY KEY,
     value INTEGER NOT NULL
 );
 
-INSERT INTO counter (name, value) VALUES ('indexed', 0), ('generation', 0);
+INSERT INTO counter (name, value) VALUES ('indexed', 0);
 
 -- The index of findings.
 -- ===== its tables stand from here to the end of the file =====

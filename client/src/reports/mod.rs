@@ -8,6 +8,7 @@ mod finding;
 pub mod index;
 mod key;
 pub mod packed;
+pub mod questions;
 mod report;
 mod store;
 mod version;

@@ -47,7 +47,7 @@ impl Questions {
         limit: usize,
     ) -> Result<AffectedPage, IndexError> {
         let (indexed, having) = self.having(VulnerabilityId::of(vulnerability)).await?;
-        let mut search = Search { name: vulnerability, condition: filter.condition(), indexed, having };
+        let search = Search { name: vulnerability, condition: filter.condition(), indexed, having };
         let mut page = AffectedPage::default();
         let mut behind = after.unwrap_or_default().to_owned();
         loop {
@@ -64,7 +64,6 @@ impl Questions {
             page.rows.truncate(limit);
             page.next = page.rows.last().map(|it| it.summary.key.to_string());
         }
-        search.having.clear();
         Ok(page)
     }
 
@@ -109,7 +108,7 @@ struct Search<'a> {
 impl Search<'_> {
     /// The rows behind a key, up to one more than `limit`; the last key that was looked at, if there may be more; and how many there are in all.
     async fn read(
-        &mut self,
+        &self,
         questions: &Questions,
         behind: &str,
         limit: usize,
@@ -124,13 +123,15 @@ impl Search<'_> {
             let (count, key) = (row.integer()?, row.text()?);
             total += if self.condition.is_complete() || self.condition.admits(&key) { count } else { 0 };
         }
+        let whole = indexed.rows.len() < limit;
         let mut found = Vec::new();
         let read = |mut row| AssetFindings::read(&mut row).map(|(_, it)| it);
+        let mut last = None;
         for row in rows(indexed) {
-            found.extend(self.affected(read(row)?));
+            let row = read(row)?;
+            last = Some(row.summary.key.to_string()).filter(|_| !whole);
+            found.extend(self.affected(row));
         }
-        let whole = found.len() < limit;
-        let last = found.last().filter(|_| !whole).map(|it| it.summary.key.to_string());
         for row in rows(pending) {
             let Some(row) = self.affected(read(row)?) else { continue };
             let key = row.summary.key.as_str();

@@ -194,11 +194,11 @@ impl Questions {
         let condition = filter.condition();
         let mut overview = Overview::default();
         let sql = if condition.is_complete() {
-            "SELECT COUNT(*), COALESCE(SUM(critical + high + medium + low > 0), 0), COALESCE(MAX(scanned_at), 0), \
+            "SELECT COUNT(*), COUNT(CASE WHEN critical + high + medium + low > 0 THEN 1 END), COALESCE(MAX(scanned_at), 0), \
              COALESCE(SUM(critical), 0), COALESCE(SUM(high), 0), COALESCE(SUM(medium), 0), COALESCE(SUM(low), 0), '' \
              FROM report"
         } else {
-            "SELECT 1, critical + high + medium + low > 0, scanned_at, critical, high, medium, low, key FROM report"
+            "SELECT 1, CASE WHEN critical + high + medium + low > 0 THEN 1 ELSE 0 END, scanned_at, critical, high, medium, low, key FROM report"
         };
         let statement = Statement::with(format!("{sql} WHERE {}", condition.sql), condition.values.clone());
         let mut stream = self.database.stream(&Request::new([statement])).await?;

@@ -100,7 +100,7 @@ impl Questions {
                 after = Some(end);
             }
             if seen < ASSETS {
-                return Ok(page);
+                return Ok(FindingPage { next: None, ..page });
             }
         }
     }

@@ -9,7 +9,6 @@ use super::vulnerabilities::{
     VulnerabilityQuery,
 };
 use super::Score;
-use crate::reports::VulnerabilityId;
 use crate::reports::index::IndexError;
 use crate::reports::index::entry::Entry;
 use crate::reports::index::entry::KINDS;
@@ -222,6 +221,7 @@ fn number(text: &mut Vec<u8>, mut number: u64, digits: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reports::VulnerabilityId;
 
     #[test]
     fn cves_are_spelled_as_their_names() {

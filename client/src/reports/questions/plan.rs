@@ -7,7 +7,7 @@ use larder_wire::{Request, Statement};
 
 use super::Questions;
 use super::filter::AssetFilter;
-use crate::reports::index::fields::{number, rows};
+use crate::reports::index::fields::number;
 use crate::reports::index::{IndexError, Kind};
 
 /// How vulnerabilities are counted.
@@ -68,11 +68,6 @@ impl Selection {
         let kind = page[report as usize % PAGE];
         (kind != ABSENT).then_some(usize::from(kind))
     }
-}
-
-/// Reads the first column of every row.
-pub(super) fn first_column(reply: &mut larder_wire::StatementReply) -> Result<Vec<i64>, IndexError> {
-    rows(reply).map(|mut row| row.integer()).collect()
 }
 
 #[cfg(test)]
