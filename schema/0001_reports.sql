@@ -42,6 +42,7 @@ CREATE INDEX report_summary ON report (
 
 -- "Every report with a finding of score S or more", and the worst first.
 CREATE INDEX report_by_score ON report (score, key);
+CREATE INDEX report_by_score_v3 ON report (score_v3, key);
 
 -- The payload of a report that is too large for one value and one request, in pieces. They are written before the report that names
 -- them by `upload`; pieces that no report names are remains of a writer that ended in between.
@@ -67,6 +68,7 @@ CREATE INDEX tombstone_by_time ON tombstone (deleted_at);
 -- The findings of a report that is gone and that the index still counts.
 CREATE TABLE retired (
     report INTEGER NOT NULL PRIMARY KEY,
+    class TEXT NOT NULL,
     findings BLOB NOT NULL
 );
 
@@ -76,14 +78,38 @@ CREATE TABLE vulnerability_name (
     name TEXT NOT NULL
 );
 
--- `indexed`: the greatest id of a report that the index counts; those behind it are pending. `generation`: grows with each change of the
--- index, so that of two who change it at once one notices.
+-- `indexed`: the greatest id of a report that the index counts; those behind it are pending.
 CREATE TABLE counter (
     name TEXT NOT NULL PRIMARY KEY,
     value INTEGER NOT NULL
 );
 
-INSERT INTO counter (name, value) VALUES ('indexed', 0), ('generation', 0);
+INSERT INTO counter (name, value) VALUES ('indexed', 0);
 
 -- The index of findings.
 -- ===== its tables stand from here to the end of the file =====
+
+-- A run of vulnerabilities and of the reports with ids above `low`, up to `high`, that have them. Its blocks are never changed. It counts once
+-- it is `live`; one that is not is being made, or was left behind by a maker that ended. `touched` is when the maker was last seen, in
+-- seconds since 1970.
+CREATE TABLE segment (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    low INTEGER NOT NULL,
+    high INTEGER NOT NULL,
+    live INTEGER NOT NULL,
+    postings INTEGER NOT NULL,
+    touched INTEGER NOT NULL
+);
+
+-- Some hundred vulnerabilities that follow each other: what pages are made of (`summary`) and which reports have each (`postings`). `first` is
+-- the number of the first, less 2^63, so that signed numbers sort as unsigned ones do.
+CREATE TABLE block (
+    segment INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    summary BLOB NOT NULL,
+    postings BLOB NOT NULL,
+    PRIMARY KEY (segment, first)
+);
+
+-- Questions read the blocks of all segments side by side.
+CREATE INDEX block_by_first ON block (first, segment);

@@ -29,7 +29,8 @@ pub trait Database: Send + Sync + 'static {
     /// Runs statements that read, in one snapshot, and holds the whole answer.
     async fn query(&self, request: &Request) -> Result<Response, DatabaseError>;
 
-    /// As [`Database::query`] for one statement, with the rows as they come.
+    /// As [`Database::query`], with the rows as they come: those of the first statement, then those of the next. Where it matters which
+    /// is which, the statements select it.
     async fn stream(&self, request: &Request) -> Result<Box<dyn Rows>, DatabaseError>;
 
     /// The changes after the commit `from`; without `from`, those to come.

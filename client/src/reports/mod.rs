@@ -7,10 +7,12 @@ pub mod extract;
 mod finding;
 pub mod generate;
 pub mod gzip;
+pub mod index;
 mod key;
 #[cfg(test)]
 mod measures;
 pub mod packed;
+pub mod questions;
 mod report;
 mod store;
 mod version;

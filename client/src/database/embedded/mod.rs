@@ -97,10 +97,6 @@ impl Database for Embedded {
     }
 
     async fn stream(&self, request: &Request) -> Result<Box<dyn Rows>, DatabaseError> {
-        if request.statements.len() != 1 {
-            let message = "a stream has the rows of one statement";
-            return Err(DatabaseError::refused(Error::new(Kind::Invalid, code::OPTION_INVALID, message)));
-        }
         let mut rows = self.read(request).await;
         rows.begin().await?;
         Ok(Box::new(rows))

@@ -4,17 +4,19 @@
 //! sequence, so their age is known, and [`ReportStore::sweep`] removes them after an hour.
 
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 use larder_wire::{Request, Statement, Value};
 
 use super::rows::Upload;
 use super::{ReportError, ReportStore};
+use crate::reports::Clock;
 
 /// Payloads up to this length stand in the row; pieces have this length.
 pub(super) const PART: usize = 4 << 20;
 /// Pieces in one request: well below the 16 MiB that a sidecar takes.
 const AT_ONCE: usize = 2;
 /// An upload that takes longer is taken for one that nobody goes on with.
-const LONGEST_UPLOAD_MICROS: i64 = 60 * 60 * 1_000_000;
+const LONGEST_UPLOAD: SignedDuration = SignedDuration::from_hours(1);
 
 impl ReportStore {
     /// Writes a payload in pieces.
@@ -53,7 +55,7 @@ impl ReportStore {
     /// # Errors
     /// The database did not do it.
     pub async fn sweep(&self) -> Result<u64, ReportError> {
-        let before = (super::now() / 1000 - LONGEST_UPLOAD_MICROS) << 12;
+        let before = Clock::latest(Timestamp::now() - LONGEST_UPLOAD);
         let delete = "DELETE FROM payload_part WHERE upload < ?1 \
                       AND upload NOT IN (SELECT upload FROM report WHERE upload IS NOT NULL)";
         let request = Request::new([Statement::with(delete, [before.into()])]);

@@ -9,7 +9,7 @@ use super::range::{Range, chunks};
 use super::rows::{Row, bound};
 use super::write::{remove_parts, retire};
 use super::{ReportError, ReportStore, nanoseconds, now};
-use crate::reports::{ReportKey, Version};
+use crate::reports::{Clock, ReportKey, Version};
 use jiff::Timestamp;
 
 /// Reports that are deleted at once.
@@ -69,7 +69,7 @@ impl ReportStore {
         live: &[ReportKey],
         as_of: Timestamp,
     ) -> Result<u64, ReportError> {
-        let newest = nanoseconds(as_of) / 1000 << 12 | 0xfff;
+        let newest = Clock::latest(as_of);
         let mut count = 0;
         for (range, keys) in chunks(live.iter().map(ReportKey::as_str).collect(), &Range::of(prefix)) {
             let condition = "key NOT IN (SELECT value FROM json_each(?4)) AND sequence <= ?5";

@@ -331,8 +331,9 @@ const STANDS_THERE: &str = "SELECT r.id, r.scanned_at, r.sequence, t.sequence FR
 /// Keeps the findings of the reports that `condition` names, if the index counts them.
 pub(super) fn retire(condition: &str) -> String {
     format!(
-        "INSERT INTO retired (report, findings) SELECT id, findings FROM report WHERE {condition} \
-         AND findings IS NOT NULL AND id <= (SELECT value FROM counter WHERE name = 'indexed')"
+        "INSERT INTO retired (report, class, findings) SELECT id, class, findings FROM report WHERE {condition} \
+         AND findings IS NOT NULL AND critical + high + medium + low > 0 \
+         AND id <= (SELECT value FROM counter WHERE name = 'indexed')"
     )
 }
 
