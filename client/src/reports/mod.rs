@@ -8,6 +8,7 @@ mod finding;
 pub mod generate;
 pub mod gzip;
 pub mod index;
+pub mod kept;
 mod key;
 #[cfg(test)]
 mod measures;

@@ -5,7 +5,7 @@ use larder_wire::{Request, Statement, Value};
 use super::range::{Range, chunks};
 use super::rows::Row;
 use super::{ReportError, ReportStore, key_of, time};
-use crate::reports::extract::Counts;
+use crate::reports::kept::Counts;
 use crate::reports::{Asset, Encoding, ReportKey, Version};
 use jiff::Timestamp;
 

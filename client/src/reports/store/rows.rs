@@ -4,7 +4,7 @@ use bytes::Bytes;
 use larder_wire::Value;
 
 use super::{ReportError, key_of, nanoseconds, time, unreadable};
-use crate::reports::extract::{Counts, Extract};
+use crate::reports::kept::{Counts, Extract};
 use crate::reports::{Asset, Encoding, Report, Version};
 
 /// A report as it stands in a database.

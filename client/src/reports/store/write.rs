@@ -13,7 +13,7 @@ use larder_wire::{Request, Response, Statement, Value};
 use super::parts::PART;
 use super::rows::{COLUMNS, Row, Stored, Upload, bound, columns, texts};
 use super::{PAYLOAD_LIMIT, ReportError, ReportStore, Selection, nanoseconds};
-use crate::reports::extract::{Extract, extract};
+use crate::reports::kept::{Extract, extract};
 use crate::reports::{Report, Version};
 
 /// What became of a report that was put.

@@ -2,7 +2,8 @@
 //!
 //! This is the one place where a report is looked into on its way to a store.
 
-use super::{Check, Finding, Report, Severity, VulnerabilityId};
+use super::extract::{Extracted, Extractor};
+use super::{Check, Finding, Report, Severity, VulnerabilityId, packed};
 
 /// What is kept of a report beside its payload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,12 +35,22 @@ pub struct Counts {
     pub low: u32,
 }
 
-/// Looks into a report. What the writer gives counts; the same report always gives the same.
+/// Looks into a report. What the writer gives counts, then what a payload in JSON says; the same report always gives the same. A payload that
+/// cannot be looked into is stored all the same.
 #[must_use]
 pub fn extract(report: &Report) -> Extract {
-    let mut extract = Extract { checks: report.checks.as_deref().map(pack_checks), ..Extract::default() };
-    let Some(findings) = &report.findings else { return extract };
-    extract.packed = Some(pack(findings));
+    let read = || Extractor::new().extract(report.encoding, &report.payload);
+    let extracted = if report.findings.is_some() && report.checks.is_some() { None } else { read().ok() };
+    let (mut findings, mut checks) = (None, None);
+    match extracted {
+        Some(Extracted::Scan(scan)) => findings = Some(scan.findings),
+        Some(Extracted::Bench(bench)) => checks = Some(bench.checks),
+        Some(Extracted::Nothing) | None => {}
+    }
+    let checks = report.checks.as_deref().or(checks.as_deref());
+    let mut extract = Extract { checks: checks.map(pack_checks), ..Extract::default() };
+    let Some(findings) = report.findings.as_deref().or(findings.as_deref()) else { return extract };
+    extract.packed = Some(packed::encode(findings));
     for finding in findings {
         extract.count(finding);
     }
@@ -69,18 +80,6 @@ impl Extract {
 /// A score from 0 to 10 as an integer; what is no number is 0.
 fn tenths(score: f32) -> i64 {
     ((score * 10.0).round() as i64).clamp(0, 100)
-}
-
-fn pack(findings: &[Finding]) -> Vec<u8> {
-    let rows: Vec<_> = findings
-        .iter()
-        .map(|it| {
-            let what = (&it.name, it.severity, it.score, it.score_v3, it.published, it.modified);
-            let place = (&it.package, &it.version, &it.fixed_version, &it.file, it.in_base);
-            (what, place, &it.feed_rating, &it.database_key)
-        })
-        .collect();
-    compress(rmp_serde::to_vec(&rows).unwrap_or_default())
 }
 
 fn pack_checks(checks: &[Check]) -> Vec<u8> {
