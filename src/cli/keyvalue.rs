@@ -106,6 +106,11 @@ impl Access {
         }
     }
 
+    /// Whether reports stand under NeuVector's keys.
+    pub(crate) fn is_neuvector(&self) -> bool {
+        self.layout == LayoutName::Neuvector
+    }
+
     fn layout(&self) -> Layout {
         match self.layout {
             LayoutName::Neuvector => Layout::NeuVector,

@@ -17,6 +17,17 @@ pub(crate) fn of(total: Option<u64>) -> ProgressBar {
     bar
 }
 
+/// Progress in things of a known number, with a message behind it.
+pub(crate) fn counting(total: u64, what: &str) -> ProgressBar {
+    let bar = ProgressBar::new(total);
+    let template = format!("{{bar:32}} {{human_pos}}/{{human_len}} {what}  {{per_sec}}  {{eta}}  {{msg}}");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
 /// `1.23 MiB`.
 pub(crate) fn bytes(count: u64) -> String {
     HumanBytes(count).to_string()

@@ -51,20 +51,19 @@ impl Clock {
         *last
     }
 
-<<<<<<< HEAD
     /// The greatest sequence that a clock gives at a time, if it is not pushed.
     #[must_use]
     pub fn latest(time: Timestamp) -> i64 {
         let time = time.as_microsecond().clamp(0, i64::MAX >> WRITER_BITS);
         time << WRITER_BITS | ((1 << WRITER_BITS) - 1)
-=======
+    }
+
     fn now(&self) -> i64 {
         if let Some(driven) = &self.driven {
             return driven.load(Ordering::Relaxed);
         }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_micros()).unwrap_or(i64::MAX >> WRITER_BITS)
->>>>>>> shelf
     }
 
     /// Takes note of a sequence that somebody else gave.

@@ -90,16 +90,18 @@ fn finding() -> impl Strategy<Value = Finding> {
 }
 
 fn asset() -> impl Strategy<Value = Asset> {
-    (word(), word(), word(), word(), word(), word()).prop_map(|(name, namespace, service, image, os, node)| Asset {
-        name,
-        namespace,
-        service,
-        image: image.clone(),
-        os,
-        node,
-        repository: image,
-        tag: String::new(),
-    })
+    (word(), word(), word(), word(), word(), word()).prop_map(
+        |(name, namespace, service, image, os, node)| Asset {
+            name,
+            namespace,
+            service,
+            image: image.clone(),
+            os,
+            node,
+            repository: image,
+            tag: String::new(),
+        },
+    )
 }
 
 pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -116,7 +118,13 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 pub(crate) fn filter() -> impl Strategy<Value = AssetFilter> {
-    let view = prop::sample::select(vec![View::All, View::All, View::Containers, View::Infrastructure, View::Registry]);
+    let view = prop::sample::select(vec![
+        View::All,
+        View::All,
+        View::Containers,
+        View::Infrastructure,
+        View::Registry,
+    ]);
     let texts = || prop::collection::vec(word(), 1..3);
     let part = || {
         let part = prop_oneof![texts().prop_map(Match::Equals), texts().prop_map(Match::Contains)];

@@ -8,9 +8,10 @@ mod delete;
 mod dump;
 mod filter;
 mod find;
+mod generate;
 mod get;
 mod list;
-mod place;
+pub(crate) mod place;
 mod put;
 mod sniff;
 mod stats;
@@ -43,6 +44,8 @@ pub(crate) enum ReportsCommand {
     Dump(dump::Dump),
     /// Count reports and bytes by class.
     Stats(stats::Stats),
+    /// Make up reports like real ones, for trials.
+    Generate(generate::Generate),
 }
 
 impl ReportsCommand {
@@ -58,6 +61,7 @@ impl ReportsCommand {
             Self::Cve(command) => command.run().await,
             Self::Dump(command) => command.run().await,
             Self::Stats(command) => command.run().await,
+            Self::Generate(command) => command.run().await,
         }
     }
 }

@@ -81,7 +81,8 @@ async fn prepare(store: &ReportStore) -> Result<(), Failure> {
     }
 }
 
-fn clock() -> Arc<Clock> {
+/// A clock that no other process of this moment has.
+pub(crate) fn clock() -> Arc<Clock> {
     Arc::new(Clock::new((RandomState::new().hash_one(0) & 0xfff) as u16))
 }
 

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::Timestamp;
 use larder_client::fallback;
-use larder_client::reports::{PAYLOAD_LIMIT, Put as Stored, Report, ReportKey, Version};
+use larder_client::reports::index::{Index, Pace};
+use larder_client::reports::{PAYLOAD_LIMIT, Put as Stored, Report, ReportKey, ReportStore, Version};
 use larder_wire::Value;
 use serde::Serialize;
 
 use super::asset::AssetFlags;
+use super::get::say;
 use super::place::{self, Fallback, Place};
 use super::sniff::{self, EncodingName};
 use super::time;
@@ -88,7 +90,7 @@ impl Put {
             checks: None,
         };
         let (stored, version, store) = match self.fallback.writing(&self.connect).await? {
-            Place::Database(database) => match database.put(&report).await? {
+            Place::Database(database) => match put(&database, &report).await? {
                 Stored::Stored(version) => (true, version, fallback::Store::Primary),
                 Stored::Superseded(version) => (false, version, fallback::Store::Primary),
                 Stored::Suppressed(_) => return Err(deleted(&report)),
@@ -138,6 +140,15 @@ impl Done {
             store: place::name(store),
         }
     }
+}
+
+/// Puts it and sees to the index, which is as right without that, only slower to ask.
+async fn put(store: &ReportStore, report: &Report) -> Result<Stored, Failure> {
+    let stored = store.put(report).await?;
+    if let Err(error) = Index::new(store.database().clone()).keep_up(Pace::Steady).await {
+        say(&format!("note: the report is stored, and the index was not kept up: {error}\n"));
+    }
+    Ok(stored)
 }
 
 fn deleted(report: &Report) -> Failure {

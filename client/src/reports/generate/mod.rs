@@ -20,7 +20,7 @@ use super::{Asset, Encoding, Report, ReportKey, Severity};
 use catalogue::{Facts, Package, System, Vulnerability, packages};
 
 /// The time of the first report's scan. Later ones were made a little after.
-const FIRST_SCAN: i64 = 1_798_761_600;
+const FIRST_SCAN: i64 = 1_704_067_200;
 /// From here on a report is that of a large node.
 const LARGE: usize = 5000;
 /// Kinds of benchmarks of a host.
@@ -119,7 +119,8 @@ impl Generator {
     fn asset(&self, n: u64) -> (ReportKey, Asset) {
         let mut random = Random::of([self.seed, n, 1]);
         let id = random.hex();
-        let service = *random.one_of(&["web", "cart", "search", "billing", "mail", "queue", "auth", "metrics"]);
+        let service =
+            *random.one_of(&["web", "cart", "search", "billing", "mail", "queue", "auth", "metrics"]);
         let namespace = *random.one_of(&["default", "shop", "kube-system", "monitoring", "team-a", "team-b"]);
         let (repository, tag) = (format!("{namespace}/{service}"), format!("1.{}", random.below(40)));
         let image = format!("quay.io/{repository}:{tag}");
@@ -258,7 +259,8 @@ fn bench(random: &mut Random, at: Timestamp) -> String {
     for number in 0..110 {
         let (group, test) = (1 + number / 12, 1 + number % 12);
         let level = *random.one_of(&["PASS", "PASS", "PASS", "INFO", "WARN", "NOTE", "MANUAL"]);
-        let what = *random.one_of(&["file permissions", "the audit log", "TLS", "a user namespace", "logging"]);
+        let what =
+            *random.one_of(&["file permissions", "the audit log", "TLS", "a user namespace", "logging"]);
         let scored = random.below(4) > 0;
         let comma = if number > 0 { "," } else { "" };
         let written = write!(

@@ -52,7 +52,8 @@ impl Work {
         let Arrived { source, segment, block } = arrived;
         let damaged = || IndexError::block(segment, block.first);
         self.drain(Some(block.first))?;
-        let entries = self.unpacker.summary(block.first, &block.summary, &mut self.ratings).map_err(damaged())?;
+        let entries =
+            self.unpacker.summary(block.first, &block.summary, &mut self.ratings).map_err(damaged())?;
         let mut reports = Vec::new();
         let read = self.unpacker.postings(&block.postings, &entries, |_, report| reports.push(report));
         read.map_err(damaged())?;

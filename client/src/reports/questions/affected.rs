@@ -152,7 +152,10 @@ impl Search<'_> {
         let count = if self.condition.is_complete() { "COUNT(*), ''" } else { "1, key" };
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         Request::new([
-            Statement::with(format!("SELECT {count} FROM report WHERE {sql} AND {among}"), with(vec![list()])),
+            Statement::with(
+                format!("SELECT {count} FROM report WHERE {sql} AND {among}"),
+                with(vec![list()]),
+            ),
             Statement::with(
                 format!(
                     "SELECT {COLUMNS}, findings FROM report WHERE id IN \
@@ -161,7 +164,9 @@ impl Search<'_> {
                 with(vec![list(), behind.into(), limit.into()]),
             ),
             Statement::with(
-                format!("SELECT {COLUMNS}, findings FROM report WHERE {sql} AND id > ? AND findings IS NOT NULL"),
+                format!(
+                    "SELECT {COLUMNS}, findings FROM report WHERE {sql} AND id > ? AND findings IS NOT NULL"
+                ),
                 with(vec![self.indexed.into()]),
             ),
         ])
