@@ -128,6 +128,7 @@ impl Caller {
                 let error = if unreachable { CallError::Unreachable } else { CallError::Unanswered };
                 return Err(error(reason));
             }
+            self.connections.forget();
             again = false;
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Reads are linearizable, which is etcd's default: a majority confirms them. Values are read one by one, since the gateway
 //! of old versions gives no answer over 4 MiB. Who has a password gets a token for it, which etcd forgets when it likes; then
-//! another is asked for, once for each call. A certificate is shown to the gateway, which takes no user's name from it.
+//! another is asked for, once for each call. A certificate is shown to the gateway, which takes no user's name from it and refuses one that has a common
+//! name.
 
 mod wire;
 
@@ -148,6 +149,9 @@ impl Etcd {
             message: String::from_utf8_lossy(&reply.body).trim().chars().take(300).collect(),
         });
         let reason = format!("{} (status {})", failure.message, reply.status);
+        if failure.code == 0 && reply.status.is_client_error() {
+            return Err(Refusal::Other(self.refused(reason)));
+        }
         Err(refusal(self.name.clone(), &failure, reason))
     }
 
