@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 20
 PYTHON_ENV := $(TARGET)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench faults fuzz rust-tests python-tests setup
+.PHONY: help run test check bench faults fuzz rust-tests python-tests setup servers
 
 help: ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -14,9 +14,9 @@ help: ## This list.
 run: ## Serve ./larder-data on loopback with certificates made on the spot; prints a curl line.
 	$(CARGO) run --release --locked -- serve --dev
 
-test: setup rust-tests python-tests ## Everything that can fail: Rust, curl and rqlite's Python client.
+test: setup servers rust-tests python-tests ## Everything that can fail: Rust, curl and rqlite's Python client.
 
-check: setup ## What a change has to pass: format, lints, tests, documentation, dependencies.
+check: setup servers ## What a change has to pass: format, lints, tests, documentation, dependencies.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(MAKE) rust-tests python-tests
@@ -28,7 +28,7 @@ check: setup ## What a change has to pass: format, lints, tests, documentation, 
 bench: ## Measure the floors and the server in one run.
 	$(CARGO) run --release --locked -- bench
 
-faults: fuzz ## The fault lab in its long form, and the fuzzers.
+faults: fuzz servers ## The fault lab in its long form, and the fuzzers.
 	LARDER_FAULTS=long $(CARGO) test --release --locked --test faults -- --nocapture
 
 fuzz: ## Each fuzz target for FUZZ_SECONDS (20) seconds; needs a nightly toolchain.
@@ -36,6 +36,9 @@ fuzz: ## Each fuzz target for FUZZ_SECONDS (20) seconds; needs a nightly toolcha
 
 setup:
 	@.ci/setup
+
+servers:
+	@tests/servers/prepare
 
 rust-tests:
 	$(CARGO) test --workspace --locked

@@ -23,11 +23,11 @@
 
 pub mod database;
 pub mod fallback;
+mod http;
 pub mod migrate;
 pub mod reports;
 
-pub use database::{
-    Answer, Credentials, Endpoint, Error, Event, Operation, Options, Reason, RowStream, Sidecar,
-};
+pub use database::{Answer, Error, Event, Operation, Options, RowStream, Sidecar};
+pub use http::{Credentials, CredentialsError, Endpoint, EndpointError, Reason};
 /// The types of requests and answers.
 pub use larder_wire as wire;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 
-use larder_client::Error as CallError;
+use larder_client::{CredentialsError, EndpointError, Error as CallError};
 use larder_wire::ErrorReply;
 
 use super::output::escape;
@@ -72,6 +72,18 @@ impl Failure {
             Self::Other(error) => format!("error: {error:#}\n"),
         };
         escape::text(&text).into_owned()
+    }
+}
+
+impl From<EndpointError> for Failure {
+    fn from(error: EndpointError) -> Self {
+        Self::Call(error.into())
+    }
+}
+
+impl From<CredentialsError> for Failure {
+    fn from(error: CredentialsError) -> Self {
+        Self::Call(error.into())
     }
 }
 

@@ -7,9 +7,7 @@ mod sidecar;
 use async_trait::async_trait;
 use larder_wire::{Request, Response, Value};
 
-pub use sidecar::{
-    Answer, Credentials, Endpoint, Error, Event, Operation, Options, Reason, RowStream, Sidecar,
-};
+pub use sidecar::{Answer, Error, Event, Operation, Options, RowStream, Sidecar};
 
 /// A SQL engine.
 #[async_trait]

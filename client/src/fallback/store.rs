@@ -3,6 +3,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::http::CallError;
+
 /// The state of one key, as the store counts: Consul's `ModifyIndex`, etcd's `mod_revision`. Never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Revision(pub u64);
@@ -36,6 +38,18 @@ pub enum Condition {
     Unchanged(Revision),
 }
 
+impl Condition {
+    /// Whether it holds of a key that was written at `revision`, if there is one.
+    #[must_use]
+    pub fn holds(self, revision: Option<Revision>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Absent => revision.is_none(),
+            Self::Unchanged(expected) => revision == Some(expected),
+        }
+    }
+}
+
 /// A change of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -64,6 +78,26 @@ pub enum Operation {
     },
 }
 
+impl Operation {
+    /// The key that it is about.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key, .. } | Self::Check { key, .. } => key,
+        }
+    }
+
+    /// What must hold of the key.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        match self {
+            Self::Put { condition, .. } | Self::Delete { condition, .. } | Self::Check { condition, .. } => {
+                *condition
+            }
+        }
+    }
+}
+
 /// What a store takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -71,7 +105,7 @@ pub struct Limits {
     pub value: usize,
     /// Operations in a transaction.
     pub operations: usize,
-    /// Bytes in a transaction, as [`KeyValue::weight`] counts them.
+    /// Bytes in a transaction of several operations, as [`KeyValue::weight`] counts them. A single operation goes by `value`.
     pub transaction: usize,
 }
 
@@ -104,6 +138,18 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// What a call that failed means to somebody who keeps keys and values in `store`.
+    pub(super) fn of_call(error: CallError, store: String) -> Self {
+        match error {
+            CallError::Unreachable(reason) => Self::Unreachable { store, reason: reason.to_string() },
+            CallError::Unanswered(reason) => Self::Unanswered { store, reason: reason.to_string() },
+            CallError::TooLong => Self::Unanswered { store, reason: "its answer is too long".to_owned() },
+            CallError::Unsendable(error) => Self::Refused { store, reason: error.to_string() },
+        }
+    }
+}
+
 /// A store of keys and values. Keys are text without NUL; a prefix is text, whatever the store thinks of slashes.
 ///
 /// Every implementation passes the same suite of tests against the real server.
@@ -119,13 +165,15 @@ pub trait KeyValue: Send + Sync + 'static {
     fn weight(&self, operation: &Operation) -> usize;
 
     /// The values of some keys, in their order; `None` where there is none. Not a snapshot unless the store makes it one.
+    /// As fresh as the store can be: what was written before the call is seen.
     async fn get(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError>;
 
-    /// The keys that begin with `prefix` and come behind `after`, in the order of their bytes, `limit` at most.
+    /// The keys that begin with `prefix` and come behind `after`, in the order of their bytes, `limit` at most. Fewer than
+    /// `limit` are the last ones.
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, StoreError>;
 
     /// Does all operations, or none of them if a condition does not hold: then it answers `false`.
     ///
-    /// A transaction beyond [`KeyValue::limits`] is refused.
+    /// A transaction beyond [`KeyValue::limits`], or with a key in it twice, is refused.
     async fn commit(&self, operations: Vec<Operation>) -> Result<bool, StoreError>;
 }

@@ -1,8 +1,8 @@
 //! Certificates, made when a test needs them.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,16 @@ impl Authority {
         self.issue(params, dir, name)
     }
 
+    /// As [`Authority::server`], for a server that also calls itself as a client.
+    #[must_use]
+    pub fn peer(&self, dir: &Path, name: &str) -> Pair {
+        let mut params =
+            CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(params, dir, name)
+    }
+
     /// A certificate for a client with this URI as its identity, if it is one, or else DNS name.
     #[must_use]
     pub fn client(&self, identity: &str, dir: &Path, name: &str) -> Pair {
@@ -59,6 +69,15 @@ impl Authority {
         let mut params = client_params(identity);
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        self.issue(params, dir, name)
+    }
+
+    /// A certificate for a client without any name.
+    #[must_use]
+    pub fn nameless_client(&self, dir: &Path, name: &str) -> Pair {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.issue(params, dir, name)
     }
 

@@ -1,6 +1,9 @@
 //! The harness of the black-box tests: the real binary in a directory of its own, on ports that the system chooses, with
 //! certificates made for this one test, spoken to over real mutual TLS.
 //!
+//! The stores that a controller falls back on are real servers too ([`Consul`], [`Etcd`]); a test whose server is not on this
+//! machine is listed as skipped ([`need!`]). A [`Proxy`] cuts the wire to any of them.
+//!
 //! Nothing is shared between tests, so they run side by side. Nothing sleeps: readiness is the file that
 //! `--announce` writes, the end of a process is the end of its log. It is a crate so that each test binary may
 //! use as much of it as it needs. Failures panic: there is nobody to return an error to.
@@ -16,12 +19,18 @@
 mod authority;
 mod client;
 mod log;
+mod proxy;
 mod server;
+mod skip;
+mod stores;
 
 pub use authority::{Authority, Pair};
 pub use client::{Answer, Connection, trusting};
 pub use log::Log;
+pub use proxy::Proxy;
 pub use server::{ROLES, STRANGER, Server, Setup};
+pub use skip::Skip;
+pub use stores::{Consul, Etcd};
 
 /// A [`Setup`] of the binary that Cargo built for the calling test.
 #[macro_export]

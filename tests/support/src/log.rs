@@ -51,6 +51,15 @@ impl Log {
         found(&lines).unwrap_or_else(|| panic!("{part:?} is not in the log:\n{}", lines.lines.join("\n")))
     }
 
+    /// Waits for a line that contains `part`; says whether it came within `patience` and before the end of the process.
+    pub(crate) fn shows(&self, part: &str, patience: Duration) -> bool {
+        let found = |it: &Lines| it.lines.iter().any(|line| line.contains(part));
+        let (lines, changed) = &*self.shared;
+        let waiting = |it: &mut Lines| !found(it) && !it.ended;
+        let (lines, _) = changed.wait_timeout_while(lines.lock().unwrap(), patience, waiting).unwrap();
+        found(&lines)
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.shared.0.lock().unwrap().ended
     }

@@ -9,8 +9,7 @@ use hyper::body::{Body as _, Incoming};
 use larder_wire::ErrorReply;
 
 use super::Error;
-use super::endpoint::Endpoint;
-use super::error::Reason;
+use crate::http::{Endpoint, Reason};
 
 /// An error is read up to this length; what is longer is no error of a sidecar.
 const ERROR_LIMIT: usize = 1 << 20;

@@ -1,36 +1,30 @@
 //! The sidecar over HTTP with mutual TLS.
 //!
-//! A [`Sidecar`] sends calls and reads answers; [`endpoint`] and [`credentials`] say where and as whom,
-//! [`connection`] keeps connections, [`answer`] and [`rows`] read piece by piece. Nothing is repeated that
-//! could be done twice: a write goes out again only under an idempotency key, or if none of it was sent.
+//! A [`Sidecar`] sends calls and reads answers; [`answer`] and [`rows`] read piece by piece; connections are those of
+//! [`crate::http`]. Nothing is repeated that could be done twice: a write goes out again only under an idempotency key,
+//! or if none of it was sent.
 
 mod answer;
 mod boundary;
-mod connection;
-mod credentials;
-mod endpoint;
 mod error;
 mod rows;
 mod upload;
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, header};
-use http_body_util::{BodyExt as _, Full};
+use http::{HeaderMap, HeaderValue, Method, header};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use larder_wire::{Description, JSON, MSGPACK, MSGPACK_STREAM, Request, Response};
 use tokio::io::AsyncRead;
 
 pub use answer::Answer;
-pub use credentials::Credentials;
-pub use endpoint::Endpoint;
-pub use error::{Error, Reason};
+pub use error::Error;
 pub use rows::{Event, RowStream};
 
-use connection::{Body, Connections};
+use crate::http::{self as calls, CallError, Caller, Credentials, Endpoint};
 use upload::Upload;
 
 /// How long to wait, and from which size on to compress.
@@ -81,7 +75,7 @@ impl Operation {
 /// A sidecar that can be called. Cloning is cheap and shares the connections.
 #[derive(Clone)]
 pub struct Sidecar {
-    connections: Arc<Connections>,
+    caller: Caller,
     options: Options,
 }
 
@@ -127,10 +121,7 @@ impl Sidecar {
     /// # Errors
     /// The endpoint is a plain one: it takes no credentials, see [`Sidecar::plain`].
     pub fn new(endpoint: Endpoint, credentials: Credentials) -> Result<Self, Error> {
-        if !endpoint.is_encrypted() {
-            return Err(Error::Endpoint { url: endpoint.to_string(), reason: "it takes no credentials" });
-        }
-        Ok(Self { connections: Connections::new(endpoint, Some(credentials)), options: Options::default() })
+        Ok(Self { caller: Caller::new(endpoint, Some(credentials))?, options: Options::default() })
     }
 
     /// A sidecar that runs without TLS on this machine, as a developer starts it.
@@ -138,10 +129,7 @@ impl Sidecar {
     /// # Errors
     /// The endpoint is an encrypted one and needs credentials.
     pub fn plain(endpoint: Endpoint) -> Result<Self, Error> {
-        if endpoint.is_encrypted() {
-            return Err(Error::Endpoint { url: endpoint.to_string(), reason: "it needs credentials" });
-        }
-        Ok(Self { connections: Connections::new(endpoint, None), options: Options::default() })
+        Ok(Self { caller: Caller::new(endpoint, None)?, options: Options::default() })
     }
 
     /// The same sidecar, called with these options.
@@ -153,7 +141,7 @@ impl Sidecar {
     /// Where it is.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
-        self.connections.endpoint()
+        self.caller.endpoint()
     }
 
     /// How it is called.
@@ -253,14 +241,11 @@ impl Sidecar {
     where
         R: AsyncRead + Unpin + Send + 'static,
     {
-        let connection = self.connect().await?;
-        let mut request = self.request(&post(path), &connection)?;
-        *request.body_mut() = Upload::new(reader, length).boxed_unsync();
-        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-        let response = connection.send(request, &self.connections).await.map_err(|error| {
-            let error = error.into_error();
-            self.unanswered(Reason::of(&error))
-        })?;
+        let mut call = self.call(post(path))?;
+        call.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        let body = Upload::new(reader, length).boxed_unsync();
+        let response = self.caller.stream(&call, body, self.options.connect).await;
+        let response = response.map_err(|error| self.error(error))?;
         Answer::check(response, self.endpoint(), self.options.idle).await
     }
 
@@ -303,76 +288,39 @@ impl Sidecar {
         Content::new(media_type, body, compress)
     }
 
-    async fn connect(&self) -> Result<connection::Connection, Error> {
-        let connection = self.connections.get(self.options.connect).await;
-        connection.map_err(|reason| Error::Unreachable { endpoint: self.endpoint().clone(), reason })
-    }
-
-    /// Sends a call, and sends it once more if the connection had gone stale and nothing can be done twice.
     async fn send(&self, call: Call<'_>) -> Result<Answer, Error> {
-        let mut again = true;
-        loop {
-            let connection = self.connect().await?;
-            let may_be_stale = connection.reused;
-            let request = self.request(&call, &connection)?;
-            let sent = connection.send(request, &self.connections);
-            let Ok(sent) = tokio::time::timeout(self.options.answer, sent).await else {
-                return Err(self.unanswered(Reason::Timeout(self.options.answer)));
-            };
-            let mut failure = match sent {
-                Ok(response) => return self.check(response).await,
-                Err(failure) => failure,
-            };
-            let untouched = failure.take_message().is_some();
-            let repeat = again && may_be_stale && (untouched || call.repeatable);
-            if !repeat {
-                let reason = Reason::of(failure.error());
-                return Err(if untouched || matches!(reason, Reason::Tls(_)) {
-                    Error::Unreachable { endpoint: self.endpoint().clone(), reason }
-                } else {
-                    self.unanswered(reason)
-                });
-            }
-            again = false;
-        }
-    }
-
-    async fn check(&self, response: http::Response<Incoming>) -> Result<Answer, Error> {
+        let sent = self.caller.send(&self.call(call)?, self.options.connect, self.options.answer).await;
+        let response: http::Response<Incoming> = sent.map_err(|error| self.error(error))?;
         Answer::check(response, self.endpoint(), self.options.idle).await
     }
 
-    fn unanswered(&self, reason: Reason) -> Error {
-        Error::Unanswered { endpoint: self.endpoint().clone(), reason }
-    }
-
-    /// The request of a call, as the connection's protocol wants it.
-    fn request(
-        &self,
-        call: &Call<'_>,
-        connection: &connection::Connection,
-    ) -> Result<http::Request<Body>, Error> {
-        let mut builder = http::Request::builder()
-            .method(call.method.clone())
-            .header(header::USER_AGENT, concat!("larder/", env!("CARGO_PKG_VERSION")))
-            .header(header::ACCEPT, call.accept);
-        builder = if connection.is_http2() {
-            builder.uri(format!("{}{}", self.endpoint(), call.path)).version(http::Version::HTTP_2)
-        } else {
-            builder.uri(call.path).header(header::HOST, self.endpoint().authority())
-        };
+    /// A call with everything that goes into its header.
+    fn call(&self, call: Call<'_>) -> Result<calls::Call, Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static(call.accept));
         if let Some(key) = call.key {
-            builder = builder.header("idempotency-key", key);
+            headers.insert("idempotency-key", HeaderValue::from_str(key).map_err(unsendable)?);
         }
         let mut body = Bytes::new();
-        if let Some(content) = &call.content {
-            builder = builder.header(header::CONTENT_TYPE, content.media_type);
+        if let Some(content) = call.content {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content.media_type));
             if content.zstd {
-                builder = builder.header(header::CONTENT_ENCODING, "zstd");
+                headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("zstd"));
             }
-            body = content.body.clone();
+            body = content.body;
         }
-        let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
-        builder.body(body).map_err(|error| Error::Body(io::Error::new(io::ErrorKind::InvalidInput, error)))
+        let (method, path) = (call.method, call.path.to_owned());
+        Ok(calls::Call { method, path, headers, body, repeatable: call.repeatable })
+    }
+
+    fn error(&self, error: CallError) -> Error {
+        let endpoint = self.endpoint().clone();
+        match error {
+            CallError::Unreachable(reason) => Error::Unreachable { endpoint, reason },
+            CallError::Unanswered(reason) => Error::Unanswered { endpoint, reason },
+            CallError::TooLong => Error::Broken("it is longer than expected".to_owned()),
+            CallError::Unsendable(error) => unsendable(error),
+        }
     }
 }
 
@@ -391,6 +339,10 @@ fn expect_type(answer: &Answer, media_type: &str) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Broken(format!("it is {:?}, not {media_type}", answer.media_type())))
+}
+
+fn unsendable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Body(io::Error::new(io::ErrorKind::InvalidInput, error))
 }
 
 fn broken(error: &dyn std::fmt::Display) -> Error {

@@ -19,10 +19,10 @@ use tokio_rustls::TlsConnector;
 
 use super::credentials::Credentials;
 use super::endpoint::Endpoint;
-use super::error::{Reason, explain, find};
+use super::reason::{Reason, explain, find};
 
 /// The body of a call: bytes in memory or a stream.
-pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Idle HTTP/1.1 connections that are kept, at most.
 const IDLE: usize = 32;
@@ -31,7 +31,7 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// The connections to one endpoint.
-pub(super) struct Connections {
+pub(crate) struct Connections {
     endpoint: Endpoint,
     credentials: Option<Credentials>,
     open: Mutex<Open>,
@@ -46,10 +46,10 @@ struct Open {
 }
 
 /// A connection that is ready for one call.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     sender: Sender,
     /// Whether it has served before, so that it may have been closed by the other side in the meantime.
-    pub(super) reused: bool,
+    pub(crate) reused: bool,
 }
 
 enum Sender {
@@ -58,21 +58,26 @@ enum Sender {
 }
 
 impl Connections {
-    pub(super) fn new(endpoint: Endpoint, credentials: Option<Credentials>) -> Arc<Self> {
+    pub(crate) fn new(endpoint: Endpoint, credentials: Option<Credentials>) -> Arc<Self> {
         let (open, opening) = (Mutex::default(), tokio::sync::Mutex::default());
         Arc::new(Self { endpoint, credentials, open, opening })
     }
 
-    pub(super) fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
     /// A connection of before, or a new one within `limit`.
-    pub(super) async fn get(&self, limit: Duration) -> Result<Connection, Reason> {
+    pub(crate) async fn get(&self, limit: Duration) -> Result<Connection, Reason> {
         if let Some(sender) = self.reuse() {
             return Ok(Connection { sender, reused: true });
         }
         tokio::time::timeout(limit, self.open_one()).await.unwrap_or(Err(Reason::Timeout(limit)))
+    }
+
+    /// Forgets the idle connections, as one of them turned out to be closed: so are the others, most likely.
+    pub(crate) fn forget(&self) {
+        self.lock().http1.clear();
     }
 
     async fn open_one(&self) -> Result<Connection, Reason> {
@@ -124,13 +129,13 @@ impl Connections {
 
 impl Connection {
     /// Whether requests carry the whole URL (HTTP/2) or only its path (HTTP/1.1).
-    pub(super) fn is_http2(&self) -> bool {
+    pub(crate) fn is_http2(&self) -> bool {
         matches!(self.sender, Sender::Http2(_))
     }
 
     /// Sends one request and waits for the head of its answer. An error comes with the request if nothing of
     /// it was sent.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         self,
         request: Request<Body>,
         home: &Arc<Connections>,

@@ -1,4 +1,4 @@
-//! Where a sidecar is: the part of a URL that is needed to call it.
+//! Where a server is: the part of a URL that is needed to call it.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,9 +6,17 @@ use std::str::FromStr;
 
 use rustls::pki_types::ServerName;
 
-use super::Error;
+/// The text is no URL that can be called.
+#[derive(Debug, thiserror::Error)]
+#[error("{url:?} is no URL to call: {reason}")]
+pub struct EndpointError {
+    /// What was given.
+    pub url: String,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
 
-/// The address of a sidecar: `https://host[:port]`, or `http://127.0.0.1:port` for one that runs without
+/// The address of a server: `https://host[:port]`, or `http://127.0.0.1:port` for one that runs without
 /// TLS on the same machine. Plain text to any other host is refused here, before anything is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -36,19 +44,19 @@ impl Endpoint {
         self.tls.is_some()
     }
 
-    /// Whether the sidecar runs on this machine, so that bytes cost less than compressing them.
+    /// Whether the server runs on this machine, so that bytes cost less than compressing them.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.host.parse().is_ok_and(|address: IpAddr| address.is_loopback()) || self.host == "localhost"
     }
 
     /// The name that the server's certificate has to carry.
-    pub(super) fn server_name(&self) -> Option<&ServerName<'static>> {
+    pub(crate) fn server_name(&self) -> Option<&ServerName<'static>> {
         self.tls.as_ref()
     }
 
     /// `host:port` as it stands in a URL.
-    pub(super) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {
@@ -64,10 +72,10 @@ impl fmt::Display for Endpoint {
 }
 
 impl FromStr for Endpoint {
-    type Err = Error;
+    type Err = EndpointError;
 
-    fn from_str(url: &str) -> Result<Self, Error> {
-        let invalid = |reason| Error::Endpoint { url: url.to_owned(), reason };
+    fn from_str(url: &str) -> Result<Self, EndpointError> {
+        let invalid = |reason| EndpointError { url: url.to_owned(), reason };
         let uri: http::Uri = url.trim().parse().map_err(|_| invalid("expected https://host:port"))?;
         let host = uri.host().ok_or_else(|| invalid("expected https://host:port"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -75,7 +83,7 @@ impl FromStr for Endpoint {
             return Err(invalid("nothing may follow the port"));
         }
         if uri.authority().is_some_and(|it| it.as_str().contains('@')) {
-            return Err(invalid("a sidecar takes certificates, not passwords"));
+            return Err(invalid("it may hold no password"));
         }
         match uri.scheme_str() {
             Some("https") => {
@@ -117,7 +125,7 @@ mod tests {
         rejects("http://localhost:4001", "loopback");
         rejects("http://127.0.0.1.example.com:4001", "loopback");
         rejects("https://larder:4001/query", "nothing may follow");
-        rejects("https://me:secret@larder", "certificates");
+        rejects("https://me:secret@larder", "no password");
         rejects("larder:4001", "expected https");
         rejects("ftp://larder", "expected https");
         rejects("", "expected https");

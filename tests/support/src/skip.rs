@@ -1,0 +1,43 @@
+//! Tests that cannot be run here. Rust's test runner has no word for them, so each says so past the runner's capture of
+//! output, and with `CI=true` it fails.
+
+use std::io::Write as _;
+
+/// What a test needs and this machine does not have.
+#[derive(Clone, Debug)]
+pub struct Skip {
+    missing: String,
+}
+
+impl Skip {
+    pub(crate) fn new(missing: impl Into<String>) -> Self {
+        Self { missing: missing.into() }
+    }
+
+    /// Lists the calling test as skipped.
+    ///
+    /// # Panics
+    /// `CI=true`: there everything has to be run.
+    pub fn report(&self) {
+        let current = std::thread::current();
+        let test = current.name().unwrap_or("a test");
+        let said = format!("skipped {test}: {}", self.missing);
+        assert!(std::env::var_os("CI").is_none_or(|it| it != "true"), "{said}");
+        let _ = writeln!(std::io::stderr(), "{said}");
+    }
+}
+
+/// The server that a test needs; or else the test is listed as skipped and returns.
+///
+/// ```text
+/// let consul = larder_harness::need!(Consul::start());
+/// ```
+#[macro_export]
+macro_rules! need {
+    ($server:expr) => {
+        match $server {
+            Ok(server) => server,
+            Err(skip) => return skip.report(),
+        }
+    };
+}

@@ -1,0 +1,45 @@
+//! The stores that a controller falls back on, as real servers: `tests/servers/prepare` makes them available.
+
+mod consul;
+mod etcd;
+mod process;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+pub use consul::Consul;
+pub use etcd::Etcd;
+pub(crate) use process::free_port;
+
+use crate::skip::Skip;
+
+/// The binary of a server: prepared beside the build of the calling test, or on the `PATH`.
+fn binary(name: &str) -> Result<PathBuf, Skip> {
+    let test = std::env::current_exe().unwrap_or_default();
+    let prepared = test.ancestors().map(|dir| dir.join("servers").join(name));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&path).map(|dir| dir.join(name));
+    let mut found = prepared.chain(installed).filter(|file| file.is_file());
+    found
+        .next()
+        .ok_or_else(|| Skip::new(format!("there is no {name}; tests/servers/prepare gets it or says how")))
+}
+
+/// A server that tests of one process use side by side. It ends with the last of them.
+struct Shared<T>(Mutex<Weak<T>>);
+
+impl<T> Shared<T> {
+    const fn new() -> Self {
+        Self(Mutex::new(Weak::new()))
+    }
+
+    fn get(&self, start: impl FnOnce() -> Result<T, Skip>) -> Result<Arc<T>, Skip> {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = current.upgrade() {
+            return Ok(running);
+        }
+        let started = Arc::new(start()?);
+        *current = Arc::downgrade(&started);
+        Ok(started)
+    }
+}
