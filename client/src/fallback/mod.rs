@@ -1,18 +1,31 @@
-//! Where reports are while the database is away: stores of keys and values, and what is laid out in them.
+//! Where reports are while the database is away, and who says which store is asked.
 //!
-//! A store is whatever implements [`KeyValue`]: [`Consul`], [`Etcd`], a [`Directory`], [`Memory`].
+//! [`KeyValue`] is a store of keys and values: [`Consul`], [`Etcd`], a [`Directory`], [`Memory`]. [`Shelf`] lays reports out in one; [`Primary`] is the
+//! store that they belong in; [`Breaker`] says whether that is worth a call; and [`Reports`] is what a controller calls: both stores as one,
+//! newest wins.
 
+mod breaker;
+mod chooser;
 mod consul;
 mod directory;
 mod etcd;
 mod memory;
+mod primary;
+pub mod shelf;
 mod store;
 mod transaction;
 
+pub use breaker::{Breaker, BreakerOptions, BreakerState, Outcome};
+pub use chooser::{
+    Answered, Counters, Deleted, Gate, ListAnswer, Mode, Put, PutAnswer, Reports, ReportsError, ReportsOptions,
+    ReportsStream, Stats, Store, Swept,
+};
 pub use consul::{Consul, TokenError};
 pub use directory::Directory;
 pub use etcd::{Etcd, Login};
 pub use memory::Memory;
+pub use primary::{Kept, KeptStream, Primary, PrimaryError, PrimaryStats};
+pub use shelf::{Layout, Shelf, ShelfError};
 pub use store::{Condition, Entry, KeyValue, Limits, Listed, Operation, Revision, StoreError};
 
 pub use crate::http::Timeouts;

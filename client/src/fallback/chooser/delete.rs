@@ -1,0 +1,149 @@
+//! Deleting: a tombstone where a copy is, was, or may turn up.
+//!
+//! The primary is asked first. Once it holds the tombstone, a copy that is on its way there or away from there is hidden by it, so the shelf
+//! gets one only where it holds a copy itself. Where the primary did not take it, the shelf's tombstone stands for both until the primary
+//! has it too. Deleting is done in every mode: a mode says where reports are written, not where they may be.
+
+use std::collections::HashSet;
+use std::future::Future;
+
+use futures_util::stream::{self, StreamExt as _};
+use jiff::Timestamp;
+
+use super::answer::{Deleted, ReportsError, Swept};
+use super::{Away, Reports};
+use crate::fallback::shelf::{Burial, ShelfError, Tombstone};
+use crate::reports::{ReportKey, Version};
+
+/// How often a deletion is made anew above a copy from a clock that is ahead.
+const RAISES: usize = 8;
+/// Reports of a page when many are deleted.
+const PAGE: usize = 500;
+/// Reports that the shelf is asked for at once.
+const AT_ONCE: usize = 8;
+
+impl Reports {
+    /// Deletes a report. It is enough that one store takes part: while the other is away, its copy is hidden.
+    ///
+    /// # Errors
+    /// [`ReportsError::Unavailable`] if no store took part.
+    pub async fn delete(&self, key: &ReportKey) -> Result<Deleted, ReportsError> {
+        let sequence = self.room.clock.next();
+        let primary = self
+            .bury(key, sequence, |it| async move {
+                let burials = self.ask(0, |primary| primary.bury(std::slice::from_ref(&it))).await?;
+                Ok(burials.first().copied().unwrap_or(Burial { removed: false, survivor: None }))
+            })
+            .await;
+        if let Some(error) = primary.as_ref().err().and_then(Away::rejection) {
+            return Err(error);
+        }
+        let shelf = match &primary {
+            Ok((_, sequence)) if self.is_absent_on_shelf(key).await == Some(true) => Ok((false, *sequence)),
+            _ => self.bury(key, sequence, |it| async move { self.room.shelf.bury(&it).await }).await,
+        };
+        match (primary, shelf) {
+            (Ok(primary), Ok(shelf)) => Ok(deleted(primary.0 || shelf.0, true, primary.1.max(shelf.1))),
+            (Ok((existed, sequence)), Err(_)) => Ok(deleted(existed, false, sequence)),
+            (Err(away), Ok((existed, sequence))) => Ok(deleted(existed, !self.is_missed(&away), sequence)),
+            (Err(away), Err(error)) => {
+                self.room.counters.unavailable();
+                Err(ReportsError::unavailable(Some(&away), Some(error)))
+            }
+        }
+    }
+
+    async fn is_absent_on_shelf(&self, key: &ReportKey) -> Option<bool> {
+        Some(self.room.shelf.head(key).await.ok()?.copy.is_none())
+    }
+
+    /// Buries in one store, above every copy that is found there. Says whether there was one, and the tombstone's sequence.
+    async fn bury<E, F: Future<Output = Result<Burial, E>>>(
+        &self,
+        key: &ReportKey,
+        mut sequence: i64,
+        bury: impl Fn(Tombstone) -> F,
+    ) -> Result<(bool, i64), E> {
+        let mut existed = false;
+        for _ in 0..RAISES {
+            let burial = bury(Tombstone { key: key.clone(), sequence }).await?;
+            existed |= burial.removed;
+            let Some(survivor) = burial.survivor else { break };
+            self.room.clock.see(survivor);
+            sequence = self.room.clock.next();
+        }
+        Ok((existed, sequence))
+    }
+
+    /// Deletes every report whose key begins with `prefix`.
+    ///
+    /// # Errors
+    /// As for [`Reports::list`]; what was deleted until then stays deleted.
+    pub async fn delete_prefix(&self, prefix: &str) -> Result<Swept, ReportsError> {
+        self.delete_where(prefix, |_, _| true).await
+    }
+
+    /// Deletes the reports whose key begins with `prefix` and is not among `live`. What is put meanwhile stays.
+    ///
+    /// # Errors
+    /// As for [`Reports::delete_prefix`].
+    pub async fn retain(&self, prefix: &str, live: &HashSet<ReportKey>) -> Result<Swept, ReportsError> {
+        self.delete_where(prefix, |key, _| !live.contains(key)).await
+    }
+
+    /// Deletes the reports whose key begins with `prefix` and that were scanned before `before`.
+    ///
+    /// # Errors
+    /// As for [`Reports::delete_prefix`].
+    pub async fn expire(&self, prefix: &str, before: Timestamp) -> Result<Swept, ReportsError> {
+        self.delete_where(prefix, |_, version| version.scanned_at < before).await
+    }
+
+    /// Deletes the versions that are listed and `doomed`, and none that is put meanwhile.
+    async fn delete_where(
+        &self,
+        prefix: &str,
+        doomed: impl Fn(&ReportKey, &Version) -> bool,
+    ) -> Result<Swept, ReportsError> {
+        let mut swept = Swept { deleted: 0, complete: true };
+        let mut after = None;
+        loop {
+            let page = self.list_stores(prefix, after.as_ref(), PAGE).await?;
+            let victims: Vec<_> = page
+                .items
+                .into_iter()
+                .filter(|it| doomed(&it.key, &it.version))
+                .map(|it| (Tombstone { key: it.key, sequence: it.version.sequence + 1 }, it.on_shelf))
+                .collect();
+            let complete = self.bury_listed(&victims).await?;
+            swept.deleted += victims.len() as u64;
+            swept.complete &= page.complete && complete;
+            after = page.next;
+            if after.is_none() {
+                return Ok(swept);
+            }
+        }
+    }
+
+    async fn bury_listed(&self, victims: &[(Tombstone, bool)]) -> Result<bool, ReportsError> {
+        if victims.is_empty() {
+            return Ok(true);
+        }
+        let tombstones: Vec<_> = victims.iter().map(|it| it.0.clone()).collect();
+        let away = self.ask(0, |primary| primary.bury(&tombstones)).await.err();
+        let on_shelf = victims.iter().filter(|it| it.1 || away.is_some()).map(|it| it.0.clone());
+        let buried = stream::iter(on_shelf.collect::<Vec<_>>())
+            .map(|it| async move { self.room.shelf.bury(&it).await })
+            .buffered(AT_ONCE);
+        let failed: Option<ShelfError> =
+            buried.filter_map(|it| std::future::ready(it.err())).collect::<Vec<_>>().await.pop();
+        match (away, failed) {
+            (Some(away), Some(error)) => Err(ReportsError::unavailable(Some(&away), Some(error))),
+            (away, failed) => Ok(failed.is_none() && !away.is_some_and(|it| self.is_missed(&it))),
+        }
+    }
+}
+
+fn deleted(existed: bool, complete: bool, sequence: i64) -> Deleted {
+    Deleted { existed, complete, sequence }
+}

@@ -1,0 +1,143 @@
+//! Reading one report from two stores between which it may be moved.
+//!
+//! A move writes before it removes. So of a report that goes home, whoever looks at the shelf first and at the primary afterwards misses
+//! nothing; of one that is taken out of the primary, it is the other way round. The shelf is therefore asked first, the primary next, and
+//! where that has no copy the shelf once more. Asking both at once would save a moment and could lose what travels in between.
+
+use std::future::Future;
+
+use super::answer::{Answered, ReportsError, Store};
+use super::{Away, Reports};
+use crate::fallback::shelf::{Lookup, ShelfError};
+use crate::reports::{Report, ReportKey, Version};
+
+/// What is known after every store was asked that could be.
+pub(super) struct Merged<T> {
+    /// The newest visible copy.
+    pub(super) newest: Option<(Version, Store, T)>,
+    /// Why the primary had no say.
+    pub(super) primary: Option<Away>,
+    /// Why the shelf had no say.
+    pub(super) shelf: Option<ShelfError>,
+}
+
+impl<T> Merged<T> {
+    fn complete(&self, reports: &Reports) -> bool {
+        self.shelf.is_none() && !self.primary.as_ref().is_some_and(|it| reports.is_missed(it))
+    }
+}
+
+/// Copies and the latest tombstone of one key.
+struct Seen<T> {
+    copies: Vec<(Version, Store, T)>,
+    tombstone: Option<i64>,
+}
+
+impl<T> Seen<T> {
+    fn take(&mut self, store: Store, lookup: Lookup<(Version, T)>) {
+        self.tombstone = self.tombstone.max(lookup.tombstone);
+        self.copies.extend(lookup.copy.map(|(version, it)| (version, store, it)));
+    }
+
+    fn newest(self) -> Option<(Version, Store, T)> {
+        let visible = |it: &(Version, Store, T)| Some(it.0.sequence) >= self.tombstone;
+        self.copies.into_iter().filter(visible).max_by_key(|it| it.0)
+    }
+}
+
+impl Reports {
+    /// The newest report under a key. `None` says that there is none, and that every store that might hold it has said so.
+    ///
+    /// # Errors
+    /// [`ReportsError::Unavailable`] if nothing was found and a store is away; [`ReportsError::Shelf`] if the only copy cannot be read.
+    pub async fn get(&self, key: &ReportKey) -> Result<Option<Answered>, ReportsError> {
+        let shelf = || async {
+            let lookup = self.room.shelf.get(key).await?;
+            Ok(Lookup { copy: lookup.copy.map(|it| (it.version, it.report)), tombstone: lookup.tombstone })
+        };
+        let primary = || {
+            self.ask(0, |primary| async {
+                let lookup = primary.get(key).await?;
+                Ok(Lookup {
+                    copy: lookup.copy.map(|it| (it.version, it.report)),
+                    tombstone: lookup.tombstone,
+                })
+            })
+        };
+        let merged = self.merge(shelf, primary).await?;
+        let complete = merged.complete(self);
+        let found = self.found(merged)?;
+        Ok(found.map(|(version, store, report): (_, _, Report)| {
+            self.room.counters.answered(store, complete);
+            Answered { report, version, store, complete }
+        }))
+    }
+
+    /// Whether there is a report under a key: as [`Reports::get`], without reading it.
+    ///
+    /// # Errors
+    /// As for [`Reports::get`].
+    pub async fn exists(&self, key: &ReportKey) -> Result<bool, ReportsError> {
+        Ok(self.version(key).await?.is_some())
+    }
+
+    /// The version of the newest report under a key.
+    ///
+    /// # Errors
+    /// As for [`Reports::get`].
+    pub async fn version(&self, key: &ReportKey) -> Result<Option<Version>, ReportsError> {
+        let shelf = || async {
+            let lookup = self.room.shelf.head(key).await?;
+            Ok(Lookup { copy: lookup.copy.map(|it| (it.version, ())), tombstone: lookup.tombstone })
+        };
+        let primary = || {
+            self.ask(0, |primary| async {
+                let lookup = primary.head(key).await?;
+                Ok(Lookup { copy: lookup.copy.map(|version| (version, ())), tombstone: lookup.tombstone })
+            })
+        };
+        let merged = self.merge(shelf, primary).await?;
+        Ok(self.found(merged)?.map(|it| it.0))
+    }
+
+    /// Asks the shelf, the primary, and the shelf again where the primary has no copy.
+    async fn merge<T, S, P>(
+        &self,
+        shelf: impl Fn() -> S,
+        primary: impl Fn() -> P,
+    ) -> Result<Merged<T>, ReportsError>
+    where
+        S: Future<Output = Result<Lookup<(Version, T)>, ShelfError>>,
+        P: Future<Output = Result<Lookup<(Version, T)>, Away>>,
+    {
+        let mut seen = Seen { copies: Vec::new(), tombstone: None };
+        let mut shelf_away = shelf().await.map(|it| seen.take(Store::Fallback, it)).err();
+        let mut primary_away = None;
+        match primary().await {
+            Ok(lookup) => {
+                let absent = lookup.copy.is_none();
+                seen.take(Store::Primary, lookup);
+                if absent {
+                    shelf_away = shelf().await.map(|it| seen.take(Store::Fallback, it)).err();
+                }
+            }
+            Err(away) => match away.rejection() {
+                Some(error) => return Err(error),
+                None => primary_away = Some(away),
+            },
+        }
+        let latest = seen.copies.iter().map(|it| it.0.sequence).chain(seen.tombstone).max();
+        latest.into_iter().for_each(|it| self.room.clock.see(it));
+        Ok(Merged { newest: seen.newest(), primary: primary_away, shelf: shelf_away })
+    }
+
+    /// What was found; nothing only if nobody was missed.
+    pub(super) fn found<T>(&self, merged: Merged<T>) -> Result<Option<(Version, Store, T)>, ReportsError> {
+        let complete = merged.complete(self);
+        if merged.newest.is_some() || complete {
+            return Ok(merged.newest);
+        }
+        self.room.counters.unavailable();
+        Err(ReportsError::unavailable(merged.primary.as_ref(), merged.shelf))
+    }
+}

@@ -1,0 +1,259 @@
+//! Putting reports: into the primary where it may be written to, else onto the shelf, under one sequence in both.
+//!
+//! A put that the primary did not answer may have been done; the shelf then holds the same version, which the migrator finds to be the
+//! same report. After a put into the primary an older copy on the shelf is removed, if it is still the one that was seen before.
+
+use futures_util::future::join;
+use futures_util::stream::{self, StreamExt as _};
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::timeout;
+
+use super::answer::{Put, PutAnswer, ReportsError, Store};
+use super::mode::{Begun, Mode};
+use super::{Away, Reports};
+use crate::fallback::shelf::{Head, Lookup, Placed, ShelfError};
+use crate::reports::{Report, Version};
+
+/// Scans may be ahead of our clock by this much.
+const AHEAD: SignedDuration = SignedDuration::from_hours(1);
+/// Bytes that a payload may have.
+const PAYLOAD: usize = 64 << 20;
+/// How often a put is made anew above a tombstone.
+const RAISES: usize = 8;
+/// Reports, and bytes of payload, that go to the primary at once.
+const BATCH: (usize, usize) = (256, 4 << 20);
+/// Reports that the shelf is asked for at once.
+const AT_ONCE: usize = 8;
+
+/// Where a put goes.
+struct Target {
+    primary: bool,
+    /// Why the shelf takes it, if only for now.
+    instead: Option<Away>,
+    shelf: bool,
+    /// Ends with the put: a change of the mode waits for it.
+    _begun: Begun,
+}
+
+impl Reports {
+    /// Puts a report. Once this answers [`Put::Stored`], every later [`get`](Self::get) finds it or a newer one, or says that a store is away.
+    ///
+    /// # Errors
+    /// The report cannot be stored, or no store that may take it did. [`ReportsError::is_undecided`] tells whether it may be stored all the
+    /// same; putting it again is harmless.
+    pub async fn put(&self, report: &Report) -> Result<PutAnswer, ReportsError> {
+        check(report)?;
+        let sequence = self.room.clock.next();
+        let mut target = self.target()?;
+        if target.primary {
+            match self.put_to_primary(report, sequence).await {
+                Ok(put) => return Ok(self.answer(put, Store::Primary)),
+                Err(away) => target.instead = Some(away),
+            }
+        }
+        self.fall_back(report, sequence, &target).await
+    }
+
+    /// Puts reports, some MiB at a time. The answers are in their order; each report is on its own.
+    pub async fn put_many(&self, reports: &[Report]) -> Vec<Result<PutAnswer, ReportsError>> {
+        let mut answers = Vec::with_capacity(reports.len());
+        let mut left = reports;
+        while !left.is_empty() {
+            let (batch, rest) = left.split_at(batch(left));
+            answers.extend(self.put_batch(batch).await);
+            left = rest;
+        }
+        answers
+    }
+
+    async fn put_batch(&self, reports: &[Report]) -> Vec<Result<PutAnswer, ReportsError>> {
+        let sequences: Vec<_> = reports.iter().map(|_| self.room.clock.next()).collect();
+        let mut target = match self.target() {
+            Ok(target) => target,
+            Err(error) => return reports.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let sound: Vec<_> = reports
+            .iter()
+            .zip(&sequences)
+            .filter(|it| check(it.0).is_ok())
+            .map(|(it, at)| (it, *at))
+            .collect();
+        let mut placed = vec![None; sound.len()];
+        if target.primary && !sound.is_empty() {
+            let bytes = sound.iter().map(|it| it.0.payload.len()).sum();
+            match self.ask(bytes, |primary| primary.put(&sound)).await {
+                Ok(answers) => placed = answers.into_iter().map(Some).collect(),
+                Err(away) => target.instead = Some(away),
+            }
+        }
+        let mut placed = placed.into_iter();
+        let puts = reports.iter().zip(sequences).map(|(report, sequence)| {
+            let checked = check(report);
+            let placed = if checked.is_ok() { placed.next().flatten() } else { None };
+            let target = &target;
+            async move {
+                checked?;
+                self.finish(report, sequence, placed, target).await
+            }
+        });
+        let puts: Vec<_> = puts.collect();
+        stream::iter(puts).buffered(AT_ONCE).collect().await
+    }
+
+    /// What is left to do for one report of a batch.
+    async fn finish(
+        &self,
+        report: &Report,
+        sequence: i64,
+        placed: Option<Placed>,
+        target: &Target,
+    ) -> Result<PutAnswer, ReportsError> {
+        let version = Version { scanned_at: report.scanned_at, sequence };
+        let head = || self.look_for_stale(report);
+        let put = match placed {
+            None => return self.fall_back(report, sequence, target).await,
+            Some(Placed::Superseded(newer)) => Put::Superseded(newer),
+            Some(Placed::Stored) => match self.tidy(version, head().await).await {
+                Ok(()) => Put::Stored(version),
+                Err(tombstone) => return self.put_above(report, tombstone).await,
+            },
+            Some(Placed::Buried(tombstone)) => return self.put_above(report, tombstone).await,
+        };
+        Ok(self.answer(put, Store::Primary))
+    }
+
+    async fn put_above(&self, report: &Report, tombstone: i64) -> Result<PutAnswer, ReportsError> {
+        self.raise(tombstone);
+        Box::pin(self.put(report)).await
+    }
+
+    fn answer(&self, put: Put, store: Store) -> PutAnswer {
+        match put {
+            Put::Stored(_) => self.room.counters.answered(store, true),
+            Put::Superseded(newer) => {
+                self.room.clock.see(newer.sequence);
+                self.room.counters.superseded();
+            }
+        }
+        PutAnswer { put, store }
+    }
+
+    fn target(&self) -> Result<Target, ReportsError> {
+        let begun = self.room.epoch.begin();
+        let open = self.room.gate.is_open();
+        let target = |primary, shelf, begun| Target { primary, instead: None, shelf, _begun: begun };
+        match begun.mode {
+            Mode::Off | Mode::Leaving => Ok(target(false, true, begun)),
+            Mode::Auto => Ok(target(open && self.room.primary.is_some(), true, begun)),
+            Mode::Required if open => Ok(target(true, false, begun)),
+            Mode::Required => Err(ReportsError::GateClosed),
+        }
+    }
+
+    /// Puts into the primary, above every tombstone that is met there or on the shelf.
+    async fn put_to_primary(&self, report: &Report, mut sequence: i64) -> Result<Put, Away> {
+        for _ in 0..RAISES {
+            let version = Version { scanned_at: report.scanned_at, sequence };
+            let reports = [(report, sequence)];
+            let put = self.ask(report.payload.len(), |primary| primary.put(&reports));
+            let (placed, head) = join(put, self.look_for_stale(report)).await;
+            match placed?.first() {
+                Some(Placed::Superseded(newer)) => return Ok(Put::Superseded(*newer)),
+                Some(Placed::Buried(tombstone)) => sequence = self.raise(*tombstone),
+                Some(Placed::Stored) => match self.tidy(version, head).await {
+                    Ok(()) => return Ok(Put::Stored(version)),
+                    Err(tombstone) => sequence = self.raise(tombstone),
+                },
+                None => break,
+            }
+        }
+        Err(Away::Failed(super::PrimaryError::Unanswered("it tells nothing of the report".into())))
+    }
+
+    /// A sequence above a tombstone's.
+    fn raise(&self, tombstone: i64) -> i64 {
+        self.room.counters.raised();
+        self.room.clock.see(tombstone);
+        self.room.clock.next()
+    }
+
+    /// Puts onto the shelf, if that may be.
+    async fn fall_back(
+        &self,
+        report: &Report,
+        mut sequence: i64,
+        target: &Target,
+    ) -> Result<PutAnswer, ReportsError> {
+        if let Some(error) = target.instead.as_ref().and_then(Away::rejection) {
+            return Err(error);
+        }
+        let primary = target.instead.as_ref().filter(|_| target.primary);
+        let mut failed = None;
+        for _ in 0..if target.shelf { RAISES } else { 0 } {
+            let put = match self.room.shelf.put(report, sequence).await {
+                Ok(Placed::Stored) => Put::Stored(Version { scanned_at: report.scanned_at, sequence }),
+                Ok(Placed::Superseded(newer)) => Put::Superseded(newer),
+                Ok(Placed::Buried(tombstone)) => {
+                    sequence = self.raise(tombstone);
+                    continue;
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            };
+            if primary.is_some() {
+                self.room.counters.failed_over();
+            }
+            return Ok(self.answer(put, Store::Fallback));
+        }
+        self.room.counters.unavailable();
+        Err(ReportsError::unavailable(primary, failed))
+    }
+
+    /// What the shelf holds of a report that goes to the primary; nothing if it does not say so soon.
+    async fn look_for_stale(&self, report: &Report) -> Option<Lookup<Head>> {
+        let head: Result<_, ShelfError> =
+            timeout(self.room.options.tidying, self.room.shelf.head(&report.key)).await.ok()?;
+        head.ok()
+    }
+
+    /// After a put into the primary: removes an older copy from the shelf. A tombstone there that lies above the put is an error, since
+    /// it would hide what was just put.
+    async fn tidy(&self, version: Version, seen: Option<Lookup<Head>>) -> Result<(), i64> {
+        let Some(seen) = seen else { return Ok(()) };
+        if let Some(tombstone) = seen.tombstone.filter(|it| *it > version.sequence) {
+            return Err(tombstone);
+        }
+        let Some(stale) = seen.copy.filter(|it| it.version < version) else { return Ok(()) };
+        match timeout(self.room.options.tidying, self.room.shelf.remove(&stale.holding)).await {
+            Ok(Ok(true)) => self.room.counters.stale_removed(),
+            // Somebody wrote it anew, or the shelf is away: newest wins, and the migrator comes by.
+            Ok(Ok(false) | Err(_)) | Err(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether a report may be stored at all.
+fn check(report: &Report) -> Result<(), ReportsError> {
+    let (key, scanned_at, size) = (&report.key, report.scanned_at, report.payload.len());
+    if scanned_at.duration_since(Timestamp::now()) > AHEAD {
+        return Err(ReportsError::ClockAhead { key: key.clone(), scanned_at });
+    }
+    if size > PAYLOAD {
+        return Err(ReportsError::TooLarge { key: key.clone(), size, limit: PAYLOAD });
+    }
+    Ok(())
+}
+
+/// How many of `reports` go at once: at least one.
+fn batch(reports: &[Report]) -> usize {
+    let (count, limit) = BATCH;
+    let mut bytes = 0;
+    let fits = reports.iter().take(count).take_while(|it| {
+        bytes += it.payload.len();
+        bytes <= limit
+    });
+    fits.count().max(1)
+}

@@ -1,0 +1,328 @@
+//! Reading one report: what its keys hold, taken together.
+//!
+//! A store answers for several keys, but not always from one moment. What does not fit together is read again until it stands still; only
+//! then it counts as written by somebody who knows nothing of the entry beside the value.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::metadata::{Extras, Metadata, Place, digest, from_inline};
+use super::{ATTEMPTS, PIECE, Shelf, ShelfError, gzip};
+use crate::fallback::store::{Entry, Revision};
+use crate::reports::{Asset, Report, ReportKey, Version};
+
+/// Bits below the microseconds in a sequence.
+const WRITER_BITS: u32 = 12;
+
+/// What a store knows of one key.
+#[derive(Clone, Debug)]
+pub struct Lookup<T> {
+    /// The copy that stands there. It may lie below the tombstone; then it is as good as gone.
+    pub copy: Option<T>,
+    /// The sequence of the latest deletion that is known there.
+    pub tombstone: Option<i64>,
+}
+
+/// A report, as it was read.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The report.
+    pub report: Report,
+    /// How new it is.
+    pub version: Version,
+    /// Who wrote it.
+    pub origin: Origin,
+    /// The keys that it was read from.
+    pub holding: Holding,
+}
+
+/// A report of which only the version was read.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// How new it is.
+    pub version: Version,
+    /// Who wrote it.
+    pub origin: Origin,
+    /// Bytes of its payload, where the entry beside the value says so.
+    pub size: Option<usize>,
+    /// The keys that it was read from.
+    pub holding: Holding,
+}
+
+/// Who wrote a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A client of this crate.
+    Larder,
+    /// Somebody who wrote the value alone: an older controller. Its time is that of the state key, or the oldest there is.
+    Foreign,
+}
+
+/// The keys of a copy with the revisions that they were read at, so that exactly this copy can be [removed](Shelf::remove).
+#[derive(Clone, Debug)]
+pub struct Holding {
+    pub(super) key: ReportKey,
+    pub(super) value: Option<Revision>,
+    pub(super) metadata: Option<Revision>,
+    /// Further pieces of the value, or of its copy for older controllers.
+    pub(super) pieces: Vec<(String, Revision)>,
+    /// Chunks that only this copy refers to.
+    pub(super) chunks: Vec<String>,
+}
+
+impl Held {
+    /// Why the payload is no report that anybody can read: a gzip stream that is cut off or does not match its checksum.
+    #[must_use]
+    pub fn fault(&self) -> Option<&'static str> {
+        match gzip::end(&self.report.payload) {
+            Some(gzip::End::Open) => Some("its gzip stream is cut off"),
+            Some(gzip::End::Broken) => Some("its gzip stream is broken"),
+            _ => None,
+        }
+    }
+}
+
+impl<T> Lookup<T> {
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Lookup<U> {
+        Lookup { copy: self.copy.map(change), tombstone: self.tombstone }
+    }
+}
+
+/// The keys of one report, as they fit together.
+#[derive(Debug)]
+pub(super) struct Header {
+    pub(super) value: Option<Entry>,
+    pub(super) metadata: Option<(Metadata, Revision)>,
+    pub(super) tombstone: Option<(i64, Revision)>,
+    /// The version of the copy and whose it is, if there is one.
+    pub(super) copy: Option<(Version, Origin)>,
+}
+
+impl Header {
+    /// Whether value and entry belong together, as they do unless they were read at different moments or somebody else wrote the value.
+    fn fits(&self) -> bool {
+        match (&self.value, &self.metadata) {
+            (None, None) | (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (Some(value), Some((metadata, _))) => belongs(metadata, &value.value),
+        }
+    }
+
+    fn revisions(&self) -> (Option<Revision>, Option<Revision>) {
+        (self.value.as_ref().map(|it| it.revision), self.metadata.as_ref().map(|it| it.1))
+    }
+
+    pub(super) fn chunked(&self) -> bool {
+        matches!(&self.metadata, Some((Metadata { place: Place::Chunks { .. }, .. }, _)))
+    }
+
+    pub(super) fn tombstone(&self) -> Option<i64> {
+        self.tombstone.map(|it| it.0)
+    }
+
+    /// Every generation of chunks that the entry refers to.
+    pub(super) fn generations(&self) -> Vec<(String, usize)> {
+        let Some((metadata, _)) = &self.metadata else { return Vec::new() };
+        let payload = match &metadata.place {
+            Place::Chunks { generation, count, .. } => Some((generation.clone(), *count)),
+            Place::Value => None,
+        };
+        let extras = match &metadata.extras {
+            Some(Extras::Chunks { generation, count }) => Some((generation.clone(), *count)),
+            _ => None,
+        };
+        payload.into_iter().chain(extras).collect()
+    }
+}
+
+fn belongs(metadata: &Metadata, value: &Bytes) -> bool {
+    match &metadata.place {
+        Place::Value => value.len() == metadata.size && digest(value) == metadata.sha256,
+        Place::Chunks { generation, head, .. } => value == generation.as_bytes() || digest(value) == *head,
+    }
+}
+
+impl Shelf {
+    /// The report under `key`, with everything that belongs to it.
+    ///
+    /// # Errors
+    /// [`ShelfError::Incomplete`] and [`ShelfError::Damaged`] say that there is a copy which cannot be read. A value whose gzip stream is
+    /// broken is no error: it is given as it stands, and [`Held::fault`] tells.
+    pub async fn get(&self, key: &ReportKey) -> Result<Lookup<Held>, ShelfError> {
+        let mut before = None;
+        for _ in 0..ATTEMPTS {
+            let header = self.header(key).await?;
+            let Some((version, origin)) = header.copy else {
+                return Ok(Lookup { copy: None, tombstone: header.tombstone() });
+            };
+            let report = match origin {
+                Origin::Larder => self.ours(key, &header).await,
+                Origin::Foreign => self.foreign(key, &header, version).await,
+            };
+            match report {
+                // Chunks vanish when a newer report takes their place; the same entry without them is damage.
+                Err(ShelfError::Damaged { .. } | ShelfError::Incomplete { .. })
+                    if before != Some(header.revisions()) =>
+                {
+                    before = Some(header.revisions());
+                }
+                Err(error) => return Err(error),
+                Ok(report) => {
+                    let holding = self.holding(key, &header).await?;
+                    let held = Held { report, version, origin, holding };
+                    return Ok(Lookup { copy: Some(held), tombstone: header.tombstone() });
+                }
+            }
+        }
+        Err(self.contended(key))
+    }
+
+    /// The version of the report under `key`, and the keys that it stands in.
+    ///
+    /// # Errors
+    /// As [`Shelf::get`], but a copy of which pieces are missing has a version all the same.
+    pub async fn head(&self, key: &ReportKey) -> Result<Lookup<Head>, ShelfError> {
+        let header = self.header(key).await?;
+        let lookup = Lookup { copy: header.copy, tombstone: header.tombstone() };
+        if lookup.copy.is_none() {
+            return Ok(Lookup { copy: None, tombstone: lookup.tombstone });
+        }
+        let holding = self.holding(key, &header).await?;
+        let size = header
+            .metadata
+            .filter(|_| lookup.copy.map(|it| it.1) == Some(Origin::Larder))
+            .map(|it| it.0.size);
+        Ok(lookup.map(|(version, origin)| Head { version, origin, size, holding }))
+    }
+
+    /// The keys of a report, read until they fit or stand still.
+    pub(super) async fn header(&self, key: &ReportKey) -> Result<Header, ShelfError> {
+        let mut before = None;
+        for _ in 0..ATTEMPTS {
+            let mut header = self.read_header(key).await?;
+            if header.fits() {
+                header.copy = match (&header.value, &header.metadata) {
+                    (_, Some((metadata, _))) => Some((metadata.version(), Origin::Larder)),
+                    (Some(_), None) => Some((self.foreign_version(key, &header).await?, Origin::Foreign)),
+                    (None, None) => None,
+                };
+                return Ok(header);
+            }
+            if before == Some(header.revisions()) {
+                if header.value.is_some() {
+                    header.copy = Some((self.foreign_version(key, &header).await?, Origin::Foreign));
+                }
+                return Ok(header);
+            }
+            before = Some(header.revisions());
+        }
+        Err(self.contended(key))
+    }
+
+    async fn read_header(&self, key: &ReportKey) -> Result<Header, ShelfError> {
+        let keys = [self.layout.data(key), self.layout.metadata(key), self.layout.tombstone(key)];
+        let mut entries = self.read(&keys).await?.into_iter();
+        let mut next = || entries.next().flatten();
+        let (value, metadata, tombstone) = (next(), next(), next());
+        let metadata = match metadata {
+            Some(entry) => Some((
+                Metadata::parse(&entry.value).map_err(|reason| self.damaged(key, reason))?,
+                entry.revision,
+            )),
+            None => None,
+        };
+        let tombstone = match tombstone {
+            Some(entry) => Some((
+                super::tombstones::parse(&entry.value).map_err(|reason| self.damaged(key, reason))?,
+                entry.revision,
+            )),
+            None => None,
+        };
+        Ok(Header { value, metadata, tombstone, copy: None })
+    }
+
+    /// How new a value is that somebody wrote alone. It stands after what it was written over: an entry that is still there, and a
+    /// tombstone, since a deletion takes the value with it.
+    async fn foreign_version(&self, key: &ReportKey, header: &Header) -> Result<Version, ShelfError> {
+        let states = self.layout.states(key);
+        let entries = if states.is_empty() { Vec::new() } else { self.read(&states).await? };
+        let scanned_at = entries.iter().flatten().filter_map(|it| scanned_at(&it.value)).max();
+        let scanned_at = scanned_at.unwrap_or(Timestamp::UNIX_EPOCH);
+        let written_over =
+            header.metadata.as_ref().map_or(0, |(metadata, _)| metadata.version().sequence + 1);
+        let deleted = header.tombstone().map_or(0, |sequence| sequence + 1);
+        let derived = scanned_at.as_microsecond() << WRITER_BITS;
+        Ok(Version { scanned_at, sequence: derived.max(written_over).max(deleted) })
+    }
+
+    async fn ours(&self, key: &ReportKey, header: &Header) -> Result<Report, ShelfError> {
+        let (Some((metadata, _)), Some(value)) = (&header.metadata, &header.value) else {
+            return Err(self.damaged(key, "its value is gone"));
+        };
+        let payload = match &metadata.place {
+            Place::Value => value.value.clone(),
+            Place::Chunks { generation, count, .. } => self.read_chunks(key, generation, *count).await?,
+        };
+        let extras = match &metadata.extras {
+            None => None,
+            Some(Extras::Inline(text)) => {
+                Some(from_inline(text).map_err(|reason| self.damaged(key, reason))?.into())
+            }
+            Some(Extras::Chunks { generation, count }) => {
+                Some(self.read_chunks(key, generation, *count).await?)
+            }
+        };
+        metadata.report(key, payload, extras.as_deref()).map_err(|reason| self.damaged(key, reason))
+    }
+
+    async fn foreign(
+        &self,
+        key: &ReportKey,
+        header: &Header,
+        version: Version,
+    ) -> Result<Report, ShelfError> {
+        let first = header.value.as_ref().map(|it| it.value.clone()).unwrap_or_default();
+        let whole = self.layout.in_pieces(key) && first.len() == PIECE;
+        let payload = if whole { self.read_pieces(key, &first).await? } else { first };
+        Ok(Report {
+            key: key.clone(),
+            scanned_at: version.scanned_at,
+            scanner_version: String::new(),
+            encoding: gzip::encoding(&payload),
+            payload,
+            asset: Asset::default(),
+            findings: None,
+            checks: None,
+        })
+    }
+
+    /// The keys of a copy and their revisions.
+    async fn holding(&self, key: &ReportKey, header: &Header) -> Result<Holding, ShelfError> {
+        let value = header.value.as_ref();
+        let chunks = header.generations().into_iter().flat_map(|(generation, count)| {
+            (0..count).map(move |number| self.layout.chunk(key, &generation, number))
+        });
+        Ok(Holding {
+            key: key.clone(),
+            value: value.map(|it| it.revision),
+            metadata: header.metadata.as_ref().map(|it| it.1),
+            pieces: self.pieces_beside(key, header).await?,
+            chunks: chunks.collect(),
+        })
+    }
+}
+
+/// The state of a scan: NeuVector's says `scanned_at`, that of a benchmark `run_at`.
+#[derive(Deserialize)]
+struct State {
+    #[serde(alias = "run_at")]
+    scanned_at: Option<String>,
+}
+
+/// When a state says that a scan was made. Go's zero time says nothing.
+fn scanned_at(json: &[u8]) -> Option<Timestamp> {
+    let state: State = serde_json::from_slice(json).ok()?;
+    let time = state.scanned_at?.parse::<Timestamp>().ok()?;
+    (time > Timestamp::UNIX_EPOCH).then_some(time)
+}

@@ -1,0 +1,146 @@
+//! Deletions: a tombstone in place of the report, in one transaction.
+
+use serde::{Deserialize, Serialize};
+
+use super::layout::Named;
+use super::read::Holding;
+use super::{AT_ONCE, ATTEMPTS, Burial, Page, Shelf, ShelfError, Tombstone, as_read};
+use crate::fallback::store::{Condition, Operation, Revision};
+use crate::reports::ReportKey;
+
+/// The entry, as JSON.
+#[derive(Serialize, Deserialize)]
+struct Stone {
+    sequence: i64,
+    deleted_at: String,
+}
+
+/// A tombstone that was listed, with what is needed to remove it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShelfTombstone {
+    /// The deletion.
+    pub tombstone: Tombstone,
+    /// When it was made, by the clock of whoever made it.
+    pub deleted_at: jiff::Timestamp,
+    revision: Revision,
+}
+
+/// The sequence that a tombstone's entry says.
+pub(super) fn parse(json: &[u8]) -> Result<i64, String> {
+    Ok(stone(json)?.0)
+}
+
+fn stone(json: &[u8]) -> Result<(i64, jiff::Timestamp), String> {
+    let stone: Stone = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    let deleted_at = stone.deleted_at.parse().map_err(|error: jiff::Error| error.to_string())?;
+    Ok((stone.sequence, deleted_at))
+}
+
+impl Shelf {
+    /// Deletes every copy of a report whose sequence is below `sequence`, and keeps that for the copies that other stores may hold. A copy
+    /// that is not older survives, and is told of.
+    ///
+    /// # Errors
+    /// After an error it may be deleted, or not.
+    pub async fn bury(&self, tombstone: &Tombstone) -> Result<Burial, ShelfError> {
+        let key = &tombstone.key;
+        for _ in 0..ATTEMPTS {
+            let header = self.header(key).await?;
+            let sequence = header.tombstone().map_or(tombstone.sequence, |it| it.max(tombstone.sequence));
+            let survivor = header.copy.map(|it| it.0.sequence).filter(|it| *it >= sequence);
+            let mut operations = vec![self.stone(key, sequence, header.tombstone.map(|it| it.1))];
+            let holding = Holding {
+                key: key.clone(),
+                value: header.value.as_ref().map(|it| it.revision),
+                metadata: header.metadata.as_ref().map(|it| it.1),
+                pieces: Vec::new(),
+                chunks: Vec::new(),
+            };
+            let pieces =
+                if survivor.is_none() { self.pieces_beside(key, &header).await? } else { Vec::new() };
+            operations.extend(match survivor {
+                None => self.removal(&holding),
+                Some(_) => self.unchanged(&holding),
+            });
+            if self.store.commit(operations).await? {
+                if survivor.is_none() {
+                    self.clear(key, pieces, &header.generations()).await;
+                }
+                return Ok(Burial { removed: header.copy.is_some() && survivor.is_none(), survivor });
+            }
+        }
+        Err(self.contended(key))
+    }
+
+    fn stone(&self, key: &ReportKey, sequence: i64, before: Option<Revision>) -> Operation {
+        let stone = Stone { sequence, deleted_at: jiff::Timestamp::now().to_string() };
+        let value = serde_json::to_vec(&stone).expect("text and numbers are JSON");
+        Operation::Put { key: self.layout.tombstone(key), value: value.into(), condition: as_read(before) }
+    }
+
+    fn unchanged(&self, holding: &Holding) -> Vec<Operation> {
+        let check = |it| match it {
+            Operation::Delete { key, condition } => Operation::Check { key, condition },
+            other => other,
+        };
+        self.removal(holding).into_iter().map(check).collect()
+    }
+
+    /// Clears away what a report leaves that was deleted or replaced: pieces that nobody wrote since, and its chunks.
+    pub(super) async fn clear(
+        &self,
+        key: &ReportKey,
+        pieces: Vec<(String, Revision)>,
+        generations: &[(String, usize)],
+    ) {
+        for (key, revision) in pieces {
+            let delete = Operation::Delete { key, condition: Condition::Unchanged(revision) };
+            if let Err(error) = self.store.commit(vec![delete]).await {
+                tracing::debug!(store = self.name(), %error, "a piece of an earlier report stays");
+            }
+        }
+        self.discard(self.chunk_keys(key, generations)).await;
+    }
+
+    /// The tombstones of reports whose key begins with `prefix` and comes behind `after`, in order, `limit` at most.
+    ///
+    /// # Errors
+    /// A tombstone that cannot be read is [`ShelfError::Damaged`].
+    pub async fn tombstones(
+        &self,
+        prefix: &str,
+        after: Option<&ReportKey>,
+        limit: usize,
+    ) -> Result<Page<ShelfTombstone>, ShelfError> {
+        let range = self.layout.tombstones();
+        let Some(raw) = range.prefix(prefix) else { return Ok(Page::default()) };
+        let after = after.map(|it| self.layout.tombstone(it));
+        let listed = self.store.list(&raw, after.as_deref(), limit).await?;
+        let named = |raw: &str| match range.name(raw) {
+            Named::Report(key) => Some(key),
+            _ => None,
+        };
+        let next = if listed.len() < limit { None } else { listed.last().and_then(|it| named(&it.key)) };
+        let keys: Vec<_> = listed.into_iter().map(|it| it.key).collect();
+        let mut items = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(AT_ONCE) {
+            for (entry, raw) in self.read(keys).await?.into_iter().zip(keys) {
+                let (Some(entry), Some(key)) = (entry, named(raw)) else { continue };
+                let (sequence, deleted_at) = stone(&entry.value).map_err(|it| self.damaged(&key, it))?;
+                let tombstone = Tombstone { key, sequence };
+                items.push(ShelfTombstone { tombstone, deleted_at, revision: entry.revision });
+            }
+        }
+        Ok(Page { items, next })
+    }
+
+    /// Removes a tombstone, unless it has changed since it was listed.
+    ///
+    /// # Errors
+    /// After an error it may be gone, or not.
+    pub async fn remove_tombstone(&self, it: &ShelfTombstone) -> Result<bool, ShelfError> {
+        let key = self.layout.tombstone(&it.tombstone.key);
+        let delete = Operation::Delete { key, condition: Condition::Unchanged(it.revision) };
+        Ok(self.store.commit(vec![delete]).await?)
+    }
+}
