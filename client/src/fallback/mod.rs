@@ -2,7 +2,7 @@
 //!
 //! A store is whatever implements [`KeyValue`]: [`Consul`], [`Etcd`], a [`Directory`], [`Memory`].
 
-mod consul;
+pub(crate) mod consul;
 mod directory;
 mod etcd;
 mod memory;

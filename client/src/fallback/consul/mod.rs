@@ -90,7 +90,7 @@ impl Consul {
         Self { listing: bytes, ..self }
     }
 
-    /// Calls of the agent that are not about values.
+    /// Calls of the agent that are not about keys and values.
     pub(crate) fn api(&self) -> &Api {
         &self.api
     }
