@@ -9,7 +9,7 @@ use larder_harness::{Proxy, Skip, need};
 use crate::suite::{find, put, set};
 use crate::{Site, consul_at, etcd_at};
 
-const SHORT: Timeouts = Timeouts { connect: Duration::from_millis(500), answer: Duration::from_millis(1500) };
+const SHORT: Timeouts = Timeouts { connect: Duration::from_millis(500), answer: Duration::from_secs(2) };
 
 fn consul(test: &str) -> Result<(Site, Proxy), Skip> {
     let server = larder_harness::Consul::shared()?;

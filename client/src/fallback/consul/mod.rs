@@ -1,8 +1,10 @@
 //! Consul's keys and values over its HTTP API (<https://developer.hashicorp.com/consul/api-docs/kv>).
 //!
 //! Every read asks for `consistent`: the leader makes sure of its office before it answers, since "there is none" decides
-//! what becomes of a report. Keys travel in the body of `/v1/txn`; the two things it cannot do, a value that fills a
-//! request and a listing, go by path.
+//! what becomes of a report. That costs a quarter of the speed, and less with many values to a call: so values are read by
+//! transactions of [`READ`], which are as fast as that many requests at one time for the values as they are, and are
+//! snapshots. Keys travel in the body of `/v1/txn`; the two things it cannot do, a value that fills a request and a listing,
+//! go by path.
 //!
 //! Consul has no pages: a listing comes whole, [`LISTING`] bytes of JSON at most (some 160,000 keys of 100 bytes), and is held
 //! while one page is cut out of it: the bytes, and 24 more a key. What is longer is asked for folder by folder. So large pages are cheap, small ones are
@@ -88,7 +90,7 @@ impl Consul {
         Self { listing: bytes, ..self }
     }
 
-    /// Calls of the agent that are not about values.
+    /// Calls of the agent that are not about keys and values.
     pub(crate) fn api(&self) -> &Api {
         &self.api
     }
