@@ -6,7 +6,7 @@
 
 mod breaker;
 mod chooser;
-mod consul;
+pub(crate) mod consul;
 mod directory;
 mod etcd;
 mod memory;
