@@ -20,10 +20,12 @@ use tokio::time::{sleep, timeout};
 pub struct BreakerOptions {
     /// Failures in a row at which it opens, other than reaching nobody.
     pub failures: u32,
-    /// The first pause before a probe; a fifth more or less is added at random, so that controllers do not come all at once.
+    /// The first pause before a probe.
     pub first_pause: Duration,
     /// The longest pause: at the latest after this and the time of a probe, a primary that is back is used.
     pub longest_pause: Duration,
+    /// The part of a pause by which it is longer or shorter at random, so that controllers do not come all at once.
+    pub jitter: f64,
     /// How long a probe may take.
     pub probe: Duration,
 }
@@ -34,6 +36,7 @@ impl Default for BreakerOptions {
             failures: 3,
             first_pause: Duration::from_millis(200),
             longest_pause: Duration::from_secs(5),
+            jitter: 0.2,
             probe: Duration::from_secs(2),
         }
     }
@@ -169,11 +172,11 @@ where
     }
 }
 
-/// The pause before the next probe: twice the one before, up to the longest, give or take a fifth.
+/// The pause before the next probe: twice the one before, up to the longest, give or take the jitter.
 fn pause(options: &BreakerOptions, probes: u32) -> Duration {
     let pause = options.first_pause.saturating_mul(1 << probes.min(16)).min(options.longest_pause);
-    let jitter = RandomState::new().hash_one(probes) % 41;
-    pause.mul_f64(0.8 + jitter as f64 / 100.0)
+    let random = (RandomState::new().hash_one(probes) % 2001) as f64 / 1000.0 - 1.0;
+    pause.mul_f64((1.0 + random * options.jitter).max(0.0))
 }
 
 fn lock(status: &Mutex<Status>) -> MutexGuard<'_, Status> {

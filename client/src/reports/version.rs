@@ -1,7 +1,7 @@
 //! Which of two reports is newer.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
@@ -25,19 +25,26 @@ const WRITER_BITS: u32 = 12;
 pub struct Clock {
     writer: i64,
     last: Mutex<i64>,
+    /// Microseconds since 1970 as somebody else counts them, in place of the system's.
+    driven: Option<Arc<AtomicI64>>,
 }
 
 impl Clock {
     /// A clock of the writer `writer`, of which the lower 12 bits are taken: two writers in one microsecond are told apart by it.
     #[must_use]
     pub fn new(writer: u16) -> Self {
-        Self { writer: i64::from(writer) & ((1 << WRITER_BITS) - 1), last: Mutex::new(0) }
+        Self { writer: i64::from(writer) & ((1 << WRITER_BITS) - 1), last: Mutex::new(0), driven: None }
+    }
+
+    /// A clock whose time is given, in microseconds since 1970: for tests of what happens when clocks differ.
+    #[must_use]
+    pub fn driven(writer: u16, microseconds: Arc<AtomicI64>) -> Self {
+        Self { driven: Some(microseconds), ..Self::new(writer) }
     }
 
     /// A sequence greater than all that this clock gave or saw.
     pub fn next(&self) -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(since.as_micros()).unwrap_or(i64::MAX >> WRITER_BITS);
+        let now = self.now();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let time = now.max((*last >> WRITER_BITS) + 1);
         *last = time << WRITER_BITS | self.writer;
@@ -49,6 +56,14 @@ impl Clock {
     pub fn latest(time: Timestamp) -> i64 {
         let time = time.as_microsecond().clamp(0, i64::MAX >> WRITER_BITS);
         time << WRITER_BITS | ((1 << WRITER_BITS) - 1)
+    }
+
+    fn now(&self) -> i64 {
+        if let Some(driven) = &self.driven {
+            return driven.load(Ordering::Relaxed);
+        }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX >> WRITER_BITS)
     }
 
     /// Takes note of a sequence that somebody else gave.

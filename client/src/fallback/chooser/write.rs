@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use super::answer::{Put, PutAnswer, ReportsError, Store};
 use super::mode::{Begun, Mode};
 use super::{Away, Reports};
-use crate::fallback::shelf::{Head, Lookup, Placed, ShelfError};
-use crate::reports::{Report, Version};
+use crate::fallback::shelf::{Head, Lookup, Placed, ShelfError, Tombstone};
+use crate::reports::{Report, ReportKey, Version};
 
 /// Scans may be ahead of our clock by this much.
 const AHEAD: SignedDuration = SignedDuration::from_hours(1);
@@ -112,7 +112,12 @@ impl Reports {
         let head = || self.look_for_stale(report);
         let put = match placed {
             None => return self.fall_back(report, sequence, target).await,
-            Some(Placed::Superseded(newer)) => Put::Superseded(newer),
+            Some(Placed::Superseded(newer)) => {
+                match tombstone_above(newer, &report.key, head().await.as_ref()) {
+                    None => Put::Superseded(newer),
+                    Some(_) => return Box::pin(self.put(report)).await,
+                }
+            }
             Some(Placed::Stored) => match self.tidy(version, head().await).await {
                 Ok(()) => Put::Stored(version),
                 Err(tombstone) => return self.put_above(report, tombstone).await,
@@ -158,7 +163,13 @@ impl Reports {
             let put = self.ask(report.payload.len(), |primary| primary.put(&reports));
             let (placed, head) = join(put, self.look_for_stale(report)).await;
             match placed?.first() {
-                Some(Placed::Superseded(newer)) => return Ok(Put::Superseded(*newer)),
+                Some(Placed::Superseded(newer)) => match tombstone_above(*newer, &report.key, head.as_ref()) {
+                    None => return Ok(Put::Superseded(*newer)),
+                    // What keeps it out was deleted, and the primary does not know yet.
+                    Some(tombstone) => {
+                        drop(self.ask(0, |primary| primary.bury(std::slice::from_ref(&tombstone))).await?);
+                    }
+                },
                 Some(Placed::Buried(tombstone)) => sequence = self.raise(*tombstone),
                 Some(Placed::Stored) => match self.tidy(version, head).await {
                     Ok(()) => return Ok(Put::Stored(version)),
@@ -192,7 +203,19 @@ impl Reports {
         for _ in 0..if target.shelf { RAISES } else { 0 } {
             let put = match self.room.shelf.put(report, sequence).await {
                 Ok(Placed::Stored) => Put::Stored(Version { scanned_at: report.scanned_at, sequence }),
-                Ok(Placed::Superseded(newer)) => Put::Superseded(newer),
+                Ok(Placed::Superseded(newer)) => {
+                    let head = self.ask(0, |primary| primary.head(&report.key)).await.ok();
+                    let Some(tombstone) = tombstone_above(newer, &report.key, head.as_ref()) else {
+                        return Ok(self.answer(Put::Superseded(newer), Store::Fallback));
+                    };
+                    match self.room.shelf.bury(&tombstone).await {
+                        Ok(_) => continue,
+                        Err(error) => {
+                            failed = Some(error);
+                            break;
+                        }
+                    }
+                }
                 Ok(Placed::Buried(tombstone)) => {
                     sequence = self.raise(tombstone);
                     continue;
@@ -233,6 +256,12 @@ impl Reports {
         }
         Ok(())
     }
+}
+
+/// The tombstone that one store holds above a version which stands in the other: what stands there is gone.
+fn tombstone_above<T>(standing: Version, key: &ReportKey, seen: Option<&Lookup<T>>) -> Option<Tombstone> {
+    let sequence = seen?.tombstone.filter(|it| *it > standing.sequence)?;
+    Some(Tombstone { key: key.clone(), sequence })
 }
 
 /// Whether a report may be stored at all.

@@ -280,6 +280,10 @@ impl KeyValue for Consul {
         txn::weight(operation)
     }
 
+    fn snapshot(&self) -> usize {
+        READ
+    }
+
     async fn get(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {
         transaction::check_keys(self, keys)?;
         let reads: Vec<_> = keys.chunks(READ).map(|keys| self.read(keys)).collect();

@@ -202,6 +202,10 @@ impl KeyValue for Directory {
         operation.key().len() + value
     }
 
+    fn snapshot(&self) -> usize {
+        usize::MAX
+    }
+
     async fn get(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {
         transaction::check_keys(self, keys)?;
         let keys = keys.to_vec();

@@ -1,0 +1,199 @@
+//! What controllers asked and were told, and whether the laws hold for it.
+//!
+//! Time is counted in turns. Calls overlap, so a law speaks of what had ended before something else began: an acknowledged put is found by every
+//! read that begins after it, unless a delete that may have come after it was begun before the read ended.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use larder_client::fallback::{Answered, Deleted, Put, PutAnswer, ReportsError};
+use larder_client::reports::{ReportKey, Version};
+
+/// A span of turns. It has no end while the call is under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    begin: u64,
+    end: Option<u64>,
+}
+
+impl Span {
+    fn ended_before(&self, turn: u64) -> bool {
+        self.end.is_some_and(|end| end < turn)
+    }
+}
+
+#[derive(Debug)]
+struct PutRecord {
+    key: ReportKey,
+    scanned_at: Timestamp,
+    span: Span,
+    /// The version that was acknowledged.
+    stored: Option<Version>,
+}
+
+#[derive(Debug)]
+struct DeleteRecord {
+    /// What it was asked of: one key, or all that begin so.
+    of: Doomed,
+    span: Span,
+    acknowledged: Option<Deleted>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Doomed {
+    Key(ReportKey),
+    Prefix(String),
+}
+
+impl Doomed {
+    fn takes(&self, key: &ReportKey) -> bool {
+        match self {
+            Self::Key(it) => it == key,
+            Self::Prefix(prefix) => key.as_str().starts_with(prefix.as_str()),
+        }
+    }
+}
+
+/// Something that was told of a key.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Nothing,
+    /// A report, by the number of the put that is written in its payload.
+    Report { put: usize, scanned_at: Timestamp, version: Version },
+    /// A line of a listing.
+    Listed(Version),
+}
+
+/// All that happened.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    turn: u64,
+    puts: Vec<PutRecord>,
+    deletes: Vec<DeleteRecord>,
+    pub(crate) reads: u64,
+    pub(crate) complete: u64,
+    pub(crate) certain_absences: u64,
+}
+
+impl History {
+    /// Time goes on.
+    pub(crate) fn tick(&mut self) -> u64 {
+        self.turn += 1;
+        self.turn
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.turn
+    }
+
+    fn begin(&mut self) -> Span {
+        Span { begin: self.tick(), end: None }
+    }
+
+    pub(crate) fn begin_put(&mut self, key: &ReportKey, scanned_at: Timestamp) -> usize {
+        let span = self.begin();
+        self.puts.push(PutRecord { key: key.clone(), scanned_at, span, stored: None });
+        self.puts.len() - 1
+    }
+
+    pub(crate) fn end_put(&mut self, number: usize, answer: &Result<PutAnswer, ReportsError>) {
+        let end = self.tick();
+        let put = &mut self.puts[number];
+        put.span.end = Some(end);
+        if let Ok(PutAnswer { put: Put::Stored(version), .. }) = answer {
+            assert_eq!(version.scanned_at, put.scanned_at, "put {number} is stored under another time");
+            put.stored = Some(*version);
+        }
+    }
+
+    pub(crate) fn begin_delete(&mut self, of: Doomed) -> usize {
+        let span = self.begin();
+        self.deletes.push(DeleteRecord { of, span, acknowledged: None });
+        self.deletes.len() - 1
+    }
+
+    pub(crate) fn end_delete(&mut self, number: usize, acknowledged: Option<Deleted>) {
+        let end = self.tick();
+        self.deletes[number].span.end = Some(end);
+        self.deletes[number].acknowledged = acknowledged;
+    }
+
+    /// The newest acknowledged put that a read over `span` has to find: none that may be deleted.
+    fn required(&self, key: &ReportKey, span: Span) -> Option<(usize, Version)> {
+        let end = span.end.unwrap_or(u64::MAX);
+        let may_be_deleted = |put: &PutRecord| {
+            let deletes = self.deletes.iter().filter(|it| it.of.takes(key) && it.span.begin < end);
+            deletes.into_iter().any(|it| !it.span.ended_before(put.span.begin))
+        };
+        let acknowledged = self.puts.iter().enumerate().filter(|(_, it)| {
+            it.key == *key && it.span.ended_before(span.begin) && it.stored.is_some() && !may_be_deleted(it)
+        });
+        acknowledged.filter_map(|(number, it)| Some((number, it.stored?))).max_by_key(|it| it.1)
+    }
+
+    /// A delete that was acknowledged before the read began, and began after the put had ended.
+    fn undone(&self, put: usize, span: Span) -> Option<&DeleteRecord> {
+        let put = &self.puts[put];
+        self.deletes.iter().find(|it| {
+            it.of.takes(&put.key)
+                && it.acknowledged.is_some()
+                && it.span.ended_before(span.begin)
+                && put.span.ended_before(it.span.begin)
+        })
+    }
+
+    /// Judges what was told of a key between `begin` and now.
+    pub(crate) fn judge(&mut self, key: &ReportKey, begin: u64, told: &Told, complete: bool) {
+        let span = Span { begin, end: Some(self.tick()) };
+        self.reads += 1;
+        self.complete += u64::from(complete);
+        let version = match told {
+            Told::Nothing => None,
+            Told::Listed(version) => Some(*version),
+            Told::Report { put, scanned_at, version } => {
+                let record = &self.puts[*put];
+                assert_eq!(record.key, *key, "the report of put {put} came under another key");
+                assert_eq!(record.scanned_at, *scanned_at, "the report of put {put} has another time");
+                assert!(record.span.begin < begin || !record.span.ended_before(begin));
+                if complete && let Some(delete) = self.undone(*put, span) {
+                    panic!("law 4: {key} is put {put} {record:?} again, though deleted by {delete:?}; read {span:?}");
+                }
+                Some(*version)
+            }
+        };
+        if complete && version.is_none() {
+            self.certain_absences += 1;
+        }
+        if complete && let Some((put, required)) = self.required(key, span) {
+            let record = &self.puts[put];
+            assert!(
+                version >= Some(required),
+                "laws 1, 2, 3: {key} was told as {told:?} in {span:?}, though put {put} is {record:?}"
+            );
+        }
+    }
+
+    /// Judges a stream or a listing of everything.
+    pub(crate) fn judge_all(
+        &mut self,
+        keys: &[ReportKey],
+        begin: u64,
+        told: &BTreeMap<ReportKey, (Told, bool)>,
+        complete: bool,
+    ) {
+        for key in keys {
+            match told.get(key) {
+                Some((it, complete)) => self.judge(key, begin, it, *complete),
+                None => self.judge(key, begin, &Told::Nothing, complete),
+            }
+        }
+    }
+}
+
+/// What a payload says, which begins with the number of its put.
+pub(crate) fn told(answered: &Answered) -> Told {
+    let text = std::str::from_utf8(&answered.report.payload).expect("payloads of the schedule are text");
+    let number = text.split(' ').next().and_then(|it| it.parse().ok()).expect("begins with a number");
+    assert!(text.split(' ').all(|it| it == text.split(' ').next().unwrap_or_default()), "parts of several puts");
+    Told::Report { put: number, scanned_at: answered.report.scanned_at, version: answered.version }
+}

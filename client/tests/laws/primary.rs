@@ -1,0 +1,158 @@
+//! A primary in memory: the guards of the real one, and nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use larder_client::fallback::shelf::{Burial, Lookup, Page, Placed, Tombstone};
+use larder_client::fallback::{Kept, KeptStream, Primary, PrimaryError, PrimaryStats};
+use larder_client::reports::{Report, ReportKey, Version};
+
+/// Reports and tombstones.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryPrimary {
+    kept: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    reports: BTreeMap<ReportKey, (Kept, u64)>,
+    tombstones: BTreeMap<ReportKey, i64>,
+    /// Grows with every write: each leaves a stamp of its own, under an equal version too.
+    stamp: u64,
+}
+
+impl MemoryPrimary {
+    fn kept(&self) -> MutexGuard<'_, State> {
+        self.kept.lock().expect("nobody panics with it")
+    }
+
+    /// A report with the stamp of its write.
+    pub(crate) fn stamped(&self, key: &ReportKey) -> Option<(Kept, u64)> {
+        self.kept().reports.get(key).cloned()
+    }
+
+    /// Removes a report, if it was not written since: what taking reports out of the primary needs.
+    pub(crate) fn remove(&self, key: &ReportKey, stamp: u64) -> bool {
+        let mut kept = self.kept();
+        let is_same = kept.reports.get(key).is_some_and(|it| it.1 == stamp);
+        is_same && kept.reports.remove(key).is_some()
+    }
+
+    fn page<T: Clone, U>(
+        map: &BTreeMap<ReportKey, T>,
+        prefix: &str,
+        after: Option<&ReportKey>,
+        limit: usize,
+        item: impl Fn(&ReportKey, &T) -> U,
+    ) -> Page<U> {
+        let wanted: Vec<_> = map
+            .iter()
+            .filter(|(key, _)| key.as_str().starts_with(prefix) && after.is_none_or(|after| *key > after))
+            .take(limit + 1)
+            .collect();
+        let next = (wanted.len() > limit).then(|| wanted[limit - 1].0.clone());
+        Page { items: wanted.into_iter().take(limit).map(|(key, it)| item(key, it)).collect(), next }
+    }
+}
+
+#[async_trait]
+impl Primary for MemoryPrimary {
+    fn name(&self) -> &str {
+        "a primary in memory"
+    }
+
+    async fn probe(&self) -> Result<(), PrimaryError> {
+        Ok(())
+    }
+
+    async fn put(&self, reports: &[(&Report, i64)]) -> Result<Vec<Placed>, PrimaryError> {
+        let mut kept = self.kept();
+        let mut place = |(report, sequence): &(&Report, i64)| {
+            let version = Version { scanned_at: report.scanned_at, sequence: *sequence };
+            if let Some(tombstone) = kept.tombstones.get(&report.key).filter(|it| **it > *sequence) {
+                return Placed::Buried(*tombstone);
+            }
+            match kept.reports.get(&report.key) {
+                Some((standing, _)) if standing.version > version => Placed::Superseded(standing.version),
+                _ => {
+                    kept.stamp += 1;
+                    let it = (Kept { report: (*report).clone(), version }, kept.stamp);
+                    kept.reports.insert(report.key.clone(), it);
+                    Placed::Stored
+                }
+            }
+        };
+        Ok(reports.iter().map(&mut place).collect())
+    }
+
+    async fn get(&self, key: &ReportKey) -> Result<Lookup<Kept>, PrimaryError> {
+        let kept = self.kept();
+        Ok(Lookup { copy: kept.reports.get(key).map(|it| it.0.clone()), tombstone: kept.tombstones.get(key).copied() })
+    }
+
+    async fn head(&self, key: &ReportKey) -> Result<Lookup<Version>, PrimaryError> {
+        let found = self.get(key).await?;
+        Ok(Lookup { copy: found.copy.map(|it| it.version), tombstone: found.tombstone })
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&ReportKey>,
+        limit: usize,
+    ) -> Result<Page<(ReportKey, Version)>, PrimaryError> {
+        Ok(Self::page(&self.kept().reports, prefix, after, limit, |key, it| (key.clone(), it.0.version)))
+    }
+
+    async fn stream(&self, keys: &[ReportKey]) -> Result<Box<dyn KeptStream>, PrimaryError> {
+        let kept = self.kept();
+        let mut found: Vec<_> = keys.iter().filter_map(|it| Some(kept.reports.get(it)?.0.clone())).collect();
+        found.sort_by(|one, other| one.report.key.cmp(&other.report.key));
+        Ok(Box::new(Snapshot(found.into_iter())))
+    }
+
+    async fn bury(&self, tombstones: &[Tombstone]) -> Result<Vec<Burial>, PrimaryError> {
+        let mut kept = self.kept();
+        let bury = |it: &Tombstone| {
+            let sequence = *kept.tombstones.get(&it.key).unwrap_or(&it.sequence).max(&it.sequence);
+            kept.tombstones.insert(it.key.clone(), sequence);
+            let standing = kept.reports.get(&it.key).map(|it| it.0.version.sequence);
+            let survivor = standing.filter(|it| *it >= sequence);
+            if survivor.is_none() {
+                kept.reports.remove(&it.key);
+            }
+            Burial { removed: standing.is_some() && survivor.is_none(), survivor }
+        };
+        Ok(tombstones.iter().map(bury).collect())
+    }
+
+    async fn tombstones(
+        &self,
+        prefix: &str,
+        after: Option<&ReportKey>,
+        limit: usize,
+    ) -> Result<Page<Tombstone>, PrimaryError> {
+        let tombstone = |key: &ReportKey, sequence: &i64| Tombstone { key: key.clone(), sequence: *sequence };
+        Ok(Self::page(&self.kept().tombstones, prefix, after, limit, tombstone))
+    }
+
+    async fn stats(&self) -> Result<PrimaryStats, PrimaryError> {
+        let kept = self.kept();
+        Ok(PrimaryStats {
+            reports: kept.reports.len() as u64,
+            bytes: kept.reports.values().map(|it| it.0.report.payload.len() as u64).sum(),
+            newest: kept.reports.values().map(|it| it.0.version.scanned_at).max(),
+        })
+    }
+}
+
+/// Reports as they stood when the stream was begun.
+struct Snapshot(std::vec::IntoIter<Kept>);
+
+#[async_trait]
+impl KeptStream for Snapshot {
+    async fn next(&mut self) -> Result<Option<Kept>, PrimaryError> {
+        Ok(self.0.next())
+    }
+}

@@ -1,0 +1,289 @@
+//! The wire between one controller and the two stores: every call takes some turns there and back, and may be cut.
+//!
+//! A cut before the request is `Unreachable`; one after it is `Unanswered`, where the request was applied, was not, or is applied later, when its
+//! caller has long gone on.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+
+use async_trait::async_trait;
+use larder_client::fallback::shelf::{Burial, Lookup, Page, Placed, Tombstone};
+use larder_client::fallback::{
+    Entry, Kept, KeptStream, KeyValue, Limits, Listed, Operation, Primary, PrimaryError, PrimaryStats, StoreError,
+};
+use larder_client::reports::{Report, ReportKey, Version};
+
+use crate::random::Random;
+
+/// How a wire is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weather {
+    /// Every call arrives, and its answer.
+    Fair,
+    /// No call arrives.
+    Cut,
+    /// Anything may happen.
+    Stormy,
+}
+
+/// Requests that were sent and have not arrived yet.
+type Underway = Arc<Mutex<Vec<Pin<Box<dyn Future<Output = ()> + Send>>>>>;
+
+/// One wire.
+#[derive(Clone)]
+pub(crate) struct Wire {
+    state: Arc<Mutex<(Weather, Random)>>,
+    underway: Underway,
+}
+
+enum Fate {
+    Arrives,
+    Unreachable,
+    Lost,
+    Applied,
+    Late,
+}
+
+/// What a cut looks like to the caller.
+enum Cut {
+    Unreachable,
+    Unanswered,
+}
+
+impl Wire {
+    pub(crate) fn new(random: Random, underway: Underway) -> Self {
+        Self { state: Arc::new(Mutex::new((Weather::Fair, random))), underway }
+    }
+
+    pub(crate) fn set(&self, weather: Weather) {
+        self.state.lock().expect("nobody panics with it").0 = weather;
+    }
+
+    pub(crate) fn weather(&self) -> Weather {
+        self.state.lock().expect("nobody panics with it").0
+    }
+
+    fn fate(&self) -> Fate {
+        let mut state = self.state.lock().expect("nobody panics with it");
+        match state.0 {
+            Weather::Fair => Fate::Arrives,
+            Weather::Cut => Fate::Unreachable,
+            Weather::Stormy => match state.1.below(10) {
+                0..4 => Fate::Arrives,
+                4 | 5 => Fate::Unreachable,
+                6 => Fate::Lost,
+                7 | 8 => Fate::Applied,
+                _ => Fate::Late,
+            },
+        }
+    }
+
+    /// Some turns that others have meanwhile.
+    async fn travel(&self) {
+        let turns = self.state.lock().expect("nobody panics with it").1.below(3);
+        for _ in 0..=turns {
+            turn().await;
+        }
+    }
+
+    async fn call<T: 'static>(
+        &self,
+        call: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Cut> {
+        self.travel().await;
+        let fate = self.fate();
+        let answer = match fate {
+            Fate::Unreachable => return Err(Cut::Unreachable),
+            Fate::Lost => None,
+            Fate::Late => {
+                let late = Box::pin(async move { drop(call.await) });
+                self.underway.lock().expect("nobody panics with it").push(late);
+                None
+            }
+            Fate::Arrives | Fate::Applied => Some(call.await),
+        };
+        self.travel().await;
+        match (fate, answer) {
+            (Fate::Arrives, Some(answer)) => Ok(answer),
+            _ => Err(Cut::Unanswered),
+        }
+    }
+}
+
+/// Lets others go on.
+async fn turn() {
+    let mut passed = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut passed, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// A store of keys and values behind a wire.
+pub(crate) struct WiredKeyValue {
+    pub(crate) store: Arc<dyn KeyValue>,
+    pub(crate) wire: Wire,
+    /// Whether every key is read at a time of its own.
+    pub(crate) torn: bool,
+}
+
+impl WiredKeyValue {
+    fn cut(&self, cut: Cut) -> StoreError {
+        let (store, reason) = (self.store.name().to_owned(), "the wire is cut".to_owned());
+        match cut {
+            Cut::Unreachable => StoreError::Unreachable { store, reason },
+            Cut::Unanswered => StoreError::Unanswered { store, reason },
+        }
+    }
+}
+
+#[async_trait]
+impl KeyValue for WiredKeyValue {
+    fn name(&self) -> &str {
+        self.store.name()
+    }
+
+    fn limits(&self) -> Limits {
+        self.store.limits()
+    }
+
+    fn weight(&self, operation: &Operation) -> usize {
+        self.store.weight(operation)
+    }
+
+    fn snapshot(&self) -> usize {
+        if self.torn { 1 } else { self.store.snapshot() }
+    }
+
+    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {
+        let mut entries = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(self.snapshot()) {
+            let (store, keys) = (Arc::clone(&self.store), keys.to_vec());
+            let read = self.wire.call(async move { store.get(&keys).await }).await;
+            entries.extend(read.map_err(|cut| self.cut(cut))??);
+        }
+        Ok(entries)
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        let (store, prefix, after) = (Arc::clone(&self.store), prefix.to_owned(), after.map(str::to_owned));
+        let call = async move { store.list(&prefix, after.as_deref(), limit).await };
+        let mut listed = self.wire.call(call).await.map_err(|cut| self.cut(cut))??;
+        // As Consul lists keys.
+        listed.iter_mut().for_each(|it| it.revision = None);
+        Ok(listed)
+    }
+
+    async fn commit(&self, operations: Vec<Operation>) -> Result<bool, StoreError> {
+        let store = Arc::clone(&self.store);
+        self.wire.call(async move { store.commit(operations).await }).await.map_err(|cut| self.cut(cut))?
+    }
+}
+
+/// A primary behind a wire.
+pub(crate) struct WiredPrimary<P> {
+    pub(crate) primary: Arc<P>,
+    pub(crate) wire: Wire,
+}
+
+impl<P: Primary> WiredPrimary<P> {
+    async fn call<T: Send + 'static, F>(&self, call: impl FnOnce(Arc<P>) -> F) -> Result<T, PrimaryError>
+    where
+        F: Future<Output = Result<T, PrimaryError>> + Send + 'static,
+    {
+        let answer = self.wire.call(call(Arc::clone(&self.primary))).await;
+        answer.unwrap_or_else(|cut| {
+            Err(match cut {
+                Cut::Unreachable => PrimaryError::Unreachable("the wire is cut".into()),
+                Cut::Unanswered => PrimaryError::Unanswered("the wire is cut".into()),
+            })
+        })
+    }
+}
+
+#[async_trait]
+impl<P: Primary> Primary for WiredPrimary<P> {
+    fn name(&self) -> &str {
+        self.primary.name()
+    }
+
+    async fn probe(&self) -> Result<(), PrimaryError> {
+        self.call(|primary| async move { primary.probe().await }).await
+    }
+
+    async fn put(&self, reports: &[(&Report, i64)]) -> Result<Vec<Placed>, PrimaryError> {
+        let reports: Vec<_> = reports.iter().map(|(report, sequence)| ((*report).clone(), *sequence)).collect();
+        self.call(|primary| async move {
+            let reports: Vec<_> = reports.iter().map(|(report, sequence)| (report, *sequence)).collect();
+            primary.put(&reports).await
+        })
+        .await
+    }
+
+    async fn get(&self, key: &ReportKey) -> Result<Lookup<Kept>, PrimaryError> {
+        let key = key.clone();
+        self.call(|primary| async move { primary.get(&key).await }).await
+    }
+
+    async fn head(&self, key: &ReportKey) -> Result<Lookup<Version>, PrimaryError> {
+        let key = key.clone();
+        self.call(|primary| async move { primary.head(&key).await }).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&ReportKey>,
+        limit: usize,
+    ) -> Result<Page<(ReportKey, Version)>, PrimaryError> {
+        let (prefix, after) = (prefix.to_owned(), after.cloned());
+        self.call(|primary| async move { primary.list(&prefix, after.as_ref(), limit).await }).await
+    }
+
+    async fn stream(&self, keys: &[ReportKey]) -> Result<Box<dyn KeptStream>, PrimaryError> {
+        let keys = keys.to_vec();
+        let stream = self.call(|primary| async move { primary.stream(&keys).await }).await?;
+        Ok(Box::new(WiredStream { stream, wire: self.wire.clone() }))
+    }
+
+    async fn bury(&self, tombstones: &[Tombstone]) -> Result<Vec<Burial>, PrimaryError> {
+        let tombstones = tombstones.to_vec();
+        self.call(|primary| async move { primary.bury(&tombstones).await }).await
+    }
+
+    async fn tombstones(
+        &self,
+        prefix: &str,
+        after: Option<&ReportKey>,
+        limit: usize,
+    ) -> Result<Page<Tombstone>, PrimaryError> {
+        let (prefix, after) = (prefix.to_owned(), after.cloned());
+        self.call(|primary| async move { primary.tombstones(&prefix, after.as_ref(), limit).await }).await
+    }
+
+    async fn stats(&self) -> Result<PrimaryStats, PrimaryError> {
+        self.call(|primary| async move { primary.stats().await }).await
+    }
+}
+
+struct WiredStream {
+    stream: Box<dyn KeptStream>,
+    wire: Wire,
+}
+
+#[async_trait]
+impl KeptStream for WiredStream {
+    async fn next(&mut self) -> Result<Option<Kept>, PrimaryError> {
+        self.wire.travel().await;
+        match self.wire.fate() {
+            Fate::Arrives => self.stream.next().await,
+            _ => Err(PrimaryError::Unanswered("the wire is cut".into())),
+        }
+    }
+}
