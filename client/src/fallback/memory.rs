@@ -60,6 +60,10 @@ impl KeyValue for Memory {
         operation.key().len() + value
     }
 
+    fn snapshot(&self) -> usize {
+        usize::MAX
+    }
+
     async fn get(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {
         transaction::check_keys(self, keys)?;
         let kept = self.kept();

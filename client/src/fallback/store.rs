@@ -164,7 +164,12 @@ pub trait KeyValue: Send + Sync + 'static {
     /// What an operation counts in a transaction.
     fn weight(&self, operation: &Operation) -> usize;
 
-    /// The values of some keys, in their order; `None` where there is none. Not a snapshot unless the store makes it one.
+    /// How many keys [`KeyValue::get`] reads from one moment.
+    fn snapshot(&self) -> usize {
+        1
+    }
+
+    /// The values of some keys, in their order; `None` where there is none.
     /// As fresh as the store can be: what was written before the call is seen.
     async fn get(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError>;
 

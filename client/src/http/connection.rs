@@ -77,6 +77,11 @@ impl Connections {
         tokio::time::timeout(limit, self.open_one()).await.unwrap_or(Err(Reason::Timeout(limit)))
     }
 
+    /// Forgets the idle connections, as one of them turned out to be closed: so are the others, most likely.
+    pub(crate) fn forget(&self) {
+        self.lock().http1.clear();
+    }
+
     async fn open_one(&self) -> Result<Connection, Reason> {
         let _opening = self.opening.lock().await;
         if let Some(sender) = self.reuse() {

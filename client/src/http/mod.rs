@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub(crate) use connection::Body;
@@ -128,6 +128,7 @@ impl Caller {
                 let error = if unreachable { CallError::Unreachable } else { CallError::Unanswered };
                 return Err(error(reason));
             }
+            self.connections.forget();
             again = false;
         }
     }
@@ -183,7 +184,11 @@ impl Caller {
 
 /// The whole body, if it is no longer than `limit`.
 async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, CallError> {
-    let mut all = BytesMut::new();
+    let announced = body.size_hint().lower();
+    if announced > limit as u64 {
+        return Err(CallError::TooLong);
+    }
+    let mut all = BytesMut::with_capacity(usize::try_from(announced).unwrap_or(0));
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| CallError::Unanswered(Reason::of(&error)))?;
         let Ok(data) = frame.into_data() else { continue };

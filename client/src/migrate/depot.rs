@@ -6,7 +6,7 @@
 //! Two rules carry the safety when two movers work at once, in the same direction or in opposite ones, and however long one of them slept
 //! between two steps:
 //!
-//! 1. *A write renews the stamp.* [`Depot::write`] and [`Depot::bury`] give what they were given a new stamp also where the very same version
+//! 1. *A write renews the stamp.* [`Depot::bring`] and [`Depot::bury`] give what they were given a new stamp also where the very same version
 //!    stands already. Otherwise one mover could remove here what another has just found there, and the other remove there what the
 //!    first has just found here: each would have verified a copy, and none would be left.
 //! 2. *A removal names the stamp.* [`Depot::remove`] and [`Depot::unbury`] do nothing unless the stamp is the one that was read.
@@ -14,7 +14,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::decision::Skip;
+use super::decision::{Skip, There};
 use crate::reports::{Report, ReportKey, Version};
 
 /// A report under way, with the sequence that it keeps.
@@ -106,15 +106,6 @@ pub struct Standing {
     pub tombstone: Option<i64>,
 }
 
-/// What was read back of a report that had been written.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Recalled {
-    /// The report as it stands.
-    pub parcel: Option<Parcel>,
-    /// The tombstone beside it, read together with the report or after it.
-    pub tombstone: Option<i64>,
-}
-
 /// What a write did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Written {
@@ -126,6 +117,15 @@ pub enum Written {
     Outdated,
     /// The depot does not take it, and says why.
     Refused(String),
+}
+
+/// What came of a report that was brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// What the write did.
+    pub written: Written,
+    /// What was read back after it.
+    pub there: There,
 }
 
 /// A mark that everything of lower sequence under the key is deleted.
@@ -183,12 +183,13 @@ pub trait Depot: Send + Sync + 'static {
     /// A report of `limit` bytes at most. What is larger is told without holding it in memory, as far as the depot can.
     async fn read(&self, key: &ReportKey, limit: usize) -> Result<Found<Self::Stamp>, DepotError>;
 
-    /// Writes reports with the sequences that they have, each wholly or not at all, durably when it returns. One is not written where a newer
-    /// version stands or a tombstone of greater sequence. Under equal versions the stamp is renewed.
-    async fn write(&self, parcels: &[Parcel]) -> Result<Vec<Written>, DepotError>;
-
-    /// Reads back what was written, from where it was written to.
-    async fn recall(&self, keys: &[ReportKey]) -> Result<Vec<Recalled>, DepotError>;
+    /// Writes reports with the sequences that they have, each wholly or not at all, durably; then reads them back from where they were written
+    /// to, and compares payloads and metadata bit for bit. The answers are in the order of `parcels`; one that is refused does
+    /// not stop the others.
+    ///
+    /// A report is not written where a newer version stands or a tombstone of greater sequence, nor where something else stands under its
+    /// version. What is read back of the tombstone is read together with the report or after it.
+    async fn bring(&self, parcels: Vec<Parcel>) -> Result<Vec<Arrival>, DepotError>;
 
     /// What stands under some keys, without payloads.
     async fn look(&self, keys: &[ReportKey]) -> Result<Vec<Standing>, DepotError>;

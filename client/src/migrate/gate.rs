@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::roster::{Member, Mode, Roster};
+use super::roster::{Member, Roster};
+use crate::fallback::{self, Mode};
 
 /// Whether the gate is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,13 @@ impl GateState {
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(self, Self::Open)
+    }
+}
+
+/// What asks whether the primary may be written to takes this state as it is.
+impl fallback::Gate for watch::Receiver<GateState> {
+    fn is_open(&self) -> bool {
+        self.borrow().is_open()
     }
 }
 

@@ -18,7 +18,7 @@ mod traffic;
 
 pub use decision::{Because, Decision, Offer, Skip, There, decide};
 pub use depot::{
-    Depot, DepotError, Found, Grave, Graves, Holding, Page, Parcel, Recalled, Standing, Tombstone, Written,
+    Arrival, Depot, DepotError, Found, Grave, Graves, Holding, Page, Parcel, Standing, Tombstone, Written,
 };
 pub use evacuate::{Departure, Evacuation};
 pub use gate::{Gate, GateState, Obstacle, Rules};

@@ -148,14 +148,14 @@ impl World {
         let stormy = random.chance(80);
         let layout =
             if random.chance(70) { Layout::NeuVector } else { Layout::Plain { prefix: "plain".into() } };
-        let count = 2 + random.below(2);
+        let (count, torn) = (2 + random.below(2), random.chance(50));
         let controllers = (0..count)
             .map(|number| {
                 let mut wire = || Wire::new(Random::new(random.next()), Arc::clone(&late));
                 let wires = [wire(), wire()];
                 let skew = if stormy { 0 } else { random.below(2_000_000) as i64 - 1_000_000 };
                 let clock = Arc::new(AtomicI64::new(BEGIN + skew));
-                let wired = WiredKeyValue { store: Arc::clone(&store), wire: wires[0].clone() };
+                let wired = WiredKeyValue { store: Arc::clone(&store), wire: wires[0].clone(), torn };
                 let wired_primary =
                     Arc::new(WiredPrimary { primary: Arc::clone(&primary), wire: wires[1].clone() });
                 let gate = Arc::new(AtomicBool::new(true));

@@ -127,6 +127,8 @@ async fn turn() {
 pub(crate) struct WiredKeyValue {
     pub(crate) store: Arc<dyn KeyValue>,
     pub(crate) wire: Wire,
+    /// Whether every key is read at a time of its own.
+    pub(crate) torn: bool,
 }
 
 impl WiredKeyValue {
@@ -153,11 +155,14 @@ impl KeyValue for WiredKeyValue {
         self.store.weight(operation)
     }
 
+    fn snapshot(&self) -> usize {
+        if self.torn { 1 } else { self.store.snapshot() }
+    }
+
     async fn get(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {
-        // Not a snapshot: each key is read at a time of its own.
         let mut entries = Vec::with_capacity(keys.len());
-        for key in keys {
-            let (store, keys) = (Arc::clone(&self.store), [key.clone()]);
+        for keys in keys.chunks(self.snapshot()) {
+            let (store, keys) = (Arc::clone(&self.store), keys.to_vec());
             let read = self.wire.call(async move { store.get(&keys).await }).await;
             entries.extend(read.map_err(|cut| self.cut(cut))??);
         }

@@ -1,8 +1,8 @@
 //! Certificates, made when a test needs them.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -69,6 +69,15 @@ impl Authority {
         let mut params = client_params(identity);
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        self.issue(params, dir, name)
+    }
+
+    /// A certificate for a client without any name.
+    #[must_use]
+    pub fn nameless_client(&self, dir: &Path, name: &str) -> Pair {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.issue(params, dir, name)
     }
 

@@ -2,8 +2,8 @@
 //!
 //! A [`Sidecar`] sends calls and reads answers; [`answer`] and [`rows`] read piece by piece; connections are those of
 //! [`crate::http`]. Nothing is repeated that could be done twice: a write goes out again only under an idempotency key,
-//! or if none of it was sent. [`database`] is the sidecar as one database among others, which gives such keys and
-//! repeats what [`retry`] allows.
+//! or if none of it was sent. [`database`] is the sidecar as one database among others, which gives such keys and repeats what
+//! [`retry`] allows.
 
 mod answer;
 mod boundary;

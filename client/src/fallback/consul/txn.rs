@@ -39,6 +39,11 @@ impl<'a> Wrapped<'a> {
         Self::new("get", key, None)
     }
 
+    /// Fails, but not before it was seen whether the token may read the key.
+    pub(super) fn check(key: &'a str) -> Self {
+        Self::new("check-index", key, Some(0))
+    }
+
     /// The entries of an operation. Deleting what was not written since takes two: `delete-cas` is content if there is no key.
     pub(super) fn of(operation: &'a Operation) -> Vec<Self> {
         let key = operation.key();

@@ -24,6 +24,8 @@ use layout::Layout;
 
 /// How long others may keep the lock.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the disk may take.
+const DISK: Duration = Duration::from_secs(60);
 /// How often a lock is tried that another process holds.
 const PAUSE: Duration = Duration::from_millis(2);
 /// No transaction has this revision.
@@ -85,7 +87,10 @@ impl Directory {
             let (_lock, state) = shared.locked(access)?;
             work(&shared, state)
         });
-        work.await.map_err(|error| self.shared.unanswered(error))?
+        let worked = tokio::time::timeout(DISK, work).await;
+        let worked =
+            worked.map_err(|_| self.shared.unanswered(format!("the disk takes more than {DISK:?}")))?;
+        worked.map_err(|error| self.shared.unanswered(error))?
     }
 }
 
@@ -195,6 +200,10 @@ impl KeyValue for Directory {
     fn weight(&self, operation: &Operation) -> usize {
         let value = if let Operation::Put { value, .. } = operation { value.len() } else { 0 };
         operation.key().len() + value
+    }
+
+    fn snapshot(&self) -> usize {
+        usize::MAX
     }
 
     async fn get(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {

@@ -1,6 +1,6 @@
 //! What is left when the process is killed between any two changes of the disk.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::super::{Condition, Directory, KeyValue as _, Operation};
 
@@ -83,6 +83,47 @@ async fn a_transaction_is_whole_or_not_there_wherever_the_process_is_killed() {
         }
     }
     assert!(seen_old >= 3 && seen_new >= 5, "{seen_old} times before, {seen_new} times after");
+}
+
+const STEPS: usize = 40;
+
+/// One of several processes that count together.
+#[tokio::test]
+#[ignore = "is started by another test"]
+async fn counter() {
+    let store = Directory::open(std::env::var(DIRECTORY).expect("is given")).expect("opens");
+    for _ in 0..STEPS {
+        loop {
+            let entry = store.get(&["count".to_owned()]).await.expect("reads").remove(0).expect("is there");
+            let count: usize = String::from_utf8_lossy(&entry.value).parse().expect("a number");
+            let (value, condition) = ((count + 1).to_string().into(), Condition::Unchanged(entry.revision));
+            let step = Operation::Put { key: "count".to_owned(), value, condition };
+            if store.commit(vec![step]).await.expect("commits") {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn processes_that_count_together_lose_no_step() {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Directory::open(home.path()).expect("opens");
+    assert!(store.commit(vec![put("count", "0")]).await.expect("commits"));
+    let start = |_| {
+        Command::new(std::env::current_exe().expect("has a path"))
+            .args(["--exact", "fallback::directory::tests::counter", "--ignored"])
+            .env(DIRECTORY, home.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("starts")
+    };
+    let processes: Vec<_> = (0..3).map(start).collect();
+    for mut process in processes {
+        assert!(process.wait().expect("ends").success());
+    }
+    let counted = store.get(&["count".to_owned()]).await.expect("reads").remove(0).expect("is there");
+    assert_eq!(counted.value, (3 * STEPS).to_string());
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! etcd's keys and values over the JSON gateway of its v3 API, from 3.4 on.
 //!
-//! Reads are linearizable, which is etcd's default: a majority confirms them. Values are read one by one, since the gateway
-//! of old versions gives no answer over 4 MiB. Who has a password gets a token for it, which etcd forgets when it likes; then
-//! another is asked for, once for each call. A certificate is shown to the gateway, which takes no user's name from it.
+//! Reads are linearizable, which is etcd's default: a majority confirms them. Who has a password gets a token for it, which etcd forgets when it likes; then
+//! another is asked for, once for each call. A certificate is shown to the gateway, which takes no user's name from it and refuses one that has a common
+//! name.
 
 mod wire;
 
@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Entry, KeyValue, Limits, Listed, Operation, StoreError, transaction};
 use crate::http::{Call, Caller, Credentials, Endpoint, EndpointError, Timeouts};
-use wire::{Authenticate, Authenticated, Done, Failure, Found, Range, Transaction, encode};
+use wire::{Authenticate, Authenticated, Done, Failure, Found, Kept, Range, Transaction, encode};
 
 /// `--max-request-bytes` of an etcd that nobody configured otherwise is 1.5 MiB; the rest is for what stands around a value.
 const TRANSACTION: usize = (3 << 19) - (4 << 10);
@@ -27,12 +27,14 @@ const VALUE: usize = TRANSACTION - (4 << 10);
 const OVERHEAD: usize = 64;
 /// `--max-txn-ops` of such an etcd.
 const OPERATIONS: usize = 128;
-/// Values that are read at one time.
-const READERS: usize = 8;
-/// Keys that are asked for at once: with keys of 1 KiB the answer stays far below 4 MiB.
+/// Values that are read by one transaction: what it may answer is bounded by this many values of the largest size.
+const READ: usize = 8;
+/// Transactions that read at one time.
+const READERS: usize = 2;
+/// Keys that are asked for at once.
 const PAGE: usize = 1000;
-/// The longest answer: one value as base64, or a page of keys.
-const ANSWER: usize = 8 << 20;
+/// The longest answer: values of the largest size as base64, or a page of keys.
+const ANSWER: usize = READ * (VALUE * 3 / 2) + (4 << 20);
 
 /// The keys and values of an etcd.
 #[derive(Clone)]
@@ -148,6 +150,9 @@ impl Etcd {
             message: String::from_utf8_lossy(&reply.body).trim().chars().take(300).collect(),
         });
         let reason = format!("{} (status {})", failure.message, reply.status);
+        if failure.code == 0 && reply.status.is_client_error() {
+            return Err(Refusal::Other(self.refused(reason)));
+        }
         Err(refusal(self.name.clone(), &failure, reason))
     }
 
@@ -164,15 +169,16 @@ impl Etcd {
         StoreError::Refused { store: self.name.clone(), reason }
     }
 
-    async fn read(&self, key: &str) -> Result<Option<Entry>, StoreError> {
-        let range = Range { key: encode(key), ..Range::default() };
-        let found: Found = self.call("/v3/kv/range", &range, true).await?;
-        found.kvs.first().map(|kept| kept.entry().map_err(|error| self.broken(error))).transpose()
+    /// The values of a few keys, in one snapshot.
+    async fn read(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {
+        let done: Done = self.call("/v3/kv/txn", &Transaction::reading(keys), true).await?;
+        let found = done.found(keys.len()).ok_or_else(|| self.broken("it does not say what it found"))?;
+        let entry = |kept: Kept| kept.entry().map_err(|error| self.broken(error));
+        found.into_iter().map(|kept| kept.map(entry).transpose()).collect()
     }
 
     async fn page(&self, from: &[u8], end: &[u8], limit: usize) -> Result<Vec<Listed>, StoreError> {
-        let (key, range_end) = (encode(from), Some(encode(end)));
-        let range = Range { key, range_end, limit: Some(limit), keys_only: true };
+        let range = Range { key: encode(from), range_end: encode(end), limit, keys_only: true };
         let found: Found = self.call("/v3/kv/range", &range, true).await?;
         let listed = found.kvs.iter().map(|kept| {
             let key = kept.key().ok_or_else(|| self.broken("a key is no text"))?;
@@ -229,8 +235,9 @@ impl KeyValue for Etcd {
 
     async fn get(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {
         transaction::check_keys(self, keys)?;
-        let reads: Vec<_> = keys.iter().map(|key| self.read(key)).collect();
-        stream::iter(reads).buffered(READERS).try_collect().await
+        let reads: Vec<_> = keys.chunks(READ).map(|keys| self.read(keys)).collect();
+        let groups: Vec<_> = stream::iter(reads).buffered(READERS).try_collect().await?;
+        Ok(groups.into_iter().flatten().collect())
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, StoreError> {

@@ -7,18 +7,15 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::super::{Condition, Entry, Operation, Revision};
 
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 pub(super) struct Range {
     pub(super) key: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) range_end: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) limit: Option<usize>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) range_end: String,
+    pub(super) limit: usize,
     pub(super) keys_only: bool,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct Found {
     #[serde(default)]
     pub(super) kvs: Vec<Kept>,
@@ -69,12 +66,32 @@ enum Request {
     Put { key: String, value: String },
     #[serde(rename = "request_delete_range")]
     Delete { key: String },
+    #[serde(rename = "request_range")]
+    Range { key: String },
 }
 
 #[derive(Deserialize)]
 pub(super) struct Done {
     #[serde(default)]
     pub(super) succeeded: bool,
+    #[serde(default)]
+    responses: Vec<Response>,
+}
+
+/// What a request of a transaction gave, if it was one that reads.
+#[derive(Deserialize)]
+struct Response {
+    #[serde(default, rename = "response_range")]
+    range: Option<Found>,
+}
+
+impl Done {
+    /// What each of so many reads found, or nothing if these are not their answers.
+    pub(super) fn found(self, reads: usize) -> Option<Vec<Option<Kept>>> {
+        let found: Option<Vec<_>> =
+            self.responses.into_iter().map(|it| Some(it.range?.kvs.into_iter().next())).collect();
+        found.filter(|found| found.len() == reads)
+    }
 }
 
 impl Transaction {
@@ -82,6 +99,11 @@ impl Transaction {
         let compare = operations.iter().filter_map(compare).collect();
         let success = operations.iter().filter_map(request).collect();
         Self { compare, success }
+    }
+
+    pub(super) fn reading(keys: &[String]) -> Self {
+        let success = keys.iter().map(|key| Request::Range { key: encode(key) }).collect();
+        Self { compare: Vec::new(), success }
     }
 }
 

@@ -12,6 +12,8 @@ use super::{ATTEMPTS, PIECE, Shelf, ShelfError, gzip};
 use crate::fallback::store::{Entry, Revision};
 use crate::reports::{Asset, Report, ReportKey, Version};
 
+/// Keys that are read together: value, entry, tombstone.
+const KEYS: usize = 3;
 /// Bits below the microseconds in a sequence.
 const WRITER_BITS: u32 = 12;
 
@@ -103,8 +105,8 @@ impl Header {
     /// Whether value and entry belong together, as they do unless they were read at different moments or somebody else wrote the value.
     fn fits(&self) -> bool {
         match (&self.value, &self.metadata) {
-            (None, None) | (Some(_), None) => true,
-            (None, Some(_)) => false,
+            (None, None) => true,
+            (None, Some(_)) | (Some(_), None) => false,
             (Some(value), Some((metadata, _))) => belongs(metadata, &value.value),
         }
     }
@@ -198,21 +200,17 @@ impl Shelf {
 
     /// The keys of a report, read until they fit or stand still.
     pub(super) async fn header(&self, key: &ReportKey) -> Result<Header, ShelfError> {
+        let at_once = self.store.snapshot() >= KEYS;
         let mut before = None;
         for _ in 0..ATTEMPTS {
             let mut header = self.read_header(key).await?;
-            if header.fits() {
+            let fits = header.fits();
+            if fits || at_once || before == Some(header.revisions()) {
                 header.copy = match (&header.value, &header.metadata) {
-                    (_, Some((metadata, _))) => Some((metadata.version(), Origin::Larder)),
-                    (Some(_), None) => Some((self.foreign_version(key, &header).await?, Origin::Foreign)),
-                    (None, None) => None,
+                    (Some(_), Some((metadata, _))) if fits => Some((metadata.version(), Origin::Larder)),
+                    (Some(_), _) => Some((self.foreign_version(key, &header).await?, Origin::Foreign)),
+                    (None, _) => None,
                 };
-                return Ok(header);
-            }
-            if before == Some(header.revisions()) {
-                if header.value.is_some() {
-                    header.copy = Some((self.foreign_version(key, &header).await?, Origin::Foreign));
-                }
                 return Ok(header);
             }
             before = Some(header.revisions());
@@ -221,7 +219,7 @@ impl Shelf {
     }
 
     async fn read_header(&self, key: &ReportKey) -> Result<Header, ShelfError> {
-        let keys = [self.layout.data(key), self.layout.metadata(key), self.layout.tombstone(key)];
+        let keys: [_; KEYS] = [self.layout.data(key), self.layout.metadata(key), self.layout.tombstone(key)];
         let mut entries = self.read(&keys).await?.into_iter();
         let mut next = || entries.next().flatten();
         let (value, metadata, tombstone) = (next(), next(), next());

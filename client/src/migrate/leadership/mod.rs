@@ -5,12 +5,16 @@
 
 mod always;
 mod campaign;
+mod consul;
+mod lease;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
 pub use always::Always;
 pub use campaign::{Campaign, Hold, Seat, SeatError, Terms};
+pub use consul::ConsulLock;
+pub use lease::{Lease, LeaseError};
 
 /// Who leads, as far as this process knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::stream::Load;
 use super::{Halt, Pass};
-use crate::migrate::decision::{Because, Decision, Offer, Skip, There, decide};
-use crate::migrate::depot::{Depot, DepotError, Parcel, Recalled, Tombstone, Written};
+use crate::migrate::decision::{Because, Decision, Offer, Skip, decide};
+use crate::migrate::depot::{Arrival, Depot, Tombstone, Written};
 use crate::reports::ReportKey;
 
 /// A copy that can go.
@@ -27,21 +27,17 @@ impl<F: Depot, T: Depot> Pass<F, T> {
         self.turn().await?;
         let batch = self.without_future(batch);
         self.bury_beside(&batch).await?;
-        let (mut parcels, mut others) = (Vec::new(), Vec::new());
+        let (mut parcels, mut offers) = (Vec::new(), Vec::new());
         for Load { parcel, tombstone, stamp, share } in batch {
+            let offer = Offer { version: parcel.version(), tombstone };
+            offers.push((parcel.report.key.clone(), offer, stamp, share));
             parcels.push(parcel);
-            others.push((tombstone, stamp, share));
         }
-        let written = self.write(&parcels).await?;
-        let keys: Vec<_> = parcels.iter().map(|it| it.report.key.clone()).collect();
-        let recalled = self.to.recall(&keys).await.map_err(|it| self.there_failed(it))?;
+        let arrivals = self.to.bring(parcels).await.map_err(|it| self.there_failed(it))?;
         let mut removals = Vec::new();
-        for (((parcel, (tombstone, stamp, _)), written), recalled) in
-            parcels.iter().zip(&others).zip(written).zip(recalled)
-        {
-            let was_there = written == Written::Renewed;
-            if let Some(because) = self.judge(parcel, *tombstone, written, &recalled) {
-                let (key, stamp) = (parcel.report.key.clone(), stamp.clone());
+        for ((key, offer, stamp, _share), arrival) in offers.into_iter().zip(arrivals) {
+            let was_there = arrival.written == Written::Renewed;
+            if let Some(because) = self.judge(&key, &offer, arrival) {
                 removals.push(Removal { key, stamp, because, was_there });
             }
         }
@@ -74,45 +70,13 @@ impl<F: Depot, T: Depot> Pass<F, T> {
         self.to.bury(&tombstones).await.map_err(|it| self.there_failed(it))
     }
 
-    /// Writes reports together, and one by one if they are refused together, so that one does not stop the others.
-    async fn write(&self, parcels: &[Parcel]) -> Result<Vec<Written>, Halt> {
-        match self.to.write(parcels).await {
-            Err(DepotError::Refused(reason)) if parcels.len() == 1 => Ok(vec![Written::Refused(reason)]),
-            Err(DepotError::Refused(_)) => {
-                let mut written = Vec::new();
-                for parcel in parcels {
-                    written.push(match self.to.write(std::slice::from_ref(parcel)).await {
-                        Err(DepotError::Refused(reason)) => Written::Refused(reason),
-                        other => other.map_err(|it| self.there_failed(it))?.remove(0),
-                    });
-                }
-                Ok(written)
-            }
-            other => other.map_err(|it| self.there_failed(it)),
-        }
-    }
-
     /// Decides about a report, and names it if it stays.
-    fn judge(
-        &self,
-        parcel: &Parcel,
-        tombstone: Option<i64>,
-        written: Written,
-        recalled: &Recalled,
-    ) -> Option<Because> {
-        let offer = Offer { version: parcel.version(), tombstone };
-        let there = There {
-            version: recalled.parcel.as_ref().map(Parcel::version),
-            tombstone: recalled.tombstone,
-            same: recalled.parcel.as_ref().is_some_and(|back| parcel.is_same(back)),
-        };
-        match (decide(&offer, &there), written) {
+    fn judge(&self, key: &ReportKey, offer: &Offer, arrival: Arrival) -> Option<Because> {
+        match (decide(offer, &arrival.there), arrival.written) {
             (Decision::Remove(because), _) => return Some(because),
-            (Decision::Leave(_), Written::Refused(reason)) => {
-                self.skip(&parcel.report.key, Skip::Refused, reason);
-            }
+            (Decision::Leave(_), Written::Refused(reason)) => self.skip(key, Skip::Refused, reason),
             (Decision::Leave(skip), _) => {
-                self.skip(&parcel.report.key, skip, format!("{} has {there:?}", self.to.name()));
+                self.skip(key, skip, format!("{} has {:?}", self.to.name(), arrival.there));
             }
         }
         None

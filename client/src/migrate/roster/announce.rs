@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::{Member, Mode, Roster, RosterError};
-use crate::fallback::{Condition, Entry, KeyValue, Operation, StoreError};
+use super::{Member, Roster, RosterError};
+use crate::fallback::{Condition, Entry, KeyValue, Mode, Operation, StoreError};
 
 /// Entries in one reading.
 const PAGE: usize = 1000;

@@ -43,7 +43,7 @@ impl Roster for Joined {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::migrate::roster::Mode;
+    use crate::fallback::Mode;
 
     struct Fixed(Vec<Member>);
 

@@ -5,15 +5,15 @@
 
 mod announce;
 mod joined;
-mod mode;
 mod neuvector;
 mod version;
 
 use async_trait::async_trait;
 
+use crate::fallback::Mode;
+
 pub use announce::{Announcement, Announcements, Announcer};
 pub use joined::Joined;
-pub use mode::{Mode, ModeError};
 pub use neuvector::{AgentMember, Agents, NeuVector};
 pub use version::{ControllerVersion, Supported};
 

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::{Member, Roster, RosterError};
-use crate::fallback::{Entry, KeyValue};
+use crate::fallback::{Consul, Entry, KeyValue, StoreError};
 
 /// Where controllers are.
 const PREFIX: &str = "object/controller/";
@@ -44,6 +44,16 @@ pub trait Agents: Send + Sync + 'static {
     async fn members(&self) -> Result<Vec<AgentMember>, RosterError>;
 }
 
+#[async_trait]
+impl Agents for Consul {
+    async fn members(&self) -> Result<Vec<AgentMember>, RosterError> {
+        let answer = self.api().get("/v1/agent/members", None).await;
+        let answer = answer.map_err(|error| RosterError(error.to_string()))?;
+        serde_json::from_slice(&answer.body)
+            .map_err(|error| RosterError(format!("no answer of Consul: {error}")))
+    }
+}
+
 /// NeuVector's controllers.
 pub struct NeuVector {
     store: Arc<dyn KeyValue>,
@@ -65,7 +75,7 @@ impl NeuVector {
     }
 
     async fn controllers(&self) -> Result<Vec<(String, Option<Controller>)>, RosterError> {
-        let failed = |error: crate::fallback::StoreError| RosterError(error.to_string());
+        let failed = |error: StoreError| RosterError(error.to_string());
         let mut controllers = Vec::new();
         let mut after: Option<String> = None;
         loop {

@@ -1,8 +1,8 @@
-//! A Consul agent in development mode: a cluster of one that keeps everything in memory.
+//! A Consul agent: a cluster of one, in memory or on a disk of its own.
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -17,6 +17,7 @@ use crate::skip::Skip;
 const TOKEN: &str = "6d0b5e0c-6f3b-4a55-9d0e-8c2f7a1b3c4d";
 /// The agent has a leader, and its token works.
 const READY: &str = "agent: Synced node info";
+const RUNS: &str = "agent: Consul agent running!";
 
 static SHARED: Shared<Consul> = Shared::new();
 
@@ -33,21 +34,48 @@ struct Ports {
     https: u16,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Memory,
+    Disk,
+    Leaderless,
+}
+
 impl Consul {
-    /// Starts an agent of the test's own.
+    /// Starts an agent of the test's own, in development mode: it keeps everything in memory and writes JSON for people.
     ///
     /// # Errors
     /// There is none on this machine.
     pub fn start() -> Result<Self, Skip> {
+        Self::start_as(Kind::Memory)
+    }
+
+    /// Starts an agent as it is run in earnest, for measurements: it keeps everything on disk.
+    ///
+    /// # Errors
+    /// As for [`Consul::start`].
+    pub fn start_on_disk() -> Result<Self, Skip> {
+        Self::start_as(Kind::Disk)
+    }
+
+    /// Starts an agent that waits for another to elect a leader with, which never comes.
+    ///
+    /// # Errors
+    /// As for [`Consul::start`].
+    pub fn start_without_leader() -> Result<Self, Skip> {
+        Self::start_as(Kind::Leaderless)
+    }
+
+    fn start_as(kind: Kind) -> Result<Self, Skip> {
         let binary = binary("consul")?;
         let home = tempfile::tempdir().unwrap();
         let authority = Authority::new("consul test");
         fs::write(home.path().join("ca.crt"), authority.pem()).unwrap();
         let _ = authority.peer(home.path(), "server");
-        fs::write(home.path().join("agent.hcl"), configuration()).unwrap();
-        let (process, ports) = Process::start_on_free_ports(&binary, home.path(), READY, || {
-            command(&home.path().join("agent.hcl"))
-        });
+        fs::write(home.path().join("agent.hcl"), configuration(kind)).unwrap();
+        let ready = if kind == Kind::Leaderless { RUNS } else { READY };
+        let (process, ports) =
+            Process::start_on_free_ports(&binary, home.path(), ready, || command(kind, home.path()));
         Ok(Self { process, ports, home })
     }
 
@@ -96,27 +124,30 @@ impl Consul {
     }
 }
 
-fn configuration() -> String {
+fn configuration(kind: Kind) -> String {
+    // Access control needs a leader, who knows the tokens.
+    let acl = kind != Kind::Leaderless;
     format!(
         r#"
         acl {{
-            enabled = true
+            enabled = {acl}
             default_policy = "deny"
             tokens {{ initial_management = "{TOKEN}", agent = "{TOKEN}" }}
         }}
         tls {{ https {{ ca_file = "ca.crt", cert_file = "server.crt", key_file = "server.key", verify_incoming = false }} }}
         limits {{ http_max_conns_per_client = 1000 }}
+        session_ttl_min = "1s"
+        performance {{ raft_multiplier = 1, rpc_hold_timeout = "200ms" }}
         "#
     )
 }
 
-fn command(configuration: &std::path::Path) -> (Ports, Vec<OsString>) {
+fn command(kind: Kind, home: &Path) -> (Ports, Vec<OsString>) {
     let ports = Ports { http: free_port(), https: free_port() };
     let loopback = "127.0.0.1";
-    let args = args([
+    let mut args = args([
         "agent".to_owned(),
-        "-dev".to_owned(),
-        format!("-config-file={}", configuration.display()),
+        format!("-config-file={}", home.join("agent.hcl").display()),
         format!("-bind={loopback}"),
         format!("-client={loopback}"),
         format!("-http-port={}", ports.http),
@@ -128,5 +159,11 @@ fn command(configuration: &std::path::Path) -> (Ports, Vec<OsString>) {
         "-dns-port=-1".to_owned(),
         "-log-level=info".to_owned(),
     ]);
+    let data = format!("-data-dir={}", home.join("data").display());
+    match kind {
+        Kind::Memory => args.push("-dev".into()),
+        Kind::Disk => args.extend(["-server".into(), "-bootstrap-expect=1".into(), data.into()]),
+        Kind::Leaderless => args.extend(["-server".into(), "-bootstrap-expect=2".into(), data.into()]),
+    }
     (ports, args)
 }

@@ -90,7 +90,7 @@ impl Etcd {
     /// A certificate that it takes.
     #[must_use]
     pub fn client(&self) -> Pair {
-        self.authority.client("client.test", self.home.path(), "client")
+        self.authority.nameless_client(self.home.path(), "client")
     }
 
     /// The name of a user that may do everything. Who is no user may do nothing.
