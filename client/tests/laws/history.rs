@@ -59,7 +59,11 @@ impl Doomed {
 pub(crate) enum Told {
     Nothing,
     /// A report, by the number of the put that is written in its payload.
-    Report { put: usize, scanned_at: Timestamp, version: Version },
+    Report {
+        put: usize,
+        scanned_at: Timestamp,
+        version: Version,
+    },
     /// A line of a listing.
     Listed(Version),
 }
@@ -156,7 +160,9 @@ impl History {
                 assert_eq!(record.scanned_at, *scanned_at, "the report of put {put} has another time");
                 assert!(record.span.begin < begin || !record.span.ended_before(begin));
                 if complete && let Some(delete) = self.undone(*put, span) {
-                    panic!("law 4: {key} is put {put} {record:?} again, though deleted by {delete:?}; read {span:?}");
+                    panic!(
+                        "law 4: {key} is put {put} {record:?} again, though deleted by {delete:?}; read {span:?}"
+                    );
                 }
                 Some(*version)
             }
@@ -194,6 +200,9 @@ impl History {
 pub(crate) fn told(answered: &Answered) -> Told {
     let text = std::str::from_utf8(&answered.report.payload).expect("payloads of the schedule are text");
     let number = text.split(' ').next().and_then(|it| it.parse().ok()).expect("begins with a number");
-    assert!(text.split(' ').all(|it| it == text.split(' ').next().unwrap_or_default()), "parts of several puts");
+    assert!(
+        text.split(' ').all(|it| it == text.split(' ').next().unwrap_or_default()),
+        "parts of several puts"
+    );
     Told::Report { put: number, scanned_at: answered.report.scanned_at, version: answered.version }
 }

@@ -11,7 +11,8 @@ use std::task::Poll;
 use async_trait::async_trait;
 use larder_client::fallback::shelf::{Burial, Lookup, Page, Placed, Tombstone};
 use larder_client::fallback::{
-    Entry, Kept, KeptStream, KeyValue, Limits, Listed, Operation, Primary, PrimaryError, PrimaryStats, StoreError,
+    Entry, Kept, KeptStream, KeyValue, Limits, Listed, Operation, Primary, PrimaryError, PrimaryStats,
+    StoreError,
 };
 use larder_client::reports::{Report, ReportKey, Version};
 
@@ -88,10 +89,7 @@ impl Wire {
         }
     }
 
-    async fn call<T: 'static>(
-        &self,
-        call: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Cut> {
+    async fn call<T: 'static>(&self, call: impl Future<Output = T> + Send + 'static) -> Result<T, Cut> {
         self.travel().await;
         let fate = self.fate();
         let answer = match fate {
@@ -218,7 +216,8 @@ impl<P: Primary> Primary for WiredPrimary<P> {
     }
 
     async fn put(&self, reports: &[(&Report, i64)]) -> Result<Vec<Placed>, PrimaryError> {
-        let reports: Vec<_> = reports.iter().map(|(report, sequence)| ((*report).clone(), *sequence)).collect();
+        let reports: Vec<_> =
+            reports.iter().map(|(report, sequence)| ((*report).clone(), *sequence)).collect();
         self.call(|primary| async move {
             let reports: Vec<_> = reports.iter().map(|(report, sequence)| (report, *sequence)).collect();
             primary.put(&reports).await

@@ -163,13 +163,17 @@ impl Reports {
             let put = self.ask(report.payload.len(), |primary| primary.put(&reports));
             let (placed, head) = join(put, self.look_for_stale(report)).await;
             match placed?.first() {
-                Some(Placed::Superseded(newer)) => match tombstone_above(*newer, &report.key, head.as_ref()) {
-                    None => return Ok(Put::Superseded(*newer)),
-                    // What keeps it out was deleted, and the primary does not know yet.
-                    Some(tombstone) => {
-                        drop(self.ask(0, |primary| primary.bury(std::slice::from_ref(&tombstone))).await?);
+                Some(Placed::Superseded(newer)) => {
+                    match tombstone_above(*newer, &report.key, head.as_ref()) {
+                        None => return Ok(Put::Superseded(*newer)),
+                        // What keeps it out was deleted, and the primary does not know yet.
+                        Some(tombstone) => {
+                            drop(
+                                self.ask(0, |primary| primary.bury(std::slice::from_ref(&tombstone))).await?,
+                            );
+                        }
                     }
-                },
+                }
                 Some(Placed::Buried(tombstone)) => sequence = self.raise(*tombstone),
                 Some(Placed::Stored) => match self.tidy(version, head).await {
                     Ok(()) => return Ok(Put::Stored(version)),
