@@ -10,6 +10,8 @@ CREATE TABLE report (
     class TEXT NOT NULL,
     scanned_at INTEGER NOT NULL,
     sequence INTEGER NOT NULL,
+    -- How often a mover brought this version and found it here: who removes it says which time he means.
+    renewals INTEGER NOT NULL DEFAULT 0,
     scanner_version TEXT NOT NULL,
     encoding TEXT NOT NULL,
     name TEXT NOT NULL,

@@ -6,7 +6,7 @@
 //! Two rules carry the safety when two movers work at once, in the same direction or in opposite ones, and however long one of them slept
 //! between two steps:
 //!
-//! 1. *A write renews the stamp.* [`Depot::bring`] and [`Depot::bury`] give what they were given a new stamp also where the very same version
+//! 1. *A write renews the stamp.* [`Depot::bring`] and [`Depot::bury`] give what they were given a new stamp (a tombstone: a new seal) also where the very same version
 //!    stands already. Otherwise one mover could remove here what another has just found there, and the other remove there what the
 //!    first has just found here: each would have verified a copy, and none would be left.
 //! 2. *A removal names the stamp.* [`Depot::remove`] and [`Depot::unbury`] do nothing unless the stamp is the one that was read.
@@ -145,7 +145,7 @@ pub struct Grave<S> {
     /// When this depot last took it.
     pub since: Timestamp,
     /// What [`Depot::unbury`] compares.
-    pub stamp: S,
+    pub seal: S,
 }
 
 /// Tombstones of a listing.
@@ -174,6 +174,9 @@ pub trait Depot: Send + Sync + 'static {
     /// What tells one state of a key from every other state that it ever had.
     type Stamp: Clone + Send + Sync + 'static;
 
+    /// The same of a tombstone.
+    type Seal: Clone + Send + Sync + 'static;
+
     /// The depot, as a person would find it.
     fn name(&self) -> &str;
 
@@ -198,11 +201,11 @@ pub trait Depot: Send + Sync + 'static {
     async fn remove(&self, key: &ReportKey, stamp: &Self::Stamp) -> Result<bool, DepotError>;
 
     /// About `limit` tombstones, from where a page before said that the next begins.
-    async fn tombstones(&self, from: Option<&str>, limit: usize) -> Result<Graves<Self::Stamp>, DepotError>;
+    async fn tombstones(&self, from: Option<&str>, limit: usize) -> Result<Graves<Self::Seal>, DepotError>;
 
-    /// Takes tombstones: of two under one key the greater stays, with a new stamp, and reports of lower sequence are gone.
+    /// Takes tombstones: of two under one key the greater stays, with a new seal, and reports of lower sequence are gone.
     async fn bury(&self, tombstones: &[Tombstone]) -> Result<(), DepotError>;
 
-    /// Removes a tombstone if its stamp is still this; says whether it did.
-    async fn unbury(&self, key: &ReportKey, stamp: &Self::Stamp) -> Result<bool, DepotError>;
+    /// Removes a tombstone if its seal is still this; says whether it did.
+    async fn unbury(&self, key: &ReportKey, seal: &Self::Seal) -> Result<bool, DepotError>;
 }

@@ -9,6 +9,7 @@ pub mod roster;
 
 mod decision;
 mod depot;
+mod depots;
 mod evacuate;
 mod gate;
 mod mover;

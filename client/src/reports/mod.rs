@@ -21,8 +21,9 @@ mod version;
 pub use finding::{Finding, Severity, VulnerabilityId};
 pub use key::{KeyError, ReportKey};
 pub use report::{Asset, Check, Encoding, Report};
+pub(crate) use store::ListedTombstone;
 pub use store::{
     ClassStats, Confirmed, Found, List, Listed, Moving, PAYLOAD_LIMIT, Page, Put, ReportError, ReportStore,
-    ReportStream, Selection, Stored, Tombstone,
+    ReportStream, RowStamp, Selection, Stored, Tombstone, TombstoneStamp,
 };
 pub use version::{Clock, Version};

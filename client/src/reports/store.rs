@@ -11,6 +11,7 @@
 
 mod error;
 mod list;
+mod moves;
 mod parts;
 mod range;
 mod read;
@@ -28,6 +29,8 @@ use crate::database::Database;
 
 pub use error::ReportError;
 pub use list::{ClassStats, List, Listed, Page};
+pub(crate) use moves::ListedTombstone;
+pub use moves::{RowStamp, TombstoneStamp};
 pub use read::{Found, ReportStream, Selection};
 pub use rows::Stored;
 pub use tombstones::Tombstone;

@@ -318,6 +318,7 @@ fn page<V>(
 #[async_trait]
 impl Depot for Side {
     type Stamp = u64;
+    type Seal = u64;
 
     fn name(&self) -> &str {
         ["the shelf", "the primary"][self.side]
@@ -407,7 +408,7 @@ impl Depot for Side {
             let (keys, next) = page(stones, from.as_deref(), limit);
             let grave = |key: ReportKey| {
                 let Stone { sequence, since, stamp } = stones[&key];
-                Grave { tombstone: Tombstone { key, sequence }, since, stamp }
+                Grave { tombstone: Tombstone { key, sequence }, since, seal: stamp }
             };
             Graves { graves: keys.into_iter().map(grave).collect(), next }
         })

@@ -40,7 +40,7 @@ impl Shelf {
         let version = Version { scanned_at: report.scanned_at, sequence };
         for _ in 0..ATTEMPTS {
             let header = self.header(&report.key).await?;
-            if let Some(placed) = standing(&header, version) {
+            if let Some(placed) = standing(&header, version, &report.payload) {
                 return Ok(placed);
             }
             self.draft_extras(report, sequence, draft).await?;
@@ -221,11 +221,13 @@ impl Shelf {
 }
 
 /// What a put is answered without writing anything.
-fn standing(header: &Header, version: Version) -> Option<Placed> {
+fn standing(header: &Header, version: Version, payload: &Bytes) -> Option<Placed> {
     if let Some(sequence) = header.tombstone().filter(|it| *it > version.sequence) {
         return Some(Placed::Buried(sequence));
     }
     let (standing, _) = header.copy.filter(|it| Some(it.0.sequence) >= header.tombstone())?;
     // The same version is written once more: who holds the revision of the copy that stands there shall not remove what was found here.
-    (standing > version).then_some(Placed::Superseded(standing))
+    // Something else under the same version is what an older controller wrote before it told so; it is not overwritten.
+    let is_another = standing == version && !header.carries(payload);
+    (standing > version || is_another).then_some(Placed::Superseded(standing))
 }

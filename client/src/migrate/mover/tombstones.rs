@@ -29,7 +29,7 @@ impl<F: Depot, T: Depot> Pass<F, T> {
         }
     }
 
-    async fn move_graves(&self, graves: Vec<Grave<F::Stamp>>) -> Result<(), Halt> {
+    async fn move_graves(&self, graves: Vec<Grave<F::Seal>>) -> Result<(), Halt> {
         let tombstones: Vec<_> = graves.iter().map(|it| it.tombstone.clone()).collect();
         self.to.bury(&tombstones).await.map_err(|it| self.there_failed(it))?;
         let keys: Vec<_> = tombstones.iter().map(|it| it.key.clone()).collect();
@@ -46,13 +46,13 @@ impl<F: Depot, T: Depot> Pass<F, T> {
         self.unbury_here(settled).await
     }
 
-    async fn unbury_here(&self, graves: Vec<Grave<F::Stamp>>) -> Result<(), Halt> {
+    async fn unbury_here(&self, graves: Vec<Grave<F::Seal>>) -> Result<(), Halt> {
         if graves.is_empty() {
             return Ok(());
         }
         self.leadership.confirm().await?;
         for grave in graves {
-            let removed = self.from.unbury(&grave.tombstone.key, &grave.stamp).await;
+            let removed = self.from.unbury(&grave.tombstone.key, &grave.seal).await;
             match removed.map_err(|it| self.here_failed(it))? {
                 true => self.progress.send_modify(|it| it.tombstones += 1),
                 false => self.changed(),
@@ -71,7 +71,7 @@ impl<F: Depot, T: Depot> Pass<F, T> {
             let page = self.to.tombstones(next.as_deref(), self.pace.page).await;
             let page = page.map_err(|it| self.there_failed(it))?;
             let old =
-                |grave: &Grave<T::Stamp>| grave.since < before && !skipped.contains(&grave.tombstone.key);
+                |grave: &Grave<T::Seal>| grave.since < before && !skipped.contains(&grave.tombstone.key);
             self.unbury_there(page.graves.into_iter().filter(old).collect()).await?;
             match page.next {
                 Some(from) => next = Some(from),
@@ -80,7 +80,7 @@ impl<F: Depot, T: Depot> Pass<F, T> {
         }
     }
 
-    async fn unbury_there(&self, graves: Vec<Grave<T::Stamp>>) -> Result<(), Halt> {
+    async fn unbury_there(&self, graves: Vec<Grave<T::Seal>>) -> Result<(), Halt> {
         if graves.is_empty() {
             return Ok(());
         }
@@ -88,7 +88,7 @@ impl<F: Depot, T: Depot> Pass<F, T> {
         self.leadership.confirm().await?;
         for grave in graves {
             // One that was renewed meanwhile stays.
-            let removed = self.to.unbury(&grave.tombstone.key, &grave.stamp).await;
+            let removed = self.to.unbury(&grave.tombstone.key, &grave.seal).await;
             if removed.map_err(|it| self.there_failed(it))? {
                 self.progress.send_modify(|it| it.forgotten += 1);
             }

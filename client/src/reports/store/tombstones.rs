@@ -57,9 +57,11 @@ impl ReportStore {
     /// The database did not do it; part of it may be done.
     pub async fn bury(&self, tombstones: &[Tombstone]) -> Result<u64, ReportError> {
         const BELOW: &str = "key = ?1 AND sequence < ?2";
-        let entomb = "INSERT INTO tombstone (key, sequence, deleted_at) VALUES (?1, ?2, ?3) ON CONFLICT (key) \
-                      DO UPDATE SET sequence = excluded.sequence, deleted_at = excluded.deleted_at \
-                      WHERE excluded.sequence > tombstone.sequence";
+        // The time grows each time: whoever found the tombstone before cannot remove it any more.
+        let entomb = "INSERT INTO tombstone (key, sequence, deleted_at) VALUES (?1, ?2, ?3) ON CONFLICT (key) DO UPDATE SET \
+                      sequence = CASE WHEN excluded.sequence > tombstone.sequence THEN excluded.sequence ELSE tombstone.sequence END, \
+                      deleted_at = CASE WHEN excluded.deleted_at > tombstone.deleted_at THEN excluded.deleted_at \
+                      ELSE tombstone.deleted_at + 1 END";
         let mut count = 0;
         for tombstones in tombstones.chunks(PAGE) {
             let bound = |it: &Tombstone| vec![Value::from(it.key.as_str()), it.sequence.into()];

@@ -206,7 +206,14 @@ impl ReportStore {
                 entry.upload = Some(self.upload(&entry.report.payload).await?);
             }
         }
-        let response = self.database.execute(&Request::new(statements(&entries, origin))).await?;
+        let mut statements = statements(&entries, origin);
+        if origin == Origin::Elsewhere {
+            statements.insert(0, Statement::many(RENEW, entries.iter().map(Entry::version)));
+        }
+        let mut response = self.database.execute(&Request::new(statements)).await?;
+        if origin == Origin::Elsewhere && !response.results.is_empty() {
+            response.results.remove(0);
+        }
         let puts = outcomes(&entries, response)?;
         for put in &puts {
             match *put {
@@ -324,6 +331,10 @@ fn statements(entries: &[Entry<'_>], origin: Origin) -> Vec<Statement> {
     }
     statements
 }
+
+/// What was brought once more is told from what somebody found here before.
+const RENEW: &str =
+    "UPDATE report SET renewals = renewals + 1 WHERE key = ?1 AND scanned_at = ?2 AND sequence = ?3";
 
 const STANDS_THERE: &str = "SELECT r.id, r.scanned_at, r.sequence, t.sequence FROM (SELECT ?1 AS key) k \
                             LEFT JOIN report r ON r.key = k.key LEFT JOIN tombstone t ON t.key = k.key";
