@@ -58,7 +58,7 @@ pub(crate) struct Access {
     layout: LayoutName,
     /// The prefix of the plain layout.
     #[arg(long, value_name = "TEXT", default_value = "larder")]
-    prefix: String,
+    layout_prefix: String,
     /// The CA certificates that the store is checked against, PEM, if its URL is https.
     #[arg(long, env = "LARDER_STORE_CA", value_name = "FILE")]
     store_ca: Option<PathBuf>,
@@ -114,7 +114,9 @@ impl Access {
     fn layout(&self) -> Layout {
         match self.layout {
             LayoutName::Neuvector => Layout::NeuVector,
-            LayoutName::Plain => Layout::Plain { prefix: self.prefix.trim_end_matches('/').to_owned() },
+            LayoutName::Plain => {
+                Layout::Plain { prefix: self.layout_prefix.trim_end_matches('/').to_owned() }
+            }
         }
     }
 

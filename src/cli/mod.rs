@@ -10,6 +10,7 @@ mod connect;
 mod execute;
 mod failure;
 mod keyvalue;
+mod migrate;
 mod output;
 mod params;
 mod progress;
@@ -57,6 +58,8 @@ enum Command {
     /// Store, fetch, list and search reports.
     #[command(subcommand)]
     Reports(Box<reports::ReportsCommand>),
+    /// Move reports from Consul, etcd or a directory into the database, or back.
+    Migrate(Box<migrate::Migrate>),
     /// Make, issue, rotate and show certificates.
     #[command(subcommand)]
     Certs(certs::CertsCommand),
@@ -83,6 +86,7 @@ impl Command {
             Self::Serve(args) => serve::run(*args).map_err(Failure::from),
             Self::Certs(command) => command.run().map_err(Failure::from),
             Self::Bench(args) => return bench::run(&args).map_err(Failure::from),
+            Self::Migrate(command) => return wait_for(command.run()),
             Self::Query(command) => wait_for(command.run()),
             Self::Execute(command) => wait_for(command.run()),
             Self::Shell(command) => wait_for(command.run()),
@@ -96,7 +100,7 @@ impl Command {
 }
 
 /// Runs a command that calls a server: one thread beside ours moves the bytes.
-fn wait_for(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn wait_for<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     runtime.map_err(Failure::io("starting"))?.block_on(command)
 }

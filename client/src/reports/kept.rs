@@ -92,33 +92,7 @@ fn compress(bytes: Vec<u8>) -> Vec<u8> {
 
 /// The findings that [`extract`] packed; `None` if that is not what it is.
 pub(crate) fn unpack(packed: &[u8]) -> Option<Vec<Finding>> {
-    type Row = (
-        (String, Severity, f32, f32, Option<i64>, Option<i64>),
-        (String, String, String, String, bool),
-        String,
-        String,
-    );
-    let rows: Vec<Row> = rmp_serde::from_slice(&zstd::decode_all(packed).ok()?).ok()?;
-    let finding = |(what, place, feed_rating, database_key): Row| {
-        let (name, severity, score, score_v3, published, modified) = what;
-        let (package, version, fixed_version, file, in_base) = place;
-        Finding {
-            name,
-            severity,
-            score,
-            score_v3,
-            package,
-            version,
-            fixed_version,
-            published,
-            modified,
-            feed_rating,
-            in_base,
-            file,
-            database_key,
-        }
-    };
-    Some(rows.into_iter().map(finding).collect())
+    packed::decode(packed).ok()
 }
 
 /// The checks that [`extract`] packed; `None` if that is not what it is.

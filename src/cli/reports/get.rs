@@ -20,6 +20,7 @@ use crate::cli::{Failure, progress};
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     /// Its name, as workload/4f5a.
+    #[arg(id = "report", value_name = "KEY")]
     key: ReportKey,
     /// Write it to this file instead of standard output.
     #[arg(short, long, value_name = "FILE", conflicts_with = "meta")]

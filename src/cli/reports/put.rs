@@ -26,6 +26,7 @@ use crate::cli::output::listing::{Record, Show};
 #[derive(Debug, Args)]
 pub(crate) struct Put {
     /// Its name: CLASS/ID, as workload/4f5a, host/NODE, image/REGISTRY/ID or bench/ID/TYPE.
+    #[arg(id = "report", value_name = "KEY")]
     key: ReportKey,
     /// The file that holds it; `-`, or none: standard input.
     file: Option<PathBuf>,

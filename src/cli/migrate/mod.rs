@@ -1,0 +1,240 @@
+//! `larder migrate`: reports from a store of keys and values into the database, and back.
+//!
+//! What moves reports and keeps the laws is the crate's mover; here is who leads, when it may run, what is shown of it, and how it ends. It
+//! stops between batches: what a signal does is to close the gate.
+
+mod dry;
+mod index;
+mod leader;
+mod members;
+mod show;
+mod stop;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use larder_client::migrate::{Depot, DepotError, Evacuation, Halt, Leader, Leadership, Migrator, Mover};
+use larder_client::reports::ReportStore;
+
+use super::Failure;
+use super::connect::Connect;
+use super::keyvalue::{Access, Source};
+use super::output::listing::Show;
+use super::reports::place;
+use leader::LeaderFlags;
+use members::{MemberFlags, Members};
+use show::{Screen, Summary};
+use stop::Stop;
+
+/// Passes that are made to settle what others change meanwhile, at most.
+const PASSES: usize = 8;
+
+/// Moves reports out of a store of keys and values into the database.
+///
+/// Each is written, read back and compared, and only then removed from where it was; what cannot be moved stays and is named. It can be stopped and
+/// run again at any time. Exit code 1 if something had to stay where it was.
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    /// Where the reports are: consul[=URL], etcd[=URL] or directory=PATH.
+    #[arg(long, value_name = "STORE")]
+    from: Source,
+    /// Move what is there now, and end: what it does without --interval.
+    #[arg(long, conflicts_with = "interval")]
+    once: bool,
+    /// Run for ever, and look for reports this often, as 30s or 5m.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    interval: Option<Duration>,
+    /// Whether the index of findings is made, so that questions are answered fast.
+    #[arg(long, value_enum, default_value = "on")]
+    findings: OnOff,
+    /// The way back: move everything out of the database, into the store that --from names.
+    #[arg(long)]
+    evacuate: bool,
+    /// Change nothing: say what would be moved, and what would have to stay.
+    #[arg(long, conflicts_with = "interval")]
+    dry_run: bool,
+    #[command(flatten)]
+    leader: LeaderFlags,
+    #[command(flatten)]
+    members: MemberFlags,
+    #[command(flatten)]
+    access: Access,
+    #[command(flatten)]
+    show: Show,
+    #[command(flatten)]
+    connect: Connect,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnOff {
+    On,
+    Off,
+}
+
+impl Migrate {
+    pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
+        let store =
+            if self.dry_run { place::store(&self.connect)? } else { place::prepared(&self.connect).await? };
+        let shelf = Arc::new(self.access.shelf(&self.from)?);
+        let database = Arc::new(store.clone());
+        if self.evacuate {
+            self.go(database, shelf, None).await
+        } else {
+            self.go(shelf, database, Some(store)).await
+        }
+    }
+
+    /// Moves from one to the other; `into` is the database, if that is the other.
+    async fn go<F: Depot, T: Depot>(
+        self,
+        from: Arc<F>,
+        to: Arc<T>,
+        into: Option<ReportStore>,
+    ) -> Result<ExitCode, Failure> {
+        let screen = Screen::new(self.show);
+        if self.dry_run {
+            return screen.end(&dry::run(&*from, &*to).await?);
+        }
+        let members = self.members.start(&self.from, &self.access, self.evacuate)?;
+        let leadership = self.leader.start(&self.from, &self.access)?;
+        let stop = Stop::on_signal(members.gate())?;
+        let mover = Mover::new(from, to, Arc::clone(&leadership), stop.gate());
+        let into = into.filter(|_| self.findings == OnOff::On);
+        let index = into.as_ref().map(|store| index::keep(store, mover.progress()));
+        let followed = screen.follow(mover.progress());
+        let ended = match self.interval {
+            Some(interval) => for_ever(mover, interval, self.evacuate, &members, &stop).await,
+            None => once(mover, &*leadership, self.evacuate, &members, &stop).await,
+        };
+        leadership.resign().await;
+        followed.end().await;
+        if let Some(index) = index {
+            index.abort();
+        }
+        let summary = ended?;
+        if let (Some(store), None, false) = (&into, self.interval, stop.is_signalled()) {
+            index::finish(store).await?;
+        }
+        let code = screen.end(&summary)?;
+        // What was asked for was not done, and not for want of trying.
+        if stop.is_signalled() && self.interval.is_none() { Err(Failure::Cancelled) } else { Ok(code) }
+    }
+}
+
+/// Moves what is there.
+async fn once<F: Depot, T: Depot>(
+    mover: Mover<F, T>,
+    leadership: &dyn Leadership,
+    evacuate: bool,
+    members: &Members,
+    stop: &Stop,
+) -> Result<Summary, Failure> {
+    permitted(leadership, stop).await;
+    let mut summary = Summary::default();
+    for _ in 0..PASSES {
+        let done = mover.pass().await;
+        summary.add(&mover.progress().borrow());
+        match done {
+            Ok(outcome) if outcome.changed == 0 => break,
+            Ok(_) => {}
+            Err(_) if stop.is_signalled() => return Ok(summary.stopped()),
+            Err(halt) => return Err(halted(halt)),
+        }
+    }
+    if evacuate {
+        let evacuation = Evacuation::new(Migrator::new(mover), members.left());
+        let (_, departure) = evacuation.run_once().await.map_err(halted)?;
+        return Ok(summary.departed(&departure));
+    }
+    Ok(summary.done())
+}
+
+/// Moves what comes, until a signal.
+async fn for_ever<F: Depot, T: Depot>(
+    mover: Mover<F, T>,
+    interval: Duration,
+    evacuate: bool,
+    members: &Members,
+    stop: &Stop,
+) -> Result<Summary, Failure> {
+    let progress = mover.progress();
+    let migrator = Migrator::new(mover);
+    let departure = if evacuate {
+        let evacuation = Evacuation::new(migrator, members.left());
+        evacuation.run(interval, stop.between_batches(progress.clone())).await;
+        Some(evacuation.departure().borrow().clone())
+    } else {
+        migrator.run(interval, stop.between_batches(progress.clone())).await;
+        None
+    };
+    let mut summary = Summary::default();
+    summary.add(&progress.borrow());
+    Ok(match departure {
+        Some(departure) => summary.departed(&departure),
+        None => summary.stopped(),
+    })
+}
+
+/// Returns once we lead and the gate is open, or a signal came.
+async fn permitted(leadership: &dyn Leadership, stop: &Stop) {
+    let (mut leader, mut gate) = (leadership.leader(), stop.gate());
+    let leads_and_may = async {
+        // Neither fails: who sends outlives who waits, or has said all that there is to say.
+        while *leader.borrow_and_update() != Leader::Me && leader.changed().await.is_ok() {}
+        while !gate.borrow_and_update().is_open() && gate.changed().await.is_ok() {}
+    };
+    tokio::select! {
+        () = leads_and_may => {}
+        () = stop.signalled() => {}
+    }
+}
+
+fn halted(halt: Halt) -> Failure {
+    match halt {
+        Halt::Depot { depot, error: DepotError::Away(reason) } => Failure::Away(named(&depot, &reason)),
+        Halt::Depot { depot, error: DepotError::Refused(reason) } => {
+            Failure::Other(anyhow::anyhow!(named(&depot, &reason)))
+        }
+        other => Failure::Other(other.into()),
+    }
+}
+
+/// Most reasons say who it was.
+fn named(depot: &str, reason: &str) -> String {
+    if reason.contains(depot) { reason.to_owned() } else { format!("{depot}: {reason}") }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.find(|it: char| it.is_alphabetic()).unwrap_or(text.len()));
+    let seconds = match unit {
+        "ms" => 0.001,
+        "s" | "" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("expected a time as 30s, 5m or 1h".to_owned()),
+    };
+    let number: f64 = number.parse().map_err(|_| "expected a time as 30s, 5m or 1h".to_owned())?;
+    match Duration::try_from_secs_f64(number * seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("expected a positive time".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_as_they_are_typed() {
+        let milliseconds = |text: &str| duration(text).map(|it| it.as_millis());
+        assert_eq!(milliseconds("30s"), Ok(30_000));
+        assert_eq!(milliseconds("1.5m"), Ok(90_000));
+        assert_eq!(milliseconds("2"), Ok(2000));
+        assert_eq!(milliseconds("250ms"), Ok(250));
+        for text in ["", "s", "-1s", "0", "3d", "1e400h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}
