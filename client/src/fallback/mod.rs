@@ -17,8 +17,8 @@ mod transaction;
 
 pub use breaker::{Breaker, BreakerOptions, BreakerState, Outcome};
 pub use chooser::{
-    Answered, Counters, Deleted, Gate, ListAnswer, Mode, Put, PutAnswer, Reports, ReportsError, ReportsOptions,
-    ReportsStream, Stats, Store, Swept,
+    Answered, Counters, Deleted, Gate, ListAnswer, Mode, Put, PutAnswer, Reports, ReportsError,
+    ReportsOptions, ReportsStream, Stats, Store, Swept,
 };
 pub use consul::{Consul, TokenError};
 pub use directory::Directory;

@@ -35,7 +35,8 @@ pub(crate) async fn bring_home(shelf: &Shelf, primary: &impl Primary) -> Result<
                 primary.bury(&[Tombstone { key: key.clone(), sequence }]).await?;
             }
             if Some(held.version.sequence) >= lookup.tombstone
-                && primary.put(&[(&held.report, held.version.sequence)]).await?.first() == Some(&Placed::Stored)
+                && primary.put(&[(&held.report, held.version.sequence)]).await?.first()
+                    == Some(&Placed::Stored)
             {
                 let back = primary.get(key).await?;
                 let same = back.copy.as_ref().is_some_and(|it| {
@@ -68,7 +69,11 @@ pub(crate) async fn bring_home(shelf: &Shelf, primary: &impl Primary) -> Result<
 }
 
 /// Moves what is in the primary onto the shelf: tombstones first, so that none is missing when the primary is gone.
-pub(crate) async fn take_out(shelf: &Shelf, wired: &impl Primary, primary: &MemoryPrimary) -> Result<(), Ended> {
+pub(crate) async fn take_out(
+    shelf: &Shelf,
+    wired: &impl Primary,
+    primary: &MemoryPrimary,
+) -> Result<(), Ended> {
     for it in wired.tombstones("", None, usize::MAX - 1).await?.items {
         shelf.bury(&it).await?;
     }

@@ -88,7 +88,10 @@ impl Primary for MemoryPrimary {
 
     async fn get(&self, key: &ReportKey) -> Result<Lookup<Kept>, PrimaryError> {
         let kept = self.kept();
-        Ok(Lookup { copy: kept.reports.get(key).map(|it| it.0.clone()), tombstone: kept.tombstones.get(key).copied() })
+        Ok(Lookup {
+            copy: kept.reports.get(key).map(|it| it.0.clone()),
+            tombstone: kept.tombstones.get(key).copied(),
+        })
     }
 
     async fn head(&self, key: &ReportKey) -> Result<Lookup<Version>, PrimaryError> {

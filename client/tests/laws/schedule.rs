@@ -401,7 +401,11 @@ impl World {
             assert_eq!(on.reports.breaker(), BreakerState::Closed, "law 9: traffic returns by itself");
             on.reports.set_mode(Mode::Auto).await;
             let told = self.tell_everything(&on).await;
-            assert_eq!(*truth.get_or_insert_with(|| told.clone()), told, "controllers are told different things");
+            assert_eq!(
+                *truth.get_or_insert_with(|| told.clone()),
+                told,
+                "controllers are told different things"
+            );
         }
         let on = self.controllers[0].clone();
         mover::bring_home(on.reports.shelf(), &*on.primary).await.expect("nothing stands in the way");
