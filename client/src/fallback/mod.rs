@@ -12,6 +12,7 @@ mod etcd;
 mod memory;
 mod primary;
 pub mod shelf;
+mod sql;
 mod store;
 mod transaction;
 

@@ -53,7 +53,7 @@ impl Fallback {
         let options = ReportsOptions { mode: Mode::Auto, ..ReportsOptions::default() };
         let clock = clock();
         let store = ReportStore::new(Arc::clone(store.database()), Arc::clone(&clock));
-        Ok(Place::Both(Reports::new(None, shelf, clock, || true, options)))
+        Ok(Place::Both(Reports::new(Some(Arc::new(store)), shelf, clock, || true, options)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Listing two stores as one.
 //!
-//! Each page asks the shelf first and the primary next, as a single read does. While the gate is not open, reports may be on their way out
-//! of the primary; then the shelf is asked once more.
+//! Each page asks the shelf first, the primary next, and the shelf once more, as a single read does: a report that is moved meanwhile, in
+//! either direction, is in one of the three. What was on the shelf and is no longer is looked up alone.
 
 use std::collections::BTreeMap;
 
@@ -125,12 +125,10 @@ impl Reports {
     ) -> Result<StoresPage, ReportsError> {
         let limit = limit.max(1);
         let mut rows = Rows::default();
-        let mut shelf = self.shelf_rows(&mut rows, prefix, after, limit).await;
+        let before = self.shelf_keys(&mut rows, prefix, after, limit).await;
         let primary = self.ask(0, |primary| primary.list(prefix, after, limit)).await;
         let mut primary = primary.map(|page| rows.take_primary(page));
-        if primary.is_ok() && shelf.is_ok() && !self.room.gate.is_open() {
-            shelf = self.shelf_rows(&mut rows, prefix, after, limit).await;
-        }
+        let mut shelf = before.and(self.shelf_rows(&mut rows, prefix, after, limit).await);
         rows.cut(limit);
         if shelf.is_ok() {
             shelf = self.shelf_tombstones(&mut rows, prefix, after).await;
@@ -142,6 +140,23 @@ impl Reports {
             shelf = Err(error);
         }
         self.page(rows, primary.err(), shelf.err())
+    }
+
+    /// What stands on the shelf before the primary is asked.
+    async fn shelf_keys(
+        &self,
+        rows: &mut Rows,
+        prefix: &str,
+        after: Option<&ReportKey>,
+        limit: usize,
+    ) -> Result<(), ShelfError> {
+        if self.primary().is_ok() {
+            let page = self.room.shelf.keys(prefix, after, limit).await?;
+            rows.end_at(page.next);
+            rows.rows
+                .extend(page.items.into_iter().map(|key| (key, Row { shelf: Some(None), ..Row::default() })));
+        }
+        Ok(())
     }
 
     async fn shelf_rows(
