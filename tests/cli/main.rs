@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod answers;
+mod migrate;
 mod prepared;
+mod reports;
 mod run;
 mod served;

@@ -10,27 +10,31 @@ use tempfile::TempDir;
 
 use crate::run::{Run, larder};
 
-/// Runs a command as a role.
-fn run_as(server: &Server, role: &str, arguments: &[&str], input: &str) -> Run {
+/// What makes a command speak to a server as a role.
+pub(crate) fn environment(server: &Server, role: &str) -> [(&'static str, String); 4] {
     let pair = server.pair(role);
-    let variables = [
+    [
         ("LARDER_URL", server.url().to_owned()),
         ("LARDER_CA", server.home().join("ca.crt").display().to_string()),
         ("LARDER_CERT", pair.cert.display().to_string()),
         ("LARDER_KEY", pair.key.display().to_string()),
-    ];
-    larder(server.home(), &variables, arguments, input)
+    ]
+}
+
+/// Runs a command as a role.
+pub(crate) fn run_as(server: &Server, role: &str, arguments: &[&str], input: &str) -> Run {
+    larder(server.home(), &environment(server, role), arguments, input)
 }
 
 #[track_caller]
-fn succeeds(server: &Server, role: &str, arguments: &[&str]) -> String {
+pub(crate) fn succeeds(server: &Server, role: &str, arguments: &[&str]) -> String {
     let run = run_as(server, role, arguments, "");
     assert_eq!(run.code, 0, "{run:?}");
     run.out
 }
 
 #[track_caller]
-fn fails(server: &Server, role: &str, arguments: &[&str], code: i32, part: &str) {
+pub(crate) fn fails(server: &Server, role: &str, arguments: &[&str], code: i32, part: &str) {
     let run = run_as(server, role, arguments, "");
     assert_eq!((run.code, run.out.as_str()), (code, ""), "{run:?}");
     assert!(run.err.contains(part), "{run:?}");

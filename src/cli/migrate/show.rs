@@ -102,10 +102,13 @@ impl Screen {
 
     /// Prints the summary; says what the process ends with.
     pub(super) fn end(self, summary: &Summary) -> Result<ExitCode, Failure> {
-        let mut sink = Sink::stdout();
-        self.show.one(summary, &mut sink)?;
+        self.print(summary, &mut Sink::stdout())
+    }
+
+    fn print(self, summary: &Summary, sink: &mut Sink) -> Result<ExitCode, Failure> {
+        self.show.one(summary, sink)?;
         if self.table && !summary.skipped.is_empty() {
-            let mut list = self.show.list::<Left>(&mut sink);
+            let mut list = self.show.list::<Left>(sink);
             summary.skipped.iter().try_for_each(|it| list.add(it))?;
             let unnamed = summary.left.saturating_sub(summary.skipped.len() as u64);
             let note = (unnamed > 0).then(|| format!("and {unnamed} more"));
@@ -319,4 +322,46 @@ impl Record for Left {
 
 fn rounded(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::listing::tests::{looks, on_terminal};
+    use larder_client::migrate::Skip;
+
+    #[test]
+    fn a_summary_names_what_was_left_and_why() {
+        let mut pass = Progress { moved: 998, bytes: 34_000_000, tombstones: 2, ..Progress::default() };
+        pass.took = Some(Duration::from_millis(12_345));
+        pass.skipped = BTreeMap::from([(Skip::Oversize, 1), (Skip::Incomplete, 1)]);
+        let skipped =
+            |key: &str, skip, detail: &str| Skipped { key: key.into(), skip, detail: detail.into() };
+        pass.named = vec![
+            skipped("image/quay/4f5a", Skip::Oversize, "70000000 bytes"),
+            skipped("host/a:b", Skip::Incomplete, "host/a:b/1 is missing"),
+        ];
+        let mut summary = Summary::default();
+        summary.add(&pass);
+        let summary = summary.done();
+        let shown = |width| {
+            on_terminal(width, |show, sink| {
+                let screen = Screen { show, table: true };
+                let code = screen.print(&summary, sink).expect("printed");
+                assert_eq!(code, ExitCode::FAILURE);
+            })
+        };
+        looks(&shown(100), "summary");
+        looks(&shown(16), "summary-narrow");
+    }
+
+    #[test]
+    fn the_bar_says_what_is_going_on() {
+        let mut now = Progress { total: 10, moved: 3, listed: true, bytes: 2048, ..Progress::default() };
+        now.took = Some(Duration::from_secs(1));
+        now.skipped = BTreeMap::from([(Skip::Undecodable, 2)]);
+        assert_eq!(message(&now), "5/s  5 to go  2.00 KiB  2 undecodable");
+        now.phase = Phase::Waiting("b leads".to_owned());
+        assert_eq!(message(&now), "waiting: b leads");
+    }
 }

@@ -38,7 +38,7 @@ impl Show {
 
     /// A list that goes to `sink`.
     pub(crate) fn list<R: Record>(self, sink: &mut Sink) -> Listing<'_> {
-        let width = sink.width();
+        let width = sink.width;
         if self.as_table(sink) {
             let mut table = Table::new(width, usize::MAX);
             table.columns(&mut Vec::new(), 0, &columns(R::COLUMNS));
@@ -133,4 +133,67 @@ fn columns(names: &[&str]) -> Vec<Column> {
 
 fn serialized(record: &impl Serialize) -> Result<Vec<u8>, Failure> {
     serde_json::to_vec(record).map_err(|error| Failure::Other(error.into()))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    /// What was written.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What a terminal of this width shows.
+    pub(crate) fn on_terminal(width: u16, show: impl FnOnce(Show, &mut Sink)) -> String {
+        let written = Written::default();
+        let mut sink = Sink { out: Box::new(written.clone()), terminal: true, width: Some(width) };
+        show(Show::default(), &mut sink);
+        let bytes = written.0.lock().expect("not poisoned").clone();
+        String::from_utf8(bytes).expect("UTF-8")
+    }
+
+    #[track_caller]
+    pub(crate) fn looks(shown: &str, golden: &str) {
+        let file = format!("{}/src/cli/reports/golden/{golden}.txt", env!("CARGO_MANIFEST_DIR"));
+        assert_eq!(shown, std::fs::read_to_string(file).unwrap_or_default(), "\n{shown}");
+    }
+
+    #[derive(Serialize)]
+    struct Named(&'static str);
+
+    impl Record for Named {
+        const COLUMNS: &'static [&'static str] = &["name"];
+        fn cells(&self) -> Vec<Value> {
+            vec![self.0.into()]
+        }
+    }
+
+    #[test]
+    fn a_terminal_is_given_nothing_to_obey_whatever_the_form() {
+        let show = |json, csv: bool| {
+            on_terminal(80, |_, sink| {
+                let show = Show { json, table: !json };
+                let mut list = if csv { super::csv::<Named>(sink) } else { show.list::<Named>(sink) };
+                list.add(&Named("\u{1b}[2J\u{9b}31m")).expect("added");
+                list.finish("name", Some("\u{1b}[2J")).expect("finished");
+                show.one(&Named("\u{1b}[2J"), sink).expect("shown");
+            })
+        };
+        for text in [show(true, false), show(false, false), show(true, true)] {
+            let text = text.replace("\r\n", "\n");
+            assert!(text.chars().all(|it| it == '\n' || !it.is_control()), "{text:?}");
+        }
+    }
 }

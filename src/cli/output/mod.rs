@@ -54,6 +54,8 @@ pub(crate) struct Output {
 pub(crate) struct Sink {
     out: Box<dyn Write + Send>,
     terminal: bool,
+    /// How wide the terminal is, if it is one and says so.
+    width: Option<u16>,
 }
 
 /// What became of a request.
@@ -65,16 +67,13 @@ pub(crate) struct Summary {
 
 impl Sink {
     pub(crate) fn stdout() -> Self {
-        Self { out: Box::new(io::stdout()), terminal: io::stdout().is_terminal() }
+        let terminal = io::stdout().is_terminal();
+        let width = if terminal { comfy_table::Table::new().width() } else { None };
+        Self { out: Box::new(io::stdout()), terminal, width }
     }
 
     pub(crate) fn is_terminal(&self) -> bool {
         self.terminal
-    }
-
-    /// The width of the terminal, if it is one.
-    fn width(&self) -> Option<u16> {
-        if self.terminal { comfy_table::Table::new().width() } else { None }
     }
 
     /// Writes what is safe on a terminal already.
@@ -153,7 +152,7 @@ struct Printer<'s> {
 impl<'s> Printer<'s> {
     fn new(format: Format, max_rows: usize, sink: &'s mut Sink) -> Self {
         let style = Style { pretty: sink.is_terminal(), ..Style::default() };
-        let width = sink.width();
+        let width = sink.width;
         let form = match format {
             Format::Table => Form::Table(Table::new(width, max_rows)),
             Format::Line => Form::Lines(Lines::default()),
@@ -312,7 +311,7 @@ mod tests {
 
     fn sink(terminal: bool) -> (Sink, Receiver<Vec<u8>>) {
         let (sender, receiver) = channel();
-        (Sink { out: Box::new(Pieces(sender)), terminal }, receiver)
+        (Sink { out: Box::new(Pieces(sender)), terminal, width: None }, receiver)
     }
 
     /// What a format makes of a value that would clear the screen and a column that would rename the window.

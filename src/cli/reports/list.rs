@@ -190,3 +190,41 @@ impl Record for Brief {
         vec![self.key.as_str().into(), time::of_text(&self.scanned_at).into()]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::listing::tests::{looks, on_terminal};
+
+    fn line(key: &str, name: &str) -> Line {
+        Line {
+            key: key.to_owned(),
+            scanned_at: "2024-05-01T10:00:00.5Z".to_owned(),
+            scanner_version: "3.422".to_owned(),
+            encoding: "gzip-json",
+            bytes: 33_875,
+            critical: 1,
+            high: 20,
+            medium: 300,
+            low: 0,
+            score: 7.5,
+            score_v3: 9.8,
+            asset: Asset { name: name.to_owned(), ..Asset::default() },
+        }
+    }
+
+    fn shown(width: u16) -> String {
+        on_terminal(width, |show, sink| {
+            let mut list = show.list::<Line>(sink);
+            list.add(&line("host/k8s-worker2:564d66ca", "k8s-worker2")).expect("added");
+            list.add(&line("image/quay/ä\u{202e}/4f5a", "")).expect("added");
+            finish(list, Some("image/quay/ä/4f5a".parse().expect("a key"))).expect("finished");
+        })
+    }
+
+    #[test]
+    fn a_list_on_terminals() {
+        looks(&shown(140), "list");
+        looks(&shown(50), "list-narrow");
+    }
+}

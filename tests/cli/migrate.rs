@@ -1,0 +1,208 @@
+//! Migrations from the command line: from real stores into the real server.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use larder_client::fallback::{Condition, Directory, KeyValue as _, Operation};
+use larder_harness::{Consul, Server, need, setup};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value as Json;
+
+use crate::reports::{object, objects, payload};
+use crate::run::{Run, larder};
+use crate::served::{environment, run_as, succeeds};
+
+/// The keys and payloads of all reports.
+fn everything(server: &Server) -> BTreeMap<String, Vec<u8>> {
+    let listed = objects(&succeeds(server, "reader", &["reports", "list"]));
+    let keys = listed.iter().map(|it| it["key"].as_str().unwrap().to_owned());
+    keys.map(|key| (key.clone(), payload(server, &key))).collect()
+}
+
+/// A store in a directory of the server's home, as it is typed.
+fn directory(server: &Server) -> String {
+    format!("directory={}", server.home().join("kv").display())
+}
+
+fn migrate(server: &Server, from: &str, arguments: &[&str]) -> Run {
+    run_as(server, "owner", &[&["migrate", "--from", from], arguments].concat(), "")
+}
+
+fn last(run: &Run) -> Json {
+    objects(&run.out).pop().unwrap_or_else(|| panic!("{run:?}"))
+}
+
+/// Writes values as somebody does who knows nothing of reports.
+fn write(server: &Server, values: &[(&str, &[u8])]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = Arc::new(Directory::open(server.home().join("kv")).unwrap());
+    for (key, value) in values {
+        let (key, value) = ((*key).to_owned(), Bytes::copy_from_slice(value));
+        let put = vec![Operation::Put { key, value, condition: Condition::Any }];
+        assert!(runtime.block_on(store.commit(put)).unwrap());
+    }
+}
+
+#[test]
+fn reports_of_a_directory_move_bit_for_bit() {
+    let (server, other) = (setup!().start(), setup!().start());
+    let from = directory(&server);
+    let generate = ["reports", "generate", "--count", "30", "--cves", "20"];
+    succeeds(&server, "owner", &[&generate[..], &["--to", &from]].concat());
+    succeeds(&other, "owner", &generate);
+    let dry = migrate(&server, &from, &["--dry-run"]);
+    assert!(dry.code == 1 && dry.err.contains("there are no reports"), "nobody made the tables: {dry:?}");
+    let moved = migrate(&server, &from, &[]);
+    assert_eq!((moved.code, moved.err.as_str()), (0, ""), "{moved:?}");
+    let summary = last(&moved);
+    assert_eq!(
+        (&summary["state"], &summary["moved"], &summary["left"]),
+        (&"done".into(), &30.into(), &0.into())
+    );
+    assert_eq!(everything(&server), everything(&other));
+    let cves = |server| succeeds(server, "reader", &["reports", "cves", "--order", "name"]);
+    assert_eq!(cves(&server), cves(&other));
+    let again = migrate(&server, &from, &["--once"]);
+    assert_eq!((again.code, &last(&again)["moved"]), (0, &0.into()), "{again:?}");
+}
+
+#[test]
+fn what_cannot_be_moved_stays_and_is_named() {
+    let server = setup!().start();
+    let from = directory(&server);
+    succeeds(&server, "owner", &["reports", "generate", "--count", "3", "--cves", "5", "--to", &from]);
+    write(
+        &server,
+        &[
+            ("scan/data/report/workload/cut", &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 75]),
+            ("scan/data/report/workload/lone/3", b"a piece of nothing"),
+            (
+                "scan/state/report/workload/ahead",
+                br#"{"scanned_at":"2999-01-01T00:00:00Z","status":"finished"}"#,
+            ),
+            ("scan/data/report/workload/ahead", b"of the future"),
+        ],
+    );
+    let run = migrate(&server, &from, &[]);
+    assert_eq!(run.code, 1, "{run:?}");
+    let summary = last(&run);
+    assert_eq!((&summary["moved"], &summary["left"]), (&3.into(), &3.into()), "{summary}");
+    let skipped = summary["skipped"].as_array().unwrap();
+    let reason = |key: &str| {
+        let found = skipped.iter().find(|it| it["key"].as_str().unwrap().contains(key));
+        found.unwrap_or_else(|| panic!("{key}: {summary}"))["reason"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((reason("ahead").as_str(), reason("cut").as_str()), ("future", "undecodable"));
+    assert!(!reason("lone").is_empty());
+    let table = migrate(&server, &from, &["--dry-run", "--table"]);
+    assert!(table.code == 1 && table.out.contains("workload/cut"), "{table:?}");
+}
+
+#[test]
+fn the_way_back_leaves_nothing_in_the_database() {
+    let (server, other) = (setup!().start(), setup!().start());
+    let from = directory(&server);
+    let generate = ["reports", "generate", "--count", "20", "--cves", "20"];
+    succeeds(&server, "owner", &generate);
+    succeeds(&other, "owner", &generate);
+    let back = migrate(&server, &from, &["--evacuate"]);
+    assert_eq!(back.code, 0, "{back:?}");
+    assert_eq!(last(&back)["database"], "empty; it may be removed");
+    assert_eq!(succeeds(&server, "reader", &["reports", "list"]), "");
+    let dry = migrate(&server, &from, &["--dry-run"]);
+    assert_eq!((dry.code, &last(&dry)["moved"]), (0, &20.into()), "{dry:?}");
+    let again = migrate(&server, &from, &[]);
+    assert_eq!((again.code, &last(&again)["moved"]), (0, &20.into()), "{again:?}");
+    assert_eq!(everything(&server), everything(&other));
+}
+
+#[test]
+fn a_migration_that_runs_for_ever_ends_with_a_signal() {
+    let server = setup!().start();
+    let from = directory(&server);
+    succeeds(&server, "owner", &["reports", "generate", "--count", "5", "--cves", "5", "--to", &from]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
+        .envs(environment(&server, "owner"))
+        .args(["migrate", "--from", &from, "--interval", "50ms"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    // A later pass than the first: what was there was moved.
+    assert!(lines.any(|it| serde_json::from_str::<Json>(&it.unwrap()).unwrap()["pass"].as_u64() > Some(1)));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let ended = lines.last().unwrap().unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(object(&ended)["state"], "stopped");
+    assert_eq!(objects(&succeeds(&server, "reader", &["reports", "list"])).len(), 5);
+}
+
+#[test]
+fn a_store_or_a_database_that_is_away_is_said_to_be() {
+    let mut server = setup!().start();
+    // A port that was free a moment ago: nobody listens.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let run = migrate(&server, &format!("consul=http://{free}"), &[]);
+    assert!(run.code == 3 && run.err.contains(&free.to_string()), "{run:?}");
+    assert!(server.terminate().success());
+    let from = directory(&server);
+    let run = migrate(&server, &from, &[]);
+    assert!(run.code == 3 && run.err.contains("cannot reach"), "{run:?}");
+    for wrong in [
+        &["--from", "redis"][..],
+        &["--from", "directory=x", "--leader", "consul"],
+        &["--from", "directory=x", "--members", "announced"],
+        &["--from", "consul=https://localhost:1"],
+        &["--from", "directory=x", "--interval", "0s"],
+    ] {
+        let run = run_as(&server, "owner", &[&["migrate"], wrong].concat(), "");
+        assert!(matches!(run.code, 2 | 3) && run.out.is_empty(), "{wrong:?}: {run:?}");
+    }
+}
+
+/// Runs a command that shows Consul its token.
+fn with_token(server: &Server, consul: &Consul, arguments: &[&str]) -> Run {
+    let mut variables = environment(server, "owner").to_vec();
+    variables.push(("LARDER_CONSUL_TOKEN", consul.token().to_owned()));
+    larder(server.home(), &variables, arguments, "")
+}
+
+fn keys_in(consul: &Consul) -> Vec<String> {
+    let token = format!("X-Consul-Token: {}", consul.token());
+    let url = format!("{}/v1/kv/?keys", consul.url());
+    let output = Command::new("curl").args(["--silent", "--header", &token, &url]).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
+}
+
+#[test]
+fn neuvectors_keys_in_consul_move_in_pieces_or_whole() {
+    let consul = need!(Consul::start());
+    let (server, other) = (setup!().start(), setup!().start());
+    let from = format!("consul={}", consul.url());
+    // Of one in pieces, four benchmarks, and ordinary ones.
+    for recipe in [
+        &["--count", "1", "--cves", "20000", "--class", "host"][..],
+        &["--count", "4", "--class", "bench"],
+        &["--count", "20", "--cves", "50"],
+    ] {
+        let generate = [&["reports", "generate"], recipe].concat();
+        let run = with_token(&server, &consul, &[&generate[..], &["--to", &from]].concat());
+        assert_eq!(run.code, 0, "{run:?}");
+        succeeds(&other, "owner", &generate);
+    }
+    assert!(keys_in(&consul).iter().any(|it| it.starts_with("scan/data/report/host/") && it.ends_with("/1")));
+    let refused = migrate(&server, &from, &[]);
+    assert!(
+        matches!(refused.code, 1 | 3) && refused.out.lines().count() <= 2,
+        "without a token: {refused:?}"
+    );
+    let run = with_token(&server, &consul, &["migrate", "--from", &from, "--leader", "consul"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(last(&run)["moved"], 25, "{run:?}");
+    assert_eq!(everything(&server), everything(&other));
+    let left = keys_in(&consul);
+    assert!(left.iter().all(|it| it.starts_with("scan/state/") || it == "larder-migrate"), "{left:?}");
+    assert!(left.len() >= 22, "the states stay: {left:?}");
+}

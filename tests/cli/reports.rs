@@ -1,0 +1,265 @@
+//! Reports from the command line, against the real server over mutual TLS.
+
+use std::collections::BTreeSet;
+
+use larder_harness::{Server, setup};
+use serde_json::Value as Json;
+
+use crate::run::Run;
+use crate::served::{environment, fails, run_as, succeeds};
+
+/// Every byte there is, among them all that shells, terminals and texts stumble over.
+fn binary() -> Vec<u8> {
+    (0..100_000u32).map(|it| (it % 251 * 7 % 256) as u8).chain(0..=255).collect()
+}
+
+pub(crate) fn objects(out: &str) -> Vec<Json> {
+    out.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
+}
+
+pub(crate) fn object(out: &str) -> Json {
+    let [object] = <[Json; 1]>::try_from(objects(out)).unwrap();
+    object
+}
+
+fn put(server: &Server, role: &str, arguments: &[&str], payload: &str) -> Run {
+    run_as(server, role, &[&["reports", "put"], arguments].concat(), payload)
+}
+
+/// The payload of a report as it comes out of the pipe.
+pub(crate) fn payload(server: &Server, key: &str) -> Vec<u8> {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_larder"))
+        .envs(environment(server, "reader"))
+        .args(["reports", "get", key])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{key}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+#[test]
+fn what_is_put_comes_back_bit_for_bit() {
+    let server = setup!().start();
+    let (file, copy) = (server.home().join("report"), server.home().join("copy"));
+    std::fs::write(&file, binary()).unwrap();
+    let key = "image/quay.io/tëam's/4f5a:1";
+    let asset =
+        ["--name", "web", "--namespace", "shop", "--scanned-at", "2024-05-01", "--scanner-version", "3.4"];
+    let arguments = [&[key, file.to_str().unwrap()], &asset[..]].concat();
+    let run = put(&server, "owner", &arguments, "");
+    assert_eq!((run.code, run.err.as_str()), (0, ""), "{run:?}");
+    let done = object(&run.out);
+    assert_eq!(
+        (&done["stored"], &done["bytes"], &done["encoding"]),
+        (&true.into(), &100_256.into(), &"opaque".into())
+    );
+    assert_eq!(payload(&server, key), binary());
+    let run = run_as(&server, "reader", &["reports", "get", key, "-o", copy.to_str().unwrap()], "");
+    assert_eq!((run.code, run.out.as_str()), (0, ""), "{run:?}");
+    assert_eq!(std::fs::read(copy).unwrap(), binary());
+    let meta = object(&succeeds(&server, "reader", &["reports", "get", "--meta", key]));
+    assert_eq!(meta["scanned_at"], "2024-05-01T00:00:00Z");
+    assert_eq!((&meta["asset"]["name"], &meta["asset"]["namespace"]), (&"web".into(), &"shop".into()));
+    assert_eq!((&meta["scanner_version"], &meta["bytes"]), (&"3.4".into(), &100_256.into()));
+}
+
+#[test]
+fn an_older_report_changes_nothing_and_says_so() {
+    let server = setup!().start();
+    assert_eq!(put(&server, "owner", &["host/a", "-", "--scanned-at", "2024-05-02"], "new").code, 0);
+    let run = put(&server, "owner", &["host/a", "--scanned-at", "2024-05-01"], "old");
+    assert_eq!(object(&run.out)["stored"], false, "{run:?}");
+    assert_eq!(payload(&server, "host/a"), b"new");
+    let run = put(&server, "owner", &["host/a", "--scanned-at", "2999-01-01"], "ahead");
+    assert!(run.code == 1 && run.err.contains("in the future"), "{run:?}");
+    assert_eq!(put(&server, "owner", &["no-class"], "").code, 2);
+    assert_eq!(put(&server, "owner", &["host/a", "--scanned-at", "yesterday"], "").code, 2);
+}
+
+#[test]
+fn lists_are_paged_by_key() {
+    let server = setup!().start();
+    for key in ["host/a", "workload/1", "workload/2", "workload/3", "workload%/x"] {
+        assert_eq!(put(&server, "owner", &[key, "--scanned-at", "2024-05-01"], "x").code, 0);
+    }
+    let keys = |arguments: &[&str]| -> Vec<String> {
+        let out = succeeds(&server, "reader", &[&["reports", "list"], arguments].concat());
+        objects(&out).iter().map(|it| it["key"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(keys(&[]).len(), 5);
+    assert_eq!(keys(&["workload/", "--limit", "2"]), ["workload/1", "workload/2"]);
+    assert_eq!(keys(&["workload/", "--after", "workload/2"]), ["workload/3"]);
+    assert_eq!(keys(&["workload%"]), ["workload%/x"]);
+    assert!(keys(&["nothing"]).is_empty());
+    let table = succeeds(&server, "reader", &["reports", "list", "--table", "--limit", "1"]);
+    let expected = "\
+┌────────┬──────────────────────┬───────┬──────────┬──────┬────────┬─────┬───────┬─────┬──────┐
+│ key    ┆ scanned at           ┆ bytes ┆ critical ┆ high ┆ medium ┆ low ┆ score ┆ v3  ┆ name │
+╞════════╪══════════════════════╪═══════╪══════════╪══════╪════════╪═════╪═══════╪═════╪══════╡
+│ host/a ┆ 2024-05-01 00:00:00Z ┆     1 ┆        0 ┆    0 ┆      0 ┆   0 ┆   0.0 ┆ 0.0 ┆      │
+└────────┴──────────────────────┴───────┴──────────┴──────┴────────┴─────┴───────┴─────┴──────┘
+(1 report)
+more with --after 'host/a', or with --limit
+";
+    assert_eq!(table, expected);
+    succeeds(&server, "writer", &["reports", "delete", "workload/1", "workload/none"]);
+    assert_eq!(run_as(&server, "writer", &["reports", "delete", "--prefix", "workload/"], "").code, 2);
+    let done = succeeds(&server, "writer", &["reports", "delete", "--prefix", "workload/", "--yes"]);
+    assert_eq!(object(&done)["deleted"], 2);
+    assert_eq!(keys(&[]), ["host/a", "workload%/x"]);
+}
+
+#[test]
+fn an_outage_is_not_absence() {
+    let mut server = setup!().start();
+    assert_eq!(put(&server, "owner", &["host/a"], "x").code, 0);
+    fails(&server, "reader", &["reports", "get", "host/b"], 1, "there is no report host/b");
+    assert!(server.terminate().success());
+    for command in [
+        &["reports", "get", "host/a"][..],
+        &["reports", "get", "host/b"],
+        &["reports", "list"],
+        &["reports", "stats"],
+        &["reports", "cves"],
+        &["reports", "find", "--cve", "CVE-2021-20530"],
+        &["reports", "dump"],
+        &["reports", "delete", "host/a"],
+        &["reports", "put", "host/a"],
+    ] {
+        let run = run_as(&server, "owner", command, "x");
+        assert_eq!((run.code, run.out.as_str()), (3, ""), "{command:?}: {run:?}");
+        assert!(run.err.contains("cannot reach") && !run.err.contains("there is no"), "{run:?}");
+    }
+}
+
+#[test]
+fn tables_are_made_by_an_owner_once() {
+    let server = setup!().start();
+    for command in [&["reports", "list"][..], &["reports", "get", "host/a"], &["reports", "cves"]] {
+        fails(&server, "reader", command, 1, "there are no reports in this database");
+    }
+    let run = put(&server, "writer", &["host/a"], "x");
+    assert!(run.code == 1 && run.err.contains("that takes the role owner"), "{run:?}");
+    assert_eq!(put(&server, "owner", &["host/a"], "x").code, 0);
+    assert_eq!(put(&server, "writer", &["host/b"], "x").code, 0);
+    let run = put(&server, "reader", &["host/c"], "x");
+    assert!(run.code == 1 && run.err.contains("ROLE_INSUFFICIENT"), "{run:?}");
+}
+
+#[test]
+fn questions_are_answered_as_the_reports_say() {
+    let server = setup!().start();
+    let report = |vulnerabilities: &str| format!(r#"{{"Version":"3.4","Vuls":[{vulnerabilities}]}}"#);
+    let of = |name: &str, severity: &str, score: f64, fixed: &str| {
+        format!(
+            r#"{{"Name":"{name}","Severity":"{severity}","Score":{score},"ScoreV3":{score},"PackageName":"zlib","PackageVersion":"1","FixedVersion":"{fixed}","PublishedDate":"1554768900"}}"#
+        )
+    };
+    let (old, new) = (of("CVE-2021-20530", "High", 7.5, "2"), of("GHSA-1", "Critical", 9.8, ""));
+    for (key, name, payload) in [
+        ("workload/1", "web", report(&format!("{old},{new}"))),
+        ("workload/2", "cart", report(&old)),
+        ("host/n", "node", report("")),
+    ] {
+        let run = put(&server, "owner", &[key, "--name", name, "--namespace", "shop"], &payload);
+        assert!(run.code == 0 && object(&run.out)["encoding"] == "json", "{run:?}");
+    }
+    let ask = |arguments: &[&str]| objects(&succeeds(&server, "reader", &[&["reports"], arguments].concat()));
+    let names = |arguments: &[&str], field: &str| -> Vec<String> {
+        ask(arguments).iter().map(|it| it[field].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&["find", "--cve", "CVE-2021-20530"], "key"), ["workload/1", "workload/2"]);
+    assert_eq!(ask(&["find", "--cve", "GHSA-1"])[0]["packages"][0]["name"], "zlib");
+    assert_eq!(names(&["find", "--min-score", "8"], "key"), ["workload/1"]);
+    assert_eq!(names(&["find", "--min-score", "7.5", "--v2", "--where", "name=cart"], "key"), ["workload/2"]);
+    assert_eq!(names(&["find", "--found", "false"], "key"), ["host/n"]);
+    assert_eq!(names(&["find", "--search", "NOD"], "key"), ["host/n"]);
+    assert_eq!(names(&["cves"], "name"), ["CVE-2021-20530", "GHSA-1"]);
+    assert_eq!(names(&["cves", "--severity", "critical"], "name"), ["GHSA-1"]);
+    assert_eq!(names(&["cves", "--fix", "all", "--score-v3", "7..8"], "name"), ["CVE-2021-20530"]);
+    assert_eq!(names(&["cves", "--view", "infrastructure"], "name").len(), 0);
+    assert_eq!(names(&["cves", "--order", "score", "--limit", "1"], "name"), ["GHSA-1"]);
+    let count = &ask(&["cves", "--count", "--search", "ghsa"])[0];
+    assert_eq!(
+        (&count["vulnerabilities"], &count["matched"], &count["high"]),
+        (&2.into(), &1.into(), &1.into())
+    );
+    assert_eq!(names(&["top", "--assets", "1"], "key"), ["workload/1"]);
+    let cve = ask(&["cve", "CVE-2021-20530"]);
+    assert_eq!((&cve[0]["assets"], cve.len()), (&2.into(), 3));
+    fails(&server, "reader", &["reports", "cve", "CVE-1999-0001"], 1, "no asset has CVE-1999-0001");
+    let dump = names(&["dump"], "vulnerability");
+    assert_eq!(dump.len(), 3);
+    let csv = succeeds(&server, "reader", &["reports", "dump", "--csv", "--severity", "critical"]);
+    let lines: Vec<_> = csv.lines().collect();
+    assert!(
+        lines.len() == 2
+            && lines[0].starts_with("key,scanned_at,name,")
+            && lines[1].contains(",GHSA-1,critical,9.8,")
+    );
+    let allowed = server.home().join("allowed");
+    std::fs::write(&allowed, "workload/2\nhost/n\n").unwrap();
+    let allowed = ["find", "--cve", "CVE-2021-20530", "--allowed", allowed.to_str().unwrap()];
+    assert_eq!(names(&allowed, "key"), ["workload/2"]);
+    for wrong in
+        [&["cves", "--score", "9..7"][..], &["find", "--where", "color=red"], &["cves", "--after", "x"]]
+    {
+        assert_eq!(run_as(&server, "reader", &[&["reports"], wrong].concat(), "").code, 2, "{wrong:?}");
+    }
+}
+
+#[test]
+fn made_up_reports_have_the_sizes_of_real_ones() {
+    let server = setup!().start();
+    for (cves, bytes) in [("142", 4505.0), ("1371", 33_875.0)] {
+        let seed = ["--seed", cves];
+        let generate = ["reports", "generate", "--count", "12", "--cves", cves, "--class", "workload"];
+        let done = object(&succeeds(&server, "owner", &[&generate[..], &seed].concat()));
+        let each = done["bytes"].as_f64().unwrap() / 12.0;
+        assert!((each / bytes - 1.0).abs() < 0.1, "{cves}: {each}");
+    }
+    let stats = object(&succeeds(&server, "reader", &["reports", "stats"]));
+    assert_eq!(
+        (&stats["class"], &stats["reports"], &stats["with_findings"]),
+        (&"workload".into(), &24.into(), &24.into())
+    );
+    let dump = succeeds(&server, "reader", &["reports", "dump", "--limit", "1200"]);
+    let dumped = objects(&dump);
+    assert_eq!(dumped.len(), 1200);
+    let keys: BTreeSet<_> = dumped.iter().map(|it| it["key"].to_string()).collect();
+    assert!(keys.len() > 1, "a page does not end with an asset");
+    let run =
+        run_as(&server, "owner", &["reports", "generate", "--count", "4", "--class", "bench", "--table"], "");
+    assert!(run.code == 0 && run.out.contains("reports = 4\n"), "{run:?}");
+}
+
+#[test]
+fn a_fallback_takes_over_and_says_so() {
+    let mut server = setup!().start();
+    let shelf = format!("directory={}", server.home().join("shelf").display());
+    let with = |arguments: &[&'static str]| [&["reports"], arguments, &["--fallback"]].concat();
+    let run = |server: &Server, arguments: &[&'static str], input: &str| {
+        run_as(server, "owner", &[with(arguments), vec![&*shelf]].concat(), input)
+    };
+    let done = run(&server, &["put", "host/a"], "before");
+    assert_eq!(object(&done.out)["store"], "database", "{done:?}");
+    assert!(server.terminate().success());
+    let done = run(&server, &["put", "host/b"], "while away");
+    assert_eq!(object(&done.out)["store"], "fallback", "{done:?}");
+    let found = run(&server, &["get", "host/b"], "");
+    assert_eq!((found.code, found.out.as_str()), (0, "while away"), "{found:?}");
+    assert!(found.err.contains("a store is away"), "{found:?}");
+    let lost = run(&server, &["get", "host/a"], "");
+    assert!(lost.code == 3 && !lost.err.contains("there is no report"), "{lost:?}");
+    server.start_again();
+    let found = run(&server, &["get", "host/b"], "");
+    assert_eq!((found.code, found.out.as_str(), found.err.as_str()), (0, "while away", ""));
+    let listed = run(&server, &["list"], "");
+    assert_eq!((objects(&listed.out).len(), listed.err.as_str()), (2, ""), "{listed:?}");
+    let gone = run(&server, &["delete", "host/b"], "");
+    assert_eq!(object(&gone.out)["deleted"], 1, "{gone:?}");
+    let lost = run(&server, &["get", "host/b"], "");
+    assert!(lost.code == 1 && lost.err.contains("there is no report host/b"), "{lost:?}");
+}
