@@ -1,7 +1,11 @@
 //! What the way of a payload into the store takes, printed. Run in release:
 //! `cargo test --release -p larder-client --lib measures -- --ignored --nocapture`.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that fails may panic, and is for people")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a measurement that fails may panic, and is for people"
+)]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -60,12 +64,19 @@ fn steps_from_a_payload_to_the_store() {
             })
             .collect();
         let blobs: Vec<Vec<u8>> = lists.iter().map(|it| packed::encode(it)).collect();
-        println!("{findings} findings: JSON {} B, gzip {} B, packed {} B", sizes[0], sizes[1], average(blobs.iter().map(Vec::len)));
+        println!(
+            "{findings} findings: JSON {} B, gzip {} B, packed {} B",
+            sizes[0],
+            sizes[1],
+            average(blobs.iter().map(Vec::len))
+        );
         println!("  {:24} {made:8.1} µs", "generate");
         time("gzip: unpack", &reports, |it| unpack(&it.payload, &mut text, UNPACKED));
         time("gzip: find the end", &reports, |it| gzip_end([&it.payload[..]]));
         time("extract", &reports, |it| extractor.extract(it.encoding, &it.payload));
-        time("extract and pack", &reports, |it| scan(extractor.extract_packed(it.encoding, &it.payload).unwrap()));
+        time("extract and pack", &reports, |it| {
+            scan(extractor.extract_packed(it.encoding, &it.payload).unwrap())
+        });
         time("pack", &lists, |it| packed::encode(it));
         time("read marks", &blobs, |it| packed::marks(it));
         time("unpack findings", &blobs, |it| packed::decode(it));

@@ -233,10 +233,7 @@ fn unpack_zstd<'a>(payload: &[u8], text: &'a mut Vec<u8>) -> Result<&'a [u8], Ex
     }
 }
 
-fn read_text<F>(
-    text: &[u8],
-    findings: impl FnOnce(&[Row<'_>]) -> F,
-) -> Result<Extracted<F>, ExtractError> {
+fn read_text<F>(text: &[u8], findings: impl FnOnce(&[Row<'_>]) -> F) -> Result<Extracted<F>, ExtractError> {
     if !is_object(text) {
         return Ok(Extracted::Nothing);
     }

@@ -99,7 +99,9 @@ fn the_rest_interfaces_report_is_read() {
 
 #[test]
 fn a_benchmark_is_read() {
-    let Extracted::Bench(bench) = extract(Encoding::GzipJson, &gzip(BENCH.as_bytes())).unwrap() else { panic!() };
+    let Extracted::Bench(bench) = extract(Encoding::GzipJson, &gzip(BENCH.as_bytes())).unwrap() else {
+        panic!()
+    };
     assert_eq!(bench.run_at, Some("2024-06-01T12:34:56Z".parse().unwrap()));
     assert_eq!((bench.version.as_str(), bench.status, bench.checks.len()), ("1.8.0", 1, 2));
     assert_eq!(bench.checks[0].message, ["a", "b"]);
@@ -122,7 +124,10 @@ fn the_encoding_is_found_if_nobody_says_it() {
     }
     let with_tail = [gzip(SCAN.as_bytes()), b"old tail".to_vec()].concat();
     assert_eq!(extract(Encoding::GzipJson, &with_tail), Ok(Extracted::Scan(scan.clone())));
-    assert_eq!(extract(Encoding::ZstdJson, &[zstd, b"old tail".to_vec()].concat()), Ok(Extracted::Scan(scan)));
+    assert_eq!(
+        extract(Encoding::ZstdJson, &[zstd, b"old tail".to_vec()].concat()),
+        Ok(Extracted::Scan(scan))
+    );
 }
 
 #[test]

@@ -118,7 +118,8 @@ impl Table {
 
     /// For each row the number of its fact, and of its place.
     fn rows(&self) -> impl Iterator<Item = (usize, usize)> {
-        let facts = self.facts.repeats.iter().enumerate().flat_map(|(fact, &rows)| (0..rows).map(move |_| fact));
+        let facts =
+            self.facts.repeats.iter().enumerate().flat_map(|(fact, &rows)| (0..rows).map(move |_| fact));
         facts.zip(self.places_of.iter().map(|&place| place as usize))
     }
 
