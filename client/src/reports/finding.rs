@@ -83,17 +83,23 @@ impl VulnerabilityId {
     #[must_use]
     pub fn name(self) -> Option<String> {
         let (year, number) = (self.0 >> 32, self.0 & 0xffff_ffff);
-        (year < 10_000).then(|| format!("CVE-{year:04}-{number:04}"))
+        self.is_canonical().then(|| format!("CVE-{year:04}-{number:04}"))
+    }
+
+    /// Whether the number spells its name.
+    #[must_use]
+    pub fn is_canonical(self) -> bool {
+        self.0 >> 32 < 10_000
     }
 
     fn canonical(name: &str) -> Option<Self> {
         let (year, number) = name.strip_prefix("CVE-")?.split_once('-')?;
         let digits = |text: &str| text.bytes().all(|it| it.is_ascii_digit());
-        if year.len() != 4 || !digits(year) || !digits(number) {
+        let padded = number.len() < 4 || number.len() > 4 && number.starts_with('0');
+        if year.len() != 4 || padded || !digits(year) || !digits(number) {
             return None;
         }
-        let id = Self(year.parse::<u64>().ok()? << 32 | u64::from(number.parse::<u32>().ok()?));
-        (id.name()? == name).then_some(id)
+        Some(Self(year.parse::<u64>().ok()? << 32 | u64::from(number.parse::<u32>().ok()?)))
     }
 }
 

@@ -5,7 +5,13 @@
 
 pub mod extract;
 mod finding;
+pub mod generate;
+pub mod gzip;
+pub mod kept;
 mod key;
+#[cfg(test)]
+mod measures;
+pub mod packed;
 mod report;
 mod store;
 mod version;
