@@ -57,39 +57,60 @@ enum Status {
 #[serde(default)]
 struct Rest<'a> {
     #[serde(borrow)]
-    vulnerabilities: Option<List<Vulnerability<'a>>>,
+    vulnerabilities: Option<List<RestVulnerability<'a>>>,
 }
 
+/// As a scanner writes it. Other names for the same would cost a tenth of the time.
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "PascalCase")]
 struct Vulnerability<'a> {
-    #[serde(borrow, alias = "name")]
+    #[serde(borrow)]
     name: Text<'a>,
-    #[serde(alias = "score")]
     score: f32,
-    #[serde(borrow, alias = "severity")]
+    #[serde(borrow)]
     severity: Text<'a>,
-    #[serde(alias = "score_v3")]
     score_v3: f32,
-    #[serde(borrow, alias = "package_name")]
+    #[serde(borrow)]
     package_name: Text<'a>,
     #[serde(borrow)]
     package_name_deprecated: Text<'a>,
-    #[serde(borrow, alias = "package_version")]
+    #[serde(borrow)]
     package_version: Text<'a>,
-    #[serde(borrow, alias = "fixed_version")]
+    #[serde(borrow)]
     fixed_version: Text<'a>,
-    #[serde(alias = "published_timestamp")]
     published_date: Seconds,
-    #[serde(alias = "last_modified_timestamp")]
     last_modified_date: Seconds,
-    #[serde(borrow, alias = "feed_rating")]
+    #[serde(borrow)]
     feed_rating: Text<'a>,
-    #[serde(alias = "in_base_image")]
     in_base: bool,
     #[serde(borrow, rename = "DBKey")]
     database_key: Text<'a>,
-    #[serde(borrow, alias = "file_name")]
+    #[serde(borrow)]
+    file_name: Text<'a>,
+}
+
+/// As the REST interface gives it.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RestVulnerability<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    score: f32,
+    #[serde(borrow)]
+    severity: Text<'a>,
+    score_v3: f32,
+    #[serde(borrow)]
+    package_name: Text<'a>,
+    #[serde(borrow)]
+    package_version: Text<'a>,
+    #[serde(borrow)]
+    fixed_version: Text<'a>,
+    published_timestamp: Seconds,
+    last_modified_timestamp: Seconds,
+    #[serde(borrow)]
+    feed_rating: Text<'a>,
+    in_base_image: bool,
+    #[serde(borrow)]
     file_name: Text<'a>,
 }
 
@@ -122,13 +143,13 @@ impl<'a> Document<'a> {
         }
     }
 
-    fn all_vulnerabilities(&self) -> Option<&List<Vulnerability<'a>>> {
-        let rest = self.report.as_ref().and_then(|it| it.vulnerabilities.as_ref());
-        self.vulnerabilities.as_ref().or(rest)
+    fn of_rest(&self) -> Option<&List<RestVulnerability<'a>>> {
+        self.report.as_ref()?.vulnerabilities.as_ref()
     }
 
     pub(super) fn is_too_long(&self) -> bool {
-        self.all_vulnerabilities().is_some_and(|it| it.is_cut)
+        self.vulnerabilities.as_ref().is_some_and(|it| it.is_cut)
+            || self.of_rest().is_some_and(|it| it.is_cut)
             || self.items.as_ref().is_some_and(|it| it.is_cut)
     }
 
@@ -146,9 +167,10 @@ impl<'a> Document<'a> {
 
     /// Its findings; `None` if it is no scan. A scan that found nothing has no list, but says when and by what it was made.
     pub(super) fn rows(&self) -> Option<Vec<Row<'_>>> {
-        match self.all_vulnerabilities() {
-            Some(list) => Some(list.all.iter().map(Vulnerability::row).collect()),
-            None => (self.scanned_at.is_some() && self.scanner_version.is_some()).then(Vec::new),
+        match (&self.vulnerabilities, self.of_rest()) {
+            (Some(list), _) => Some(list.all.iter().map(Vulnerability::row).collect()),
+            (None, Some(list)) => Some(list.all.iter().map(RestVulnerability::row).collect()),
+            (None, None) => (self.scanned_at.is_some() && self.scanner_version.is_some()).then(Vec::new),
         }
     }
 
@@ -206,6 +228,30 @@ impl Vulnerability<'_> {
             },
             published: self.published_date.0,
             modified: self.last_modified_date.0,
+        }
+    }
+}
+
+impl RestVulnerability<'_> {
+    fn row(&self) -> Row<'_> {
+        Row {
+            name: &self.name,
+            place: Place {
+                package: &self.package_name,
+                version: &self.package_version,
+                fixed_version: &self.fixed_version,
+                file: &self.file_name,
+                in_base: self.in_base_image,
+            },
+            rating: Rating {
+                database: Database::Text(""),
+                feed_rating: &self.feed_rating,
+                severity: severity(&self.severity, self.score.max(self.score_v3)),
+                score: tenths(self.score),
+                score_v3: tenths(self.score_v3),
+            },
+            published: self.published_timestamp.0,
+            modified: self.last_modified_timestamp.0,
         }
     }
 }

@@ -78,9 +78,9 @@ pub(super) fn packages(random: &mut Random, system: System, count: usize) -> Vec
         let name = names.swap_remove(random.below(names.len() as u64) as usize);
         let mut fact = Random::of([text(name), text(system.namespace), 0]);
         let (major, minor, patch) = (fact.below(9), fact.below(40), fact.below(12));
-        let (revision, build) = (1 + fact.below(6), 1 + fact.below(4));
+        let revision = 1 + fact.below(6);
         let (update, later) = (random.below(12), 1 + random.below(8));
-        let version = |update| format!("{major}.{minor}.{patch}-{revision}ubuntu{build}.{update}");
+        let version = |update| format!("{major}.{minor}.{patch}-{revision}ubuntu0.{update}");
         Package { name, version: version(update), fixed: version(update + later) }
     });
     let others: Vec<Package> = others.collect();
@@ -126,8 +126,11 @@ pub(super) struct Facts {
     pub(super) score: u8,
     pub(super) score_v3: u8,
     pub(super) severity: Severity,
+    pub(super) feed_rating: Severity,
     pub(super) published: i64,
     pub(super) modified: i64,
+    /// The update that mends it, where each has its own.
+    pub(super) update: Option<u64>,
 }
 
 impl Vulnerability {
@@ -147,17 +150,25 @@ impl Vulnerability {
         // Databases are gone over again from time to time, and most of their entries then have a new date.
         let again = START + (YEARS as i64 + 2) * YEAR;
         let (published, modified) = match system.is_exact {
-            true => (day, again + fact.below(YEAR as u64) as i64),
+            true => (day, day + fact.below((again - day) as u64) as i64),
             false => (list(day), again + fact.below(24) as i64 * 1_296_007),
         };
         let severity = match score.max(score_v3) {
             90.. => Severity::Critical,
+            _ if system.is_exact => own_word(&mut fact),
             70.. => Severity::High,
             40.. => Severity::Medium,
             _ => Severity::Low,
         };
-        Facts { score, score_v3, severity, published, modified }
+        let feed_rating = if system.is_exact { own_word(&mut fact) } else { severity };
+        let update = system.is_exact.then(|| fact.below(20_000));
+        Facts { score, score_v3, severity, feed_rating, published, modified, update }
     }
+}
+
+/// Who has scores of his own also has words of his own for them.
+fn own_word(fact: &mut Random) -> Severity {
+    *fact.one_of(&[Severity::Low, Severity::Medium, Severity::High])
 }
 
 /// When the list of that time was published: at some quarter of an hour of its day.

@@ -176,8 +176,11 @@ fn report(key: ReportKey, asset: Asset, n: u64, scanner_version: &str, json: &[u
 
 /// Mostly of the kernel, as in measured reports: a small one has 30 other packages, a large one 120.
 fn scan(random: &mut Random, system: System, asset: &Asset, at: Timestamp, findings: usize) -> String {
-    let is_small = findings < 500;
-    let (others, of_kernel, fixed) = if is_small { (30, 60, 25) } else { (120, 80, 20) };
+    let (others, of_kernel, fixed) = match findings {
+        ..500 => (30, 60, 25),
+        500..LARGE => (120, 80, 20),
+        LARGE.. => (120, 80, 70),
+    };
     let packages = packages(random, system, others);
     let mut vulnerabilities = std::collections::BTreeSet::new();
     while vulnerabilities.len() < findings.min(500_000) {
@@ -225,22 +228,23 @@ fn write_scan(
 }
 
 fn write_row(json: &mut String, system: System, row: &Row<'_>) -> std::fmt::Result {
-    let (Facts { score, score_v3, severity, published, modified }, package) = (row.facts, row.package);
-    let (severity, name) = (word(severity), package.name);
-    let Vulnerability { year, number } = row.vulnerability;
+    let Row { vulnerability: Vulnerability { year, number }, facts, package, is_fixed } = row;
+    let (severity, feed_rating) = (word(facts.severity), word(facts.feed_rating));
+    let [score, score_v3] = [facts.score, facts.score_v3].map(|tenths| f32::from(tenths) / 10.0);
+    let Facts { published, modified, .. } = facts;
+    let Package { name, version, fixed } = package;
     write!(
         json,
-        r#"{{"Name":"CVE-{year}-{number:04}","Score":{},"Severity":"{severity}","PackageNameDeprecated":"{name}","PackageVersion":"{}""#,
-        f32::from(score) / 10.0,
-        package.version
+        r#"{{"Name":"CVE-{year}-{number:04}","Score":{score},"Severity":"{severity}","PackageNameDeprecated":"{name}","PackageVersion":"{version}""#,
     )?;
-    if row.is_fixed {
-        write!(json, r#","FixedVersion":"{}""#, package.fixed)?;
+    match facts.update {
+        Some(update) if *is_fixed => write!(json, r#","FixedVersion":"{fixed}.{update}""#)?,
+        None if *is_fixed => write!(json, r#","FixedVersion":"{fixed}""#)?,
+        _ => {}
     }
     write!(
         json,
-        r#","ScoreV3":{},"PublishedDate":"{published}","LastModifiedDate":"{modified}","CVEs":["CVE-{year}-{number:04}"],"FeedRating":"{severity}","DBKey":"{}:CVE-{year}-{number:04}","PackageName":"{name}"}}"#,
-        f32::from(score_v3) / 10.0,
+        r#","ScoreV3":{score_v3},"PublishedDate":"{published}","LastModifiedDate":"{modified}","CVEs":["CVE-{year}-{number:04}"],"FeedRating":"{feed_rating}","DBKey":"{}:CVE-{year}-{number:04}","PackageName":"{name}"}}"#,
         system.database
     )
 }
