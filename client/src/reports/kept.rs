@@ -1,101 +1,118 @@
 //! What a store keeps beside a payload: findings and checks in packed form, how many there are of each severity, the greatest scores.
 //!
-//! This is the one place where a report is looked into on its way to a store.
+//! This is the one place where a report is looked into on its way to a store. What its writer gives counts; what he does not give is read
+//! from the payload, where that is JSON. A payload that cannot be read is kept as it is, without findings.
 
-use super::extract::{Extracted, Extractor};
-use super::{Check, Finding, Report, Severity, VulnerabilityId, packed};
+use super::extract::{ExtractError, Extracted, Extractor, Packed, Summary};
+use super::{Check, Report, VulnerabilityId, packed};
 
-/// What is kept of a report beside its payload.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Extract {
+/// What is kept of a report beside its payload. The same report always gives the same.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kept {
     /// The findings, packed; `None` if nothing is known of them.
     pub packed: Option<Vec<u8>>,
-    /// The checks, packed; `None` if there are none to know of.
+    /// The checks, packed; `None` if nothing is known of them.
     pub checks: Option<Vec<u8>>,
-    /// How many findings there are of each severity.
-    pub counts: Counts,
-    /// The greatest CVSS 2 score, in tenths.
-    pub score: i64,
-    /// The greatest CVSS 3 score, in tenths.
-    pub score_v3: i64,
+    /// How many findings there are, and how bad they are.
+    pub summary: Summary,
     /// The vulnerabilities whose number does not spell their name.
     pub names: Vec<(VulnerabilityId, String)>,
+    /// Why the payload could not be looked into, though it says that it can.
+    pub unread: Option<ExtractError>,
 }
 
-/// How many findings there are of each severity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Critical ones.
-    pub critical: u32,
-    /// High ones.
-    pub high: u32,
-    /// Medium ones.
-    pub medium: u32,
-    /// Low ones.
-    pub low: u32,
-}
-
-/// Looks into a report. What the writer gives counts, then what a payload in JSON says; the same report always gives the same. A payload that
-/// cannot be looked into is stored all the same.
-#[must_use]
-pub fn extract(report: &Report) -> Extract {
-    let read = || Extractor::new().extract(report.encoding, &report.payload);
-    let extracted = if report.findings.is_some() && report.checks.is_some() { None } else { read().ok() };
-    let (mut findings, mut checks) = (None, None);
-    match extracted {
-        Some(Extracted::Scan(scan)) => findings = Some(scan.findings),
-        Some(Extracted::Bench(bench)) => checks = Some(bench.checks),
-        Some(Extracted::Nothing) | None => {}
+impl Kept {
+    /// Looks into a report.
+    #[must_use]
+    pub fn of(report: &Report) -> Self {
+        Self::with(report, &mut Extractor::new())
     }
-    let checks = report.checks.as_deref().or(checks.as_deref());
-    let mut extract = Extract { checks: checks.map(pack_checks), ..Extract::default() };
-    let Some(findings) = report.findings.as_deref().or(findings.as_deref()) else { return extract };
-    extract.packed = Some(packed::encode(findings));
-    for finding in findings {
-        extract.count(finding);
-    }
-    extract.names.sort_unstable();
-    extract.names.dedup();
-    extract
-}
 
-impl Extract {
-    fn count(&mut self, finding: &Finding) {
-        let count = match finding.severity {
-            Severity::Critical => &mut self.counts.critical,
-            Severity::High => &mut self.counts.high,
-            Severity::Medium => &mut self.counts.medium,
-            Severity::Low => &mut self.counts.low,
-        };
-        *count += 1;
-        self.score = self.score.max(tenths(finding.score));
-        self.score_v3 = self.score_v3.max(tenths(finding.score_v3));
-        let id = VulnerabilityId::of(&finding.name);
-        if id.name().is_none() {
-            self.names.push((id, finding.name.clone()));
+    /// Looks into one of many reports, with what is kept from one to the next.
+    #[must_use]
+    pub fn with(report: &Report, extractor: &mut Extractor) -> Self {
+        let mut kept = Self { checks: report.checks.as_deref().map(pack_checks), ..Self::default() };
+        match &report.findings {
+            Some(findings) => kept.take(Packed::of(findings)),
+            None if report.checks.is_none() => kept.read(report, extractor),
+            None => {}
+        }
+        kept
+    }
+
+    fn read(&mut self, report: &Report, extractor: &mut Extractor) {
+        match extractor.extract_packed(report.encoding, &report.payload) {
+            Ok(Extracted::Scan(scan)) => self.take(scan.findings),
+            Ok(Extracted::Bench(bench)) => self.checks = Some(pack_checks(&bench.checks)),
+            Ok(Extracted::Nothing) => {}
+            Err(error) => self.unread = Some(error),
         }
     }
+
+    fn take(&mut self, findings: Packed) {
+        match packed::marks(&findings.blob) {
+            Ok(marks) => self.names = marks.names,
+            // More than can be read: then it is not kept either.
+            Err(_) => return self.unread = Some(ExtractError::TooMany),
+        }
+        self.summary = findings.summary;
+        self.packed = Some(findings.blob);
+    }
 }
 
-/// A score from 0 to 10 as an integer; what is no number is 0.
-fn tenths(score: f32) -> i64 {
-    ((score * 10.0).round() as i64).clamp(0, 100)
-}
-
+/// Packs checks: MessagePack under zstd.
 fn pack_checks(checks: &[Check]) -> Vec<u8> {
-    compress(rmp_serde::to_vec(checks).unwrap_or_default())
+    let bytes = rmp_serde::to_vec(checks).unwrap_or_default();
+    zstd::bulk::compress(&bytes, zstd::DEFAULT_COMPRESSION_LEVEL).unwrap_or_default()
 }
 
-fn compress(bytes: Vec<u8>) -> Vec<u8> {
-    zstd::bulk::compress(&bytes, zstd::DEFAULT_COMPRESSION_LEVEL).unwrap_or(bytes)
+/// Unpacks checks; `None` if the bytes hold none.
+#[must_use]
+pub fn unpack_checks(bytes: &[u8]) -> Option<Vec<Check>> {
+    const LIMIT: u64 = 64 << 20;
+    let mut unpacked = Vec::new();
+    let decoder = zstd::stream::read::Decoder::with_buffer(bytes).ok()?;
+    let mut decoder = std::io::Read::take(decoder, LIMIT);
+    std::io::Read::read_to_end(&mut decoder, &mut unpacked).ok()?;
+    rmp_serde::from_slice(&unpacked).ok()
 }
 
-/// The findings that [`extract`] packed; `None` if that is not what it is.
-pub(crate) fn unpack(packed: &[u8]) -> Option<Vec<Finding>> {
-    packed::decode(packed).ok()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reports::Finding;
+    use crate::reports::generate::Generator;
 
-/// The checks that [`extract`] packed; `None` if that is not what it is.
-pub(crate) fn unpack_checks(packed: &[u8]) -> Option<Vec<Check>> {
-    rmp_serde::from_slice(&zstd::decode_all(packed).ok()?).ok()
+    #[test]
+    fn findings_are_read_from_a_payload_and_what_is_given_counts() {
+        let read = Kept::of(&Generator::new(1).report(1, 142));
+        assert_eq!(read.unread, None);
+        let Summary { critical, high, medium, low, .. } = read.summary;
+        assert_eq!(critical + high + medium + low, 142);
+        let finding = Finding { name: "GHSA-x".to_owned(), ..Finding::default() };
+        let given = Kept::of(&Report { findings: Some(vec![finding]), ..Generator::new(1).report(1, 142) });
+        assert_eq!((given.summary.low, given.names.len()), (1, 1));
+        let none = Kept::of(&Report { findings: Some(Vec::new()), ..Generator::new(1).report(1, 142) });
+        assert_eq!((none.packed.is_some(), none.summary), (true, Summary::default()));
+    }
+
+    #[test]
+    fn checks_come_back_and_rubbish_does_not() {
+        let check =
+            Check { test_number: "1.2.3".to_owned(), message: vec!["a".to_owned()], ..Check::default() };
+        let checks = vec![check; 40];
+        let bytes = pack_checks(&checks);
+        assert_eq!(unpack_checks(&bytes), Some(checks));
+        assert_eq!(unpack_checks(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(unpack_checks(b"rubbish"), None);
+    }
+
+    #[test]
+    fn a_broken_payload_is_kept_without_findings() {
+        let whole = Generator::new(1).report(1, 142);
+        let broken = Report { payload: whole.payload.slice(..whole.payload.len() / 2), ..whole };
+        let kept = Kept::of(&broken);
+        assert!(matches!(kept.unread, Some(ExtractError::Gzip(_))), "{:?}", kept.unread);
+        assert_eq!(kept.packed, None);
+    }
 }

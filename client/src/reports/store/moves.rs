@@ -7,7 +7,7 @@ use super::range::Range;
 use super::rows::{Row, Stored};
 use super::write::{remove_parts, retire};
 use super::{ReportError, ReportStore, key_of, time};
-use crate::reports::{ReportKey, Version, kept};
+use crate::reports::{ReportKey, Version, kept, packed};
 use jiff::Timestamp;
 
 /// A state of a report's row: no other that it ever had is equal.
@@ -123,7 +123,7 @@ impl ReportStore {
 impl Stored {
     /// The report with its findings and checks, as its writer gave them; `None` if they cannot be read.
     pub(crate) fn unpacked(self) -> Option<crate::reports::Report> {
-        let findings = self.packed.map(|it| kept::unpack(&it).ok_or(())).transpose().ok()?;
+        let findings = self.packed.map(|it| packed::decode(&it)).transpose().ok()?;
         let checks = self.checks.map(|it| kept::unpack_checks(&it).ok_or(())).transpose().ok()?;
         Some(crate::reports::Report { findings, checks, ..self.report })
     }
