@@ -2,6 +2,7 @@
 //!
 //! This is the one place where a report is looked into on its way to a store.
 
+use super::packed;
 use super::{Check, Finding, Report, Severity, VulnerabilityId};
 
 /// What is kept of a report beside its payload.
@@ -39,7 +40,7 @@ pub struct Counts {
 pub fn extract(report: &Report) -> Extract {
     let mut extract = Extract { checks: report.checks.as_deref().map(pack_checks), ..Extract::default() };
     let Some(findings) = &report.findings else { return extract };
-    extract.packed = Some(pack(findings));
+    extract.packed = Some(packed::encode(findings));
     for finding in findings {
         extract.count(finding);
     }
@@ -69,18 +70,6 @@ impl Extract {
 /// A score from 0 to 10 as an integer; what is no number is 0.
 fn tenths(score: f32) -> i64 {
     ((score * 10.0).round() as i64).clamp(0, 100)
-}
-
-fn pack(findings: &[Finding]) -> Vec<u8> {
-    let rows: Vec<_> = findings
-        .iter()
-        .map(|it| {
-            let what = (&it.name, it.severity, it.score, it.score_v3, it.published, it.modified);
-            let place = (&it.package, &it.version, &it.fixed_version, &it.file, it.in_base);
-            (what, place, &it.feed_rating, &it.database_key)
-        })
-        .collect();
-    compress(rmp_serde::to_vec(&rows).unwrap_or_default())
 }
 
 fn pack_checks(checks: &[Check]) -> Vec<u8> {

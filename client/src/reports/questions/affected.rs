@@ -69,7 +69,7 @@ impl Questions {
 
     /// The watermark, and the reports up to it that have the vulnerability, among them some that are gone.
     async fn having(&self, id: VulnerabilityId) -> Result<(i64, Vec<i64>), IndexError> {
-        let blocks = "SELECT segment.id, first, summary, postings FROM segment JOIN block ON segment = segment.id \
+        let blocks = "SELECT segment.id, first, summary, block.postings FROM segment JOIN block ON segment = segment.id \
                       AND first = (SELECT MAX(first) FROM block WHERE segment = segment.id AND first <= ?) \
                       WHERE live = 1 ORDER BY low";
         let request = Request::new([
