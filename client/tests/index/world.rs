@@ -221,7 +221,12 @@ impl World {
         };
         self.store.put(&report).await.unwrap();
         self.remove(key);
-        self.live.insert(key.to_owned(), Known { report, indexed: false });
+        self.know(report);
+    }
+
+    /// Takes note of a report that was put.
+    pub(crate) fn know(&mut self, report: Report) {
+        self.live.insert(report.key.to_string(), Known { report, indexed: false });
     }
 
     fn remove(&mut self, key: &str) {
