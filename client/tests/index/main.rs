@@ -3,6 +3,7 @@
 //! when a block is damaged.
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
+mod measure;
 mod model;
 mod upkeep;
 mod world;
@@ -27,7 +28,8 @@ fn range() -> impl Strategy<Value = (u8, u8)> {
 }
 
 fn vulnerability_filter() -> impl Strategy<Value = VulnerabilityFilter> {
-    let fixes = [FixFilter::All, FixFilter::All, FixFilter::WithFix, FixFilter::WithoutFix, FixFilter::WithFixAll];
+    let fixes =
+        [FixFilter::All, FixFilter::All, FixFilter::WithFix, FixFilter::WithoutFix, FixFilter::WithFixAll];
     let time = || (0..6_i64).prop_map(|it| it * 400_000_000);
     let published = prop_oneof![time().prop_map(Published::Before), time().prop_map(Published::After)];
     let seldom = 0.2;
@@ -209,8 +211,11 @@ async fn ask_who_is_affected(world: &World, asked: &Asked) {
     let expected = model::affected(asked.name, &world.admitted(&asked.affected));
     let (mut rows, mut after) = (Vec::new(), None);
     loop {
-        let page =
-            world.questions.affected(asked.name, &asked.affected, after.as_deref(), asked.limit).await.unwrap();
+        let page = world
+            .questions
+            .affected(asked.name, &asked.affected, after.as_deref(), asked.limit)
+            .await
+            .unwrap();
         assert_eq!(page.total, expected.len() as u64, "{asked:?}");
         rows.extend(page.rows.into_iter().map(|it| (it.summary.key.to_string(), it.findings.len())));
         after = page.next;
@@ -225,7 +230,8 @@ async fn ask_who_is_affected(world: &World, asked: &Asked) {
 async fn ask_for_scores(world: &World, asked: &Asked) {
     let (score, least) = asked.score;
     let worst = |known: &world::Known| {
-        let scores = known.findings().iter().map(|it| if score == Score::V2 { it.score } else { it.score_v3 });
+        let scores =
+            known.findings().iter().map(|it| if score == Score::V2 { it.score } else { it.score_v3 });
         scores.map(model::tenths).max().unwrap_or(0)
     };
     let mut expected: Vec<_> = world
@@ -239,8 +245,10 @@ async fn ask_for_scores(world: &World, asked: &Asked) {
     let (mut rows, mut after) = (Vec::new(), None);
     loop {
         let questions = &world.questions;
-        let page =
-            questions.scored_at_least(score, least, &asked.affected, after.as_ref(), asked.limit).await.unwrap();
+        let page = questions
+            .scored_at_least(score, least, &asked.affected, after.as_ref(), asked.limit)
+            .await
+            .unwrap();
         let of = |it: &larder_client::reports::questions::AssetSummary| {
             if score == Score::V2 { it.score } else { it.score_v3 }
         };
@@ -268,14 +276,18 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
     #[test]
     fn every_question_has_the_answer_of_the_model(
         steps in steps(),
         asked in prop::collection::vec(asked(), 8),
+        crowded in prop::bool::weighted(0.3),
     ) {
         runtime().block_on(async {
             let mut world = World::new().await;
+            if crowded {
+                world.crowd().await;
+            }
             for (number, step) in steps.into_iter().enumerate() {
                 world.step(step).await;
                 ask(&world, &asked[number % asked.len()]).await;

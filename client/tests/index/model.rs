@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use larder_client::reports::index::Kind;
 use larder_client::reports::questions::{
-    AssetOrder, AssetQuery, Counted, Direction, Fix, FixFilter, FindingQuery, Published, Score, Vulnerability,
-    VulnerabilityOrder, VulnerabilityQuery,
+    AssetOrder, AssetQuery, Counted, Direction, FindingQuery, Fix, FixFilter, Published, Score,
+    Vulnerability, VulnerabilityOrder, VulnerabilityQuery,
 };
 use larder_client::reports::{Finding, VulnerabilityId};
 

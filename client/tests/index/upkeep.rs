@@ -99,9 +99,10 @@ impl World {
 
     async fn check(&mut self) {
         self.reread_ghosts().await;
-        for (order, direction) in
-            [(VulnerabilityOrder::Impact, Direction::Descending), (VulnerabilityOrder::Name, Direction::Ascending)]
-        {
+        for (order, direction) in [
+            (VulnerabilityOrder::Impact, Direction::Descending),
+            (VulnerabilityOrder::Name, Direction::Ascending),
+        ] {
             let query = VulnerabilityQuery { order, direction, limit: 3, ..VulnerabilityQuery::default() };
             ask_for_vulnerabilities(self, query).await;
         }
@@ -201,7 +202,10 @@ impl World {
     async fn check_counts(&self) {
         let query = VulnerabilityQuery { order: VulnerabilityOrder::Impact, ..VulnerabilityQuery::default() };
         let page = self.questions.vulnerabilities(&query).await.unwrap();
-        assert_eq!((&page.rows[0].name[..], page.rows[0].impact()), ("CVE-2021-20530", self.live.len() as u64));
+        assert_eq!(
+            (&page.rows[0].name[..], page.rows[0].impact()),
+            ("CVE-2021-20530", self.live.len() as u64)
+        );
         let sum: u64 = page.rows.iter().skip(1).map(|it| it.impact()).sum();
         assert_eq!(sum, self.live.len() as u64);
     }
@@ -273,7 +277,8 @@ fn a_damaged_block_is_an_error_with_its_name_and_can_be_made_anew() {
             let damage = Statement::with(format!("UPDATE block SET {column} = ?"), [Value::Blob(bytes)]);
             world.database.execute(&Request::new([damage])).await.unwrap();
 
-            let affected = world.questions.affected("CVE-2021-20530", &AssetFilter::default(), None, 10).await;
+            let affected =
+                world.questions.affected("CVE-2021-20530", &AssetFilter::default(), None, 10).await;
             assert!(matches!(affected, Err(IndexError::Block { .. })), "{affected:?}");
             let page = world.questions.vulnerabilities(&VulnerabilityQuery::default()).await;
             assert_eq!(matches!(page, Err(IndexError::Block { .. })), column == "summary", "{page:?}");

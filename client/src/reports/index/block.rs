@@ -260,7 +260,8 @@ fn read_ratings(
     let mut known = Vec::with_capacity(count);
     for _ in 0..count {
         let length = reader.count(LEAST)?;
-        let text = std::str::from_utf8(reader.bytes(length)?).map_err(|_| Malformed("a rating is no text"))?;
+        let text =
+            std::str::from_utf8(reader.bytes(length)?).map_err(|_| Malformed("a rating is no text"))?;
         known.push(ratings.number(text));
     }
     read_choices(reader, entries.len(), count, |index, choice| {

@@ -14,7 +14,10 @@ use crate::database::{Database, DatabaseError};
 const ABANDONED_AFTER: i64 = 600;
 
 /// Runs a transaction. `None` if somebody else had changed what it builds on.
-async fn attempt(database: &dyn Database, statements: Vec<Statement>) -> Result<Option<Response>, IndexError> {
+async fn attempt(
+    database: &dyn Database,
+    statements: Vec<Statement>,
+) -> Result<Option<Response>, IndexError> {
     match database.execute(&Request::new(statements)).await {
         Ok(response) => Ok(Some(response)),
         Err(error) if error.kind() == Some(Kind::Expectation) => Ok(None),
@@ -118,7 +121,10 @@ fn discarded(segments: &[i64]) -> [Statement; 2] {
             "DELETE FROM block WHERE segment IN (SELECT id FROM segment WHERE live = 0 AND id IN (SELECT value FROM json_each(?)))",
             list(),
         ),
-        Statement::with("DELETE FROM segment WHERE live = 0 AND id IN (SELECT value FROM json_each(?))", list()),
+        Statement::with(
+            "DELETE FROM segment WHERE live = 0 AND id IN (SELECT value FROM json_each(?))",
+            list(),
+        ),
     ]
 }
 

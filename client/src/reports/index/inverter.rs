@@ -4,8 +4,8 @@
 //! the reports that a question lays over the index because no segment has them yet.
 
 use super::entry::{Counts, Entry, KINDS, Kind};
-use super::traits::{Rating, Ratings, Traits};
 use super::merger::Batch;
+use super::traits::{Rating, Ratings, Traits};
 use crate::reports::Severity;
 use crate::reports::packed::Mark;
 

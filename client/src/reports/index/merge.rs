@@ -52,7 +52,8 @@ impl Work {
         let Arrived { source, segment, block } = arrived;
         let damaged = || IndexError::block(segment, block.first);
         self.drain(Some(block.first))?;
-        let entries = self.unpacker.summary(block.first, &block.summary, &mut self.ratings).map_err(damaged())?;
+        let entries =
+            self.unpacker.summary(block.first, &block.summary, &mut self.ratings).map_err(damaged())?;
         let mut reports = Vec::new();
         let read = self.unpacker.postings(&block.postings, &entries, |_, report| reports.push(report));
         read.map_err(damaged())?;
@@ -124,8 +125,9 @@ async fn read(
     let list = || json(from.iter().copied());
     let (first, segment) = behind.map_or((i64::MIN, i64::MIN), |(first, segment)| (to_sql(first), segment));
     let there = "SELECT COUNT(*) FROM segment WHERE id IN (SELECT value FROM json_each(?))";
+    // The plus keeps the engine from collecting the blocks of every segment and sorting them for each read.
     let next = "SELECT first, segment, summary, postings FROM block WHERE (first, segment) > (?, ?) \
-                AND segment IN (SELECT value FROM json_each(?)) ORDER BY first, segment LIMIT ?";
+                AND +segment IN (SELECT value FROM json_each(?)) ORDER BY first, segment LIMIT ?";
     let request = Request::new([
         Statement::with(there, [list()]),
         Statement::with(next, [first.into(), segment.into(), list(), BLOCKS.into()]),

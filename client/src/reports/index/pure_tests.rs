@@ -24,7 +24,20 @@ fn marks() -> impl Strategy<Value = (Mark, &'static str)> {
     (ids, severities, 0..=100_u8, 0..=100_u8, any::<bool>(), dates(), dates(), ratings).prop_map(
         |(id, severity, score, score_v3, has_fix, published, modified, rating)| {
             let vulnerability = VulnerabilityId::from_number(id);
-            (Mark { vulnerability, severity, score, score_v3, has_fix, published, modified, feed_rating: 0, place: 0 }, rating)
+            (
+                Mark {
+                    vulnerability,
+                    severity,
+                    score,
+                    score_v3,
+                    has_fix,
+                    published,
+                    modified,
+                    feed_rating: 0,
+                    place: 0,
+                },
+                rating,
+            )
         },
     )
 }
@@ -80,9 +93,8 @@ fn model(reports: &[Noted], ratings: &mut Ratings) -> BTreeMap<u64, (Entry, Vec<
     for (id, kind, marks) in reports {
         for mark in marks {
             let alone = invert(&[(*id, *kind, vec![*mark])], ratings).entries[0];
-            let (entry, having) = all.entry(alone.id).or_insert_with(|| {
-                (Entry { counts: [0; KINDS], ..alone }, Vec::new())
-            });
+            let (entry, having) =
+                all.entry(alone.id).or_insert_with(|| (Entry { counts: [0; KINDS], ..alone }, Vec::new()));
             entry.traits.join(&alone.traits, ratings);
             if having.last() != Some(id) {
                 having.push(*id);
@@ -268,8 +280,7 @@ fn how_much_ten_thousand_reports_take() {
     let size = |blocks: &VecDequeOf| -> (usize, usize) {
         (blocks.iter().map(|it| it.summary.len()).sum(), blocks.iter().map(|it| it.postings.len()).sum())
     };
-    let runs: (usize, usize) =
-        segments.iter().map(size).fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+    let runs: (usize, usize) = segments.iter().map(size).fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
     let begin = std::time::Instant::now();
     let merged: VecDequeOf = merge_all(segments, &mut ratings).into();
     let merging = begin.elapsed();

@@ -14,7 +14,7 @@ use super::writer::BlockWriter;
 use crate::database::Database;
 
 /// Findings in a run, at most, unless one report alone has more: 24 bytes each while they are sorted.
-const FINDINGS: i64 = 256 << 10;
+pub(super) const FINDINGS: i64 = 256 << 10;
 /// Reports that are looked at for the end of a run.
 const REPORTS: i64 = 1024;
 
@@ -30,9 +30,10 @@ pub(super) struct Run {
     pub(super) retired: Vec<i64>,
 }
 
-/// Where a run ends that begins behind `low` and may go to `end`; `None` if there is no report. `counter` is what the index says of itself.
+/// Where a run ends that begins behind `low` and may go to `end`; `None` if there is no report.
 pub(super) async fn end(database: &dyn Database, low: i64, end: i64) -> Result<Option<i64>, IndexError> {
-    let sql = "SELECT id, critical + high + medium + low FROM report WHERE id > ? AND id <= ? ORDER BY id LIMIT ?";
+    let sql =
+        "SELECT id, critical + high + medium + low FROM report WHERE id > ? AND id <= ? ORDER BY id LIMIT ?";
     let request = Request::new([Statement::with(sql, [low.into(), end.into(), REPORTS.into()])]);
     let mut response = database.query(&request).await?;
     let reply = response.results.first_mut().ok_or(IndexError::Shape("a result is missing"))?;
@@ -60,7 +61,10 @@ pub(super) async fn read(database: &dyn Database, low: i64, high: i64) -> Result
     let range = || [low.into(), high.into()];
     let request = Request::new([
         Statement::with("SELECT report FROM retired WHERE report > ? AND report <= ?", range()),
-        Statement::with("SELECT id, class, findings FROM report WHERE id > ? AND id <= ? ORDER BY id", range()),
+        Statement::with(
+            "SELECT id, class, findings FROM report WHERE id > ? AND id <= ? ORDER BY id",
+            range(),
+        ),
     ]);
     let mut stream = database.stream(&request).await?;
     let (mut ratings, mut inverter, mut forward) = (Ratings::new(), Inverter::default(), Forward::default());

@@ -91,7 +91,9 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_refused() {
-        for bytes in [&[][..], &[0x80], &[0xff; 10], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]] {
+        for bytes in
+            [&[][..], &[0x80], &[0xff; 10], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]]
+        {
             assert!(Reader(bytes).number().is_err(), "{bytes:?}");
         }
         assert!(Reader(&[200, 1, 0]).count(1).is_err());

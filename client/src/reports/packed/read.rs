@@ -118,7 +118,8 @@ impl Table {
 
     /// For each row the number of its fact, and of its place.
     fn rows(&self) -> impl Iterator<Item = (usize, usize)> {
-        let facts = self.facts.repeats.iter().enumerate().flat_map(|(fact, &rows)| (0..rows).map(move |_| fact));
+        let facts =
+            self.facts.repeats.iter().enumerate().flat_map(|(fact, &rows)| (0..rows).map(move |_| fact));
         facts.zip(self.places_of.iter().map(|&place| place as usize))
     }
 
@@ -140,6 +141,18 @@ impl Table {
             findings.push(finding);
         }
         Ok(findings)
+    }
+
+    /// The findings of one vulnerability.
+    pub(super) fn findings_of(&self, name: &str) -> Vec<Finding> {
+        let id = VulnerabilityId::of(name);
+        let Names { canonical, others, .. } = &self.facts.names;
+        let wanted = |fact: usize| match fact.checked_sub(canonical.len()) {
+            None => canonical[fact] == id,
+            Some(other) => self.others[others[other]] == name,
+        };
+        let rows = self.rows().filter(|&(fact, _)| wanted(fact));
+        rows.map(|(fact, place)| self.row(name, fact, place).finding()).collect()
     }
 
     fn row<'a>(&'a self, name: &'a str, fact: usize, place: usize) -> Row<'a> {

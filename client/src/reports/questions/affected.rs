@@ -6,13 +6,13 @@
 use larder_wire::{Request, Statement};
 
 use super::Questions;
-use super::asset::{AssetFindings, AssetSummary, COLUMNS};
+use super::asset::{AssetSummary, COLUMNS};
 use super::filter::{AssetFilter, Condition};
 use crate::reports::index::IndexError;
 use crate::reports::index::block::Unpacker;
-use crate::reports::index::fields::{from_sql, json, number, rows, to_sql};
+use crate::reports::index::fields::{Fields, from_sql, json, number, rows, to_sql};
 use crate::reports::index::traits::Ratings;
-use crate::reports::{Finding, VulnerabilityId};
+use crate::reports::{Finding, VulnerabilityId, packed};
 
 /// An asset that has a vulnerability.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,15 +125,18 @@ impl Search<'_> {
         }
         let whole = indexed.rows.len() < limit;
         let mut found = Vec::new();
-        let read = |mut row| AssetFindings::read(&mut row).map(|(_, it)| it);
         let mut last = None;
         for row in rows(indexed) {
-            let row = read(row)?;
+            let row = self.asset(row)?;
             last = Some(row.summary.key.to_string()).filter(|_| !whole);
-            found.extend(self.affected(row));
+            found.push(row);
         }
+        found.retain(|it| !it.findings.is_empty());
         for row in rows(pending) {
-            let Some(row) = self.affected(read(row)?) else { continue };
+            let row = self.asset(row)?;
+            if row.findings.is_empty() {
+                continue;
+            }
             let key = row.summary.key.as_str();
             total += i64::from(self.condition.admits(key));
             if key > behind && last.as_deref().is_none_or(|last| key < last) {
@@ -152,7 +155,10 @@ impl Search<'_> {
         let count = if self.condition.is_complete() { "COUNT(*), ''" } else { "1, key" };
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         Request::new([
-            Statement::with(format!("SELECT {count} FROM report WHERE {sql} AND {among}"), with(vec![list()])),
+            Statement::with(
+                format!("SELECT {count} FROM report WHERE {sql} AND {among}"),
+                with(vec![list()]),
+            ),
             Statement::with(
                 format!(
                     "SELECT {COLUMNS}, findings FROM report WHERE id IN \
@@ -161,15 +167,22 @@ impl Search<'_> {
                 with(vec![list(), behind.into(), limit.into()]),
             ),
             Statement::with(
-                format!("SELECT {COLUMNS}, findings FROM report WHERE {sql} AND id > ? AND findings IS NOT NULL"),
+                format!(
+                    "SELECT {COLUMNS}, findings FROM report WHERE {sql} AND id > ? AND findings IS NOT NULL"
+                ),
                 with(vec![self.indexed.into()]),
             ),
         ])
     }
 
-    fn affected(&self, asset: AssetFindings) -> Option<Affected> {
-        let AssetFindings { summary, mut findings } = asset;
-        findings.retain(|it| it.name == self.name);
-        (!findings.is_empty()).then_some(Affected { summary, findings })
+    /// An asset, with what it has of the vulnerability.
+    fn asset(&self, mut row: Fields) -> Result<Affected, IndexError> {
+        let (report, summary) = AssetSummary::read(&mut row)?;
+        let findings = match row.optional_blob()? {
+            Some(blob) => packed::decode_of(&blob, self.name)
+                .map_err(|error| IndexError::Findings { report, reason: error.to_string() })?,
+            None => Vec::new(),
+        };
+        Ok(Affected { summary, findings })
     }
 }

@@ -154,7 +154,11 @@ impl Questions {
     ///
     /// # Errors
     /// Any [`IndexError`].
-    pub async fn top_assets(&self, filter: AssetFilter, limit: usize) -> Result<Vec<AssetSummary>, IndexError> {
+    pub async fn top_assets(
+        &self,
+        filter: AssetFilter,
+        limit: usize,
+    ) -> Result<Vec<AssetSummary>, IndexError> {
         let (order, direction) = (AssetOrder::Findings, Direction::Descending);
         let query = AssetQuery { filter, order, direction, limit, ..AssetQuery::default() };
         Ok(self.assets(&query).await?.rows)
@@ -225,7 +229,11 @@ impl Questions {
             condition.matches(SEARCHED, &Match::Contains(vec![query.search.clone()]));
         }
         if let Some(found) = query.found {
-            let sql = if found { "critical + high + medium + low > 0" } else { "critical + high + medium + low = 0" };
+            let sql = if found {
+                "critical + high + medium + low > 0"
+            } else {
+                "critical + high + medium + low = 0"
+            };
             condition.and(sql, []);
         }
         let (columns, text) = query.order.columns();

@@ -7,9 +7,9 @@ use larder_wire::{Request, Statement};
 use serde::{Deserialize, Serialize};
 
 use super::Questions;
+use super::Score;
 use super::asset::{AssetFindings, AssetSummary, COLUMNS};
 use super::filter::{AssetFilter, Condition};
-use super::Score;
 use crate::reports::index::IndexError;
 use crate::reports::index::fields::Fields;
 use crate::reports::{Finding, Severity, VulnerabilityId};
@@ -88,13 +88,16 @@ impl Questions {
         let mut page = FindingPage::default();
         let mut after = query.after.clone();
         loop {
-            let mut stream = self.database.stream(&Request::new([assets(&condition, after.as_ref())])).await?;
+            let mut stream =
+                self.database.stream(&Request::new([assets(&condition, after.as_ref())])).await?;
             let mut seen = 0;
             while let Some(row) = stream.next().await? {
                 seen += 1;
                 let (_, asset) = AssetFindings::read(&mut Fields::new(row))?;
                 let end = cursor(&asset.summary, (u64::MAX, Vec::new()));
-                if condition.admits(asset.summary.key.as_str()) && query.fill(&mut page, asset, after.as_ref()) {
+                if condition.admits(asset.summary.key.as_str())
+                    && query.fill(&mut page, asset, after.as_ref())
+                {
                     return Ok(page);
                 }
                 after = Some(end);
@@ -111,7 +114,15 @@ impl FindingQuery {
     fn condition(&self) -> Condition {
         let mut condition = self.assets.condition();
         let any: Vec<_> = self.severities.iter().map(|it| format!("{} > 0", column(*it))).collect();
-        condition.and(if any.is_empty() { "findings IS NOT NULL".to_owned() } else { format!("({})", any.join(" OR ")) }.as_str(), []);
+        condition.and(
+            if any.is_empty() {
+                "findings IS NOT NULL".to_owned()
+            } else {
+                format!("({})", any.join(" OR "))
+            }
+            .as_str(),
+            [],
+        );
         if let Some(range) = self.score {
             condition.and(&format!("{} >= ?", range.score.column()), [i64::from(range.low).into()]);
         }

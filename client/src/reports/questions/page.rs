@@ -3,12 +3,12 @@
 use std::collections::BinaryHeap;
 
 use super::Direction;
+use super::Score;
 use super::names::Names;
 use super::vulnerabilities::{
     Counted, Fix, QuickFilter, Vulnerability, VulnerabilityCursor, VulnerabilityOrder, VulnerabilityPage,
     VulnerabilityQuery,
 };
-use super::Score;
 use crate::reports::index::IndexError;
 use crate::reports::index::entry::Entry;
 use crate::reports::index::entry::KINDS;
@@ -167,11 +167,7 @@ struct Quick {
 
 impl Quick {
     fn new(filter: &QuickFilter) -> Self {
-        Self {
-            word: filter.text.to_ascii_lowercase().into_bytes(),
-            score: filter.score,
-            buffer: Vec::new(),
-        }
+        Self { word: filter.text.to_ascii_lowercase().into_bytes(), score: filter.score, buffer: Vec::new() }
     }
 
     fn admits(&mut self, entry: &Entry, ratings: &Ratings, names: &Names) -> bool {

@@ -116,8 +116,12 @@ fn statements(query: &VulnerabilityQuery, plan: Plan, condition: &Condition) -> 
     if query.order == VulnerabilityOrder::Name || query.quick.is_some() {
         statements.push(Statement::new("SELECT 0, id, name FROM vulnerability_name"));
     }
-    let condition_of =
-        |columns: &str| Statement::with(format!("SELECT {columns} FROM report WHERE {}", condition.sql), condition.values.clone());
+    let condition_of = |columns: &str| {
+        Statement::with(
+            format!("SELECT {columns} FROM report WHERE {}", condition.sql),
+            condition.values.clone(),
+        )
+    };
     match plan {
         Plan::All => {
             statements.push(Statement::new("SELECT 4, report, class, findings FROM retired ORDER BY report"));
@@ -235,8 +239,7 @@ impl Reading {
         let (segment, first, summary) = (row.integer()?, from_sql(row.integer()?), row.blob()?);
         let source = *self.segments.get(&segment).ok_or(IndexError::Shape("a block of no segment came"))?;
         let damaged = || IndexError::block(segment, first);
-        let mut entries =
-            self.unpacker.summary(first, &summary, &mut self.ratings).map_err(damaged())?;
+        let mut entries = self.unpacker.summary(first, &summary, &mut self.ratings).map_err(damaged())?;
         match self.plan {
             Plan::All => {}
             Plan::Few => entries.iter_mut().for_each(|it| it.counts = [0; KINDS]),

@@ -188,7 +188,9 @@ pub struct Counted {
 impl VulnerabilityFilter {
     /// Whether it admits a vulnerability of which this is said.
     pub(super) fn admits(&self, traits: &Traits) -> bool {
-        let within = |score: u8, range: Option<(u8, u8)>| range.is_none_or(|(low, high)| (low..=high).contains(&score));
+        let within = |score: u8, range: Option<(u8, u8)>| {
+            range.is_none_or(|(low, high)| (low..=high).contains(&score))
+        };
         let fix = match self.fix {
             FixFilter::All => true,
             FixFilter::WithFix => traits.mended,
