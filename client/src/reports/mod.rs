@@ -5,8 +5,13 @@
 
 pub mod extract;
 mod finding;
+pub mod generate;
+pub mod gzip;
 pub mod index;
+pub mod kept;
 mod key;
+#[cfg(test)]
+mod measures;
 pub mod packed;
 pub mod questions;
 mod report;

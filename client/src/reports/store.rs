@@ -7,7 +7,7 @@
 //! A payload of up to 4 MiB stands in its report's row. A larger one is written before the row, in pieces of 4 MiB ([`parts`]), since a
 //! sidecar takes requests and values of 16 MiB: the row makes it visible all at once.
 //!
-//! What a finding is and how questions are answered is not known here; [`super::extract`] says what to keep.
+//! What a finding is and how questions are answered is not known here; [`super::kept`] says what to keep.
 
 mod error;
 mod list;

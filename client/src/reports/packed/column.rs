@@ -67,7 +67,7 @@ impl Even {
     }
 
     fn read(self, decoder: &mut Decoder<'_>) -> u32 {
-        let value = (u64::from(decoder.place(self.bits)) * self.width >> self.bits) as u32;
+        let value = ((u64::from(decoder.place(self.bits)) * self.width) >> self.bits) as u32;
         decoder.take(self.of_value(value));
         value
     }

@@ -3,7 +3,7 @@
 //! A report names 120 packages and some 1400 vulnerabilities, and says most of it twelve times over. Packed, every fact stands once:
 //! places (package, version, fix, file) and ratings (severity, scores, database) are tables, dates are dictionaries, and rows are sorted by
 //! vulnerability, so that names of CVEs become small differences. What is left are columns of small numbers, written in as many bits
-//! as they are worth ([`ans`], [`column`]), and texts, which zstd takes ([`texts`]).
+//! as they are worth (`ans`, `column`), and texts, which zstd takes (`texts`).
 //!
 //! The order of findings is not kept: they come back sorted by vulnerability. Scores are kept to a tenth, from 0 to 25.5. All else comes back as
 //! it was. [`marks`] reads what an index needs without making a string for every row.
@@ -21,7 +21,7 @@ mod write;
 
 use super::Finding;
 pub use mark::{Mark, Marks};
-pub(crate) use row::Row;
+pub(crate) use row::{Database, Place, Rating, Row, tenths};
 
 /// The first byte of a blob.
 const VERSION: u8 = 1;

@@ -77,6 +77,8 @@ fn with_right_checksum(mut blob: Vec<u8>) -> Vec<u8> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn all_findings_come_back(findings in findings()) {
         let blob = encode(&findings);
@@ -138,9 +140,10 @@ fn a_newer_version_is_named() {
 #[test]
 fn what_is_always_the_same_takes_next_to_nothing() {
     let finding = Finding { name: "CVE-2021-20530".into(), package: "curl".into(), ..Finding::default() };
-    assert!(encode(&vec![finding.clone(); 100_000]).len() < 100);
-    assert_eq!(decode(&encode(&vec![finding.clone(); 100_000])).unwrap().len(), 100_000);
-    assert_eq!(decode(&encode(&vec![finding; ROWS + 1])), Err(PackedError::TooLarge));
+    let blob = encode(&vec![finding.clone(); 10_000]);
+    assert!(blob.len() < 100);
+    assert_eq!(decode(&blob).unwrap().len(), 10_000);
+    assert_eq!(decode(&encode_rows(&vec![Row::from(&finding); ROWS + 1])), Err(PackedError::TooLarge));
 }
 
 /// A blob of a few kilobytes that says 1,000,000 times the same megabyte.

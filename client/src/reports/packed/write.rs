@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use foldhash::fast::RandomState;
+
 use super::ans::Encoder;
 use super::column::{write, write_numbers};
 use super::row::{Database, Place, Rating};
@@ -17,7 +19,7 @@ struct Dictionary<T> {
 
 impl<T: Copy + Ord + Hash> Dictionary<T> {
     fn of(rows: impl ExactSizeIterator<Item = T>) -> Self {
-        let mut numbers = HashMap::new();
+        let mut numbers = HashMap::with_hasher(RandomState::default());
         let mut of_row: Vec<u32> = Vec::with_capacity(rows.len());
         let mut last = None;
         for value in rows {
@@ -35,7 +37,7 @@ impl<T: Copy + Ord + Hash> Dictionary<T> {
         Self::sorted(numbers, of_row)
     }
 
-    fn sorted(numbers: HashMap<T, u32>, mut of_row: Vec<u32>) -> Self {
+    fn sorted(numbers: HashMap<T, u32, RandomState>, mut of_row: Vec<u32>) -> Self {
         let mut values: Vec<(T, u32)> = numbers.into_iter().collect();
         values.sort_unstable();
         let mut ranks = vec![0; values.len()];

@@ -5,7 +5,7 @@ use larder_wire::{Request, Statement, Value};
 use super::range::{Range, chunks};
 use super::rows::Row;
 use super::{ReportError, ReportStore, key_of, time};
-use crate::reports::extract::Counts;
+use crate::reports::extract::Summary;
 use crate::reports::{Asset, Encoding, ReportKey, Version};
 use jiff::Timestamp;
 
@@ -49,12 +49,8 @@ pub struct Listed {
     pub asset: Asset,
     /// The bytes of its payload.
     pub size: usize,
-    /// How many findings it has.
-    pub counts: Counts,
-    /// Its greatest CVSS 2 score, in tenths.
-    pub score: u32,
-    /// Its greatest CVSS 3 score, in tenths.
-    pub score_v3: u32,
+    /// How many findings it has, and how bad they are.
+    pub summary: Summary,
 }
 
 /// Figures of the reports of one class.
@@ -167,9 +163,7 @@ fn read_line(mut row: Row) -> Result<Listed, ReportError> {
         encoding: row.encoding()?,
         asset: row.asset()?,
         size: row.length()?,
-        counts: row.counts()?,
-        score: row.small()?,
-        score_v3: row.small()?,
+        summary: row.summary()?,
     })
 }
 

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use larder_wire::Value;
 
 use super::{ReportError, key_of, nanoseconds, time, unreadable};
-use crate::reports::extract::{Counts, Extract};
+use crate::reports::extract::Summary;
+use crate::reports::kept::Kept;
 use crate::reports::{Asset, Encoding, Report, Version};
 
 /// A report as it stands in a database.
@@ -54,12 +55,12 @@ pub(super) struct Upload {
 }
 
 /// A report's columns but for the key, the version and the upload, in the order of the table.
-pub(super) fn columns(report: &Report, extract: &Extract, upload: Option<Upload>) -> Vec<Value> {
+pub(super) fn columns(report: &Report, kept: &Kept, upload: Option<Upload>) -> Vec<Value> {
     let asset = &report.asset;
     let integer = |number: usize| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
     let blob = |bytes: &Option<Vec<u8>>| bytes.clone().map_or(Value::Null, Value::Blob);
     let payload = if upload.is_some() { Vec::new() } else { report.payload.to_vec() };
-    let Counts { critical, high, medium, low } = extract.counts;
+    let Summary { critical, high, medium, low, score, score_v3 } = kept.summary;
     let mut values: Vec<Value> = vec![
         report.key.class().into(),
         report.scanner_version.as_str().into(),
@@ -68,9 +69,9 @@ pub(super) fn columns(report: &Report, extract: &Extract, upload: Option<Upload>
     values.extend(texts(asset).map(|(_, text)| Value::from(text)));
     values.push(integer(report.payload.len()));
     values.extend([critical, high, medium, low].map(Value::from));
-    values.extend([extract.score.into(), extract.score_v3.into()]);
+    values.extend([score, score_v3].map(|it| Value::Integer(it.into())));
     values.push(upload.map(|it| it.number).into());
-    values.extend([blob(&extract.checks), blob(&extract.packed), Value::Blob(payload)]);
+    values.extend([blob(&kept.checks), blob(&kept.packed), Value::Blob(payload)]);
     values
 }
 
@@ -138,8 +139,8 @@ impl Row {
     }
 
     /// A count or a score.
-    pub(super) fn small(&mut self) -> Result<u32, ReportError> {
-        u32::try_from(self.integer()?).map_err(|_| unreadable("", "a count is out of range"))
+    fn small<N: TryFrom<i64>>(&mut self) -> Result<N, ReportError> {
+        N::try_from(self.integer()?).map_err(|_| unreadable("", "a count is out of range"))
     }
 
     pub(super) fn text(&mut self) -> Result<String, ReportError> {
@@ -178,8 +179,15 @@ impl Row {
         })
     }
 
-    pub(super) fn counts(&mut self) -> Result<Counts, ReportError> {
-        Ok(Counts { critical: self.small()?, high: self.small()?, medium: self.small()?, low: self.small()? })
+    pub(super) fn summary(&mut self) -> Result<Summary, ReportError> {
+        Ok(Summary {
+            critical: self.small()?,
+            high: self.small()?,
+            medium: self.small()?,
+            low: self.small()?,
+            score: self.small()?,
+            score_v3: self.small()?,
+        })
     }
 }
 

@@ -13,7 +13,9 @@ use larder_wire::{Request, Response, Statement, Value};
 use super::parts::PART;
 use super::rows::{COLUMNS, Row, Stored, Upload, bound, columns, texts};
 use super::{PAYLOAD_LIMIT, ReportError, ReportStore, Selection, nanoseconds};
-use crate::reports::extract::{Extract, extract};
+use crate::reports::extract::{ExtractError, Extractor};
+use crate::reports::kept::Kept;
+use crate::reports::packed::{self, PackedError};
 use crate::reports::{Report, Version};
 
 /// What became of a report that was put.
@@ -45,7 +47,7 @@ pub enum Confirmed {
 pub struct Moving {
     report: Report,
     sequence: i64,
-    extract: Extract,
+    kept: Kept,
 }
 
 /// Scans may be ahead of our clock by this much.
@@ -59,13 +61,14 @@ const BATCH_BYTES: usize = 4 << 20;
 const BATCH_REPORTS: usize = 256;
 
 impl Moving {
-    /// A report of the version that its `scanned_at` and `sequence` make. It is looked into here, which takes a few milliseconds.
+    /// A report of the version that its `scanned_at` and `sequence` make. It is looked into here, which takes a millisecond or two, or more if
+    /// the payload is large.
     ///
     /// # Errors
     /// It cannot be stored: [`ReportError::ClockAhead`], [`ReportError::TooLarge`].
     pub fn new(report: Report, sequence: i64) -> Result<Self, ReportError> {
-        let extract = looked_into(&report)?;
-        Ok(Self { report, sequence, extract })
+        let kept = looked_into(&report, &mut Extractor::new())?;
+        Ok(Self { report, sequence, kept })
     }
 
     /// The report.
@@ -80,10 +83,16 @@ impl Moving {
         version_of(&self.report, self.sequence)
     }
 
+    /// Why its payload could not be looked into, though it says that it can. It is stored without findings.
+    #[must_use]
+    pub fn unread(&self) -> Option<&ExtractError> {
+        self.kept.unread.as_ref()
+    }
+
     /// Bytes that it takes in a request, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        bytes(&self.report, &self.extract)
+        bytes(&self.report, &self.kept)
     }
 
     /// Whether this is what stands there.
@@ -93,8 +102,20 @@ impl Moving {
             && ours.scanner_version == theirs.scanner_version
             && ours.encoding == theirs.encoding
             && ours.asset == theirs.asset
-            && self.extract.packed.as_deref() == stored.packed.as_deref()
-            && self.extract.checks.as_deref() == stored.checks.as_deref()
+            && same_findings(self.kept.packed.as_deref(), stored.packed.as_deref())
+            && self.kept.checks.as_deref() == stored.checks.as_deref()
+    }
+}
+
+/// Whether two blobs hold the same findings. A neighbour of another release may have packed the same report in another way, or in one that is
+/// not known here.
+fn same_findings(ours: Option<&[u8]>, theirs: Option<&[u8]>) -> bool {
+    match (ours, theirs) {
+        (Some(ours), Some(theirs)) if ours != theirs => match packed::decode(theirs) {
+            Ok(theirs) => packed::decode(ours).is_ok_and(|ours| ours == theirs),
+            Err(error) => matches!(error, PackedError::Version(_)),
+        },
+        (ours, theirs) => ours == theirs,
     }
 }
 
@@ -102,7 +123,7 @@ impl Moving {
 struct Entry<'e> {
     report: &'e Report,
     sequence: i64,
-    extract: Cow<'e, Extract>,
+    kept: Cow<'e, Kept>,
     upload: Option<Upload>,
 }
 
@@ -146,8 +167,14 @@ impl ReportStore {
     async fn put_all(&self, reports: &[(&Report, i64)]) -> Result<Vec<Put>, ReportError> {
         let mut puts = Vec::with_capacity(reports.len());
         let mut batch = Batch::default();
+        let mut extractor = Extractor::new();
         for &(report, sequence) in reports {
-            let entry = Entry { report, sequence, extract: Cow::Owned(looked_into(report)?), upload: None };
+            let kept = if report.payload.len() < ASIDE {
+                looked_into(report, &mut extractor)?
+            } else {
+                looked_into_aside(report.clone()).await?
+            };
+            let entry = Entry { report, sequence, kept: Cow::Owned(kept), upload: None };
             if !batch.takes(&entry) {
                 puts.extend(self.write(std::mem::take(&mut batch).entries, Origin::Scan).await?);
             }
@@ -165,9 +192,9 @@ impl ReportStore {
     pub async fn put_moved(&self, reports: &[Moving]) -> Result<Vec<Put>, ReportError> {
         let mut puts = Vec::with_capacity(reports.len());
         let mut batch = Batch::default();
-        for Moving { report, sequence, extract } in reports {
-            let extract = Cow::Borrowed(extract);
-            let entry = Entry { report, sequence: *sequence, extract, upload: None };
+        for Moving { report, sequence, kept } in reports {
+            let kept = Cow::Borrowed(kept);
+            let entry = Entry { report, sequence: *sequence, kept, upload: None };
             if !batch.takes(&entry) {
                 puts.extend(self.write(std::mem::take(&mut batch).entries, Origin::Elsewhere).await?);
             }
@@ -229,28 +256,37 @@ struct Batch<'e> {
 impl<'e> Batch<'e> {
     /// Whether there is room. Of two reports under one key the second sees what became of the first, so it has to wait.
     fn takes(&self, entry: &Entry<'e>) -> bool {
-        let fits = self.bytes + bytes(entry.report, &entry.extract) <= BATCH_BYTES;
+        let fits = self.bytes + bytes(entry.report, &entry.kept) <= BATCH_BYTES;
         let is_new = !self.keys.contains(entry.report.key.as_str());
         self.entries.is_empty() || (fits && is_new && self.entries.len() < BATCH_REPORTS)
     }
 
     fn push(&mut self, entry: Entry<'e>) {
-        self.bytes += bytes(entry.report, &entry.extract);
+        self.bytes += bytes(entry.report, &entry.kept);
         self.keys.insert(entry.report.key.as_str());
         self.entries.push(entry);
     }
 }
 
 /// Bytes of a report in a request. A payload that goes in pieces is not in it.
-fn bytes(report: &Report, extract: &Extract) -> usize {
+fn bytes(report: &Report, kept: &Kept) -> usize {
     const AROUND: usize = 512;
     let blob = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
     let payload = if report.payload.len() > PART { 0 } else { report.payload.len() };
-    AROUND + report.key.as_str().len() + payload + blob(&extract.packed) + blob(&extract.checks)
+    AROUND + report.key.as_str().len() + payload + blob(&kept.packed) + blob(&kept.checks)
+}
+
+/// Payloads from this length on are looked into on a thread that others do not wait for.
+const ASIDE: usize = 1 << 20;
+
+async fn looked_into_aside(report: Report) -> Result<Kept, ReportError> {
+    let key = report.key.clone();
+    let looking = tokio::task::spawn_blocking(move || looked_into(&report, &mut Extractor::new()));
+    looking.await.unwrap_or_else(|_| Err(super::unreadable(key.as_str(), "looking into it did not end")))
 }
 
 /// Looks into a report, and whether it can be stored.
-fn looked_into(report: &Report) -> Result<Extract, ReportError> {
+fn looked_into(report: &Report, extractor: &mut Extractor) -> Result<Kept, ReportError> {
     let limited = |what, size, limit| {
         let key = report.key.clone();
         if size > limit { Err(ReportError::TooLarge { key, what, size, limit }) } else { Ok(()) }
@@ -263,10 +299,10 @@ fn looked_into(report: &Report) -> Result<Extract, ReportError> {
     for (name, text) in texts(&report.asset) {
         limited(name, text.len(), TEXT_LIMIT)?;
     }
-    let extract = extract(report);
-    limited("findings", extract.packed.as_ref().map_or(0, Vec::len), PACKED_LIMIT)?;
-    limited("checks", extract.checks.as_ref().map_or(0, Vec::len), PACKED_LIMIT)?;
-    Ok(extract)
+    let kept = Kept::with(report, extractor);
+    limited("findings", kept.packed.as_ref().map_or(0, Vec::len), PACKED_LIMIT)?;
+    limited("checks", kept.checks.as_ref().map_or(0, Vec::len), PACKED_LIMIT)?;
+    Ok(kept)
 }
 
 fn version_of(report: &Report, sequence: i64) -> Version {
@@ -309,7 +345,7 @@ fn statements(entries: &[Entry<'_>], origin: Origin) -> Vec<Statement> {
         Statement::many(insert, entries.iter().map(Entry::row)),
         Statement::many(STANDS_THERE, entries.iter().map(|it| vec![it.report.key.as_str().into()])),
     ];
-    let names: Vec<_> = entries.iter().flat_map(|it| &it.extract.names).collect();
+    let names: Vec<_> = entries.iter().flat_map(|it| &it.kept.names).collect();
     if !names.is_empty() {
         let insert = "INSERT INTO vulnerability_name (id, name) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING";
         let row = |(id, name): &(crate::reports::VulnerabilityId, String)| {
@@ -353,7 +389,7 @@ impl Entry<'_> {
 
     fn row(&self) -> Vec<Value> {
         let mut row = self.version();
-        row.extend(columns(self.report, &self.extract, self.upload));
+        row.extend(columns(self.report, &self.kept, self.upload));
         row
     }
 }

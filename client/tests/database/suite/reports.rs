@@ -109,8 +109,8 @@ pub(crate) async fn a_report_comes_back_bit_for_bit(database: Arc<dyn Database>)
 
     let page = store.list(List { prefix: "image/", ..List::default() }).await.unwrap();
     let line = &page.reports[0];
-    assert_eq!((line.size, line.score, line.score_v3), (256, 93, 65));
-    assert_eq!((line.counts.high, line.counts.low, line.counts.critical), (1, 2, 0));
+    assert_eq!((line.size, line.summary.score, line.summary.score_v3), (256, 93, 65));
+    assert_eq!((line.summary.high, line.summary.low, line.summary.critical), (1, 2, 0));
     assert_eq!((&line.asset, line.encoding), (&report.asset, Encoding::GzipGob));
     let names = rows(&*database, "SELECT name FROM vulnerability_name").await;
     assert_eq!(names, [[Value::Text("GHSA-x".to_owned())]]);

@@ -1,0 +1,118 @@
+//! What a store keeps beside a payload: findings and checks in packed form, how many there are of each severity, the greatest scores.
+//!
+//! This is the one place where a report is looked into on its way to a store. What its writer gives counts; what he does not give is read
+//! from the payload, where that is JSON. A payload that cannot be read is kept as it is, without findings.
+
+use super::extract::{ExtractError, Extracted, Extractor, Packed, Summary};
+use super::{Check, Report, VulnerabilityId, packed};
+
+/// What is kept of a report beside its payload. The same report always gives the same.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kept {
+    /// The findings, packed; `None` if nothing is known of them.
+    pub packed: Option<Vec<u8>>,
+    /// The checks, packed; `None` if nothing is known of them.
+    pub checks: Option<Vec<u8>>,
+    /// How many findings there are, and how bad they are.
+    pub summary: Summary,
+    /// The vulnerabilities whose number does not spell their name.
+    pub names: Vec<(VulnerabilityId, String)>,
+    /// Why the payload could not be looked into, though it says that it can.
+    pub unread: Option<ExtractError>,
+}
+
+impl Kept {
+    /// Looks into a report.
+    #[must_use]
+    pub fn of(report: &Report) -> Self {
+        Self::with(report, &mut Extractor::new())
+    }
+
+    /// Looks into one of many reports, with what is kept from one to the next.
+    #[must_use]
+    pub fn with(report: &Report, extractor: &mut Extractor) -> Self {
+        let mut kept = Self { checks: report.checks.as_deref().map(pack_checks), ..Self::default() };
+        match &report.findings {
+            Some(findings) => kept.take(Packed::of(findings)),
+            None if report.checks.is_none() => kept.read(report, extractor),
+            None => {}
+        }
+        kept
+    }
+
+    fn read(&mut self, report: &Report, extractor: &mut Extractor) {
+        match extractor.extract_packed(report.encoding, &report.payload) {
+            Ok(Extracted::Scan(scan)) => self.take(scan.findings),
+            Ok(Extracted::Bench(bench)) => self.checks = Some(pack_checks(&bench.checks)),
+            Ok(Extracted::Nothing) => {}
+            Err(error) => self.unread = Some(error),
+        }
+    }
+
+    fn take(&mut self, findings: Packed) {
+        match packed::marks(&findings.blob) {
+            Ok(marks) => self.names = marks.names,
+            // More than can be read: then it is not kept either.
+            Err(_) => return self.unread = Some(ExtractError::TooMany),
+        }
+        self.summary = findings.summary;
+        self.packed = Some(findings.blob);
+    }
+}
+
+/// Packs checks: MessagePack under zstd.
+fn pack_checks(checks: &[Check]) -> Vec<u8> {
+    let bytes = rmp_serde::to_vec(checks).unwrap_or_default();
+    zstd::bulk::compress(&bytes, zstd::DEFAULT_COMPRESSION_LEVEL).unwrap_or_default()
+}
+
+/// Unpacks checks; `None` if the bytes hold none.
+#[must_use]
+pub fn unpack_checks(bytes: &[u8]) -> Option<Vec<Check>> {
+    const LIMIT: u64 = 64 << 20;
+    let mut unpacked = Vec::new();
+    let decoder = zstd::stream::read::Decoder::with_buffer(bytes).ok()?;
+    let mut decoder = std::io::Read::take(decoder, LIMIT);
+    std::io::Read::read_to_end(&mut decoder, &mut unpacked).ok()?;
+    rmp_serde::from_slice(&unpacked).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reports::Finding;
+    use crate::reports::generate::Generator;
+
+    #[test]
+    fn findings_are_read_from_a_payload_and_what_is_given_counts() {
+        let read = Kept::of(&Generator::new(1).report(1, 142));
+        assert_eq!(read.unread, None);
+        let Summary { critical, high, medium, low, .. } = read.summary;
+        assert_eq!(critical + high + medium + low, 142);
+        let finding = Finding { name: "GHSA-x".to_owned(), ..Finding::default() };
+        let given = Kept::of(&Report { findings: Some(vec![finding]), ..Generator::new(1).report(1, 142) });
+        assert_eq!((given.summary.low, given.names.len()), (1, 1));
+        let none = Kept::of(&Report { findings: Some(Vec::new()), ..Generator::new(1).report(1, 142) });
+        assert_eq!((none.packed.is_some(), none.summary), (true, Summary::default()));
+    }
+
+    #[test]
+    fn checks_come_back_and_rubbish_does_not() {
+        let check =
+            Check { test_number: "1.2.3".to_owned(), message: vec!["a".to_owned()], ..Check::default() };
+        let checks = vec![check; 40];
+        let bytes = pack_checks(&checks);
+        assert_eq!(unpack_checks(&bytes), Some(checks));
+        assert_eq!(unpack_checks(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(unpack_checks(b"rubbish"), None);
+    }
+
+    #[test]
+    fn a_broken_payload_is_kept_without_findings() {
+        let whole = Generator::new(1).report(1, 142);
+        let broken = Report { payload: whole.payload.slice(..whole.payload.len() / 2), ..whole };
+        let kept = Kept::of(&broken);
+        assert!(matches!(kept.unread, Some(ExtractError::Gzip(_))), "{:?}", kept.unread);
+        assert_eq!(kept.packed, None);
+    }
+}
