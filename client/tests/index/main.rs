@@ -3,6 +3,7 @@
 //! when a block is damaged.
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
+mod measure;
 mod model;
 mod upkeep;
 mod world;
@@ -275,14 +276,18 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
     #[test]
     fn every_question_has_the_answer_of_the_model(
         steps in steps(),
         asked in prop::collection::vec(asked(), 8),
+        crowded in prop::bool::weighted(0.3),
     ) {
         runtime().block_on(async {
             let mut world = World::new().await;
+            if crowded {
+                world.crowd().await;
+            }
             for (number, step) in steps.into_iter().enumerate() {
                 world.step(step).await;
                 ask(&world, &asked[number % asked.len()]).await;

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 /// What happens to a database.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Put(usize, Asset, Vec<Finding>),
+    Put(usize, Box<Asset>, Vec<Finding>),
     Delete(usize),
     Fold,
     KeepUp,
@@ -107,7 +107,7 @@ fn asset() -> impl Strategy<Value = Asset> {
 pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let put = (0..KEYS.len(), asset(), prop::collection::vec(finding(), 0..8));
     let step = prop_oneof![
-        8 => put.prop_map(|(key, asset, findings)| Step::Put(key, asset, findings)),
+        8 => put.prop_map(|(key, asset, findings)| Step::Put(key, Box::new(asset), findings)),
         2 => (0..KEYS.len()).prop_map(Step::Delete),
         3 => Just(Step::Fold),
         2 => Just(Step::KeepUp),
@@ -190,9 +190,30 @@ impl World {
         }
     }
 
+    /// Many other reports, so that those of a filter are few among them.
+    pub(crate) async fn crowd(&mut self) {
+        let report = |number: usize| Report {
+            key: format!("workload/other-{number}").parse().unwrap(),
+            scanned_at: Timestamp::from_second(1_600_000_000).unwrap(),
+            scanner_version: "3.4".to_owned(),
+            encoding: Encoding::Opaque,
+            payload: Vec::new().into(),
+            asset: Asset {
+                name: format!("other-{number}"),
+                namespace: "others".to_owned(),
+                ..Asset::default()
+            },
+            findings: Some(vec![Finding { name: NAMES[number % 5].to_owned(), ..Finding::default() }]),
+            checks: None,
+        };
+        let reports: Vec<Report> = (0..200).map(report).collect();
+        self.store.put_many(&reports).await.unwrap();
+        reports.into_iter().for_each(|report| self.know(report));
+    }
+
     pub(crate) async fn step(&mut self, step: Step) {
         match step {
-            Step::Put(key, asset, findings) => self.put(KEYS[key], asset, findings).await,
+            Step::Put(key, asset, findings) => self.put(KEYS[key], *asset, findings).await,
             Step::Delete(key) => {
                 self.store.delete(&KEYS[key].parse().unwrap()).await.unwrap();
                 self.remove(KEYS[key]);
@@ -229,7 +250,12 @@ impl World {
         };
         self.store.put(&report).await.unwrap();
         self.remove(key);
-        self.live.insert(key.to_owned(), Known { report, indexed: false });
+        self.know(report);
+    }
+
+    /// Takes note of a report that was put.
+    pub(crate) fn know(&mut self, report: Report) {
+        self.live.insert(report.key.to_string(), Known { report, indexed: false });
     }
 
     fn remove(&mut self, key: &str) {

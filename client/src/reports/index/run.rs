@@ -14,7 +14,7 @@ use super::writer::BlockWriter;
 use crate::database::Database;
 
 /// Findings in a run, at most, unless one report alone has more: 24 bytes each while they are sorted.
-const FINDINGS: i64 = 256 << 10;
+pub(super) const FINDINGS: i64 = 256 << 10;
 /// Reports that are looked at for the end of a run.
 const REPORTS: i64 = 1024;
 
@@ -30,7 +30,7 @@ pub(super) struct Run {
     pub(super) retired: Vec<i64>,
 }
 
-/// Where a run ends that begins behind `low` and may go to `end`; `None` if there is no report. `counter` is what the index says of itself.
+/// Where a run ends that begins behind `low` and may go to `end`; `None` if there is no report.
 pub(super) async fn end(database: &dyn Database, low: i64, end: i64) -> Result<Option<i64>, IndexError> {
     let sql =
         "SELECT id, critical + high + medium + low FROM report WHERE id > ? AND id <= ? ORDER BY id LIMIT ?";

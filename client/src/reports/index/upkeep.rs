@@ -69,7 +69,11 @@ impl Index {
     /// Any [`IndexError`]; the index is as right after it as before.
     pub async fn keep_up(&self, pace: Pace) -> Result<(), IndexError> {
         change::discard_abandoned(self.database()).await?;
-        while self.pending().await? > PENDING {
+        let enough = match pace {
+            Pace::Steady => PENDING,
+            Pace::Bulk => run::FINDINGS,
+        };
+        while self.pending().await? > enough {
             self.fold().await?;
         }
         let segments = self.segments().await?;

@@ -68,6 +68,14 @@ pub fn decode(blob: &[u8]) -> Result<Vec<Finding>, PackedError> {
     read::Table::read(blob)?.findings()
 }
 
+/// Unpacks the findings of one vulnerability.
+///
+/// # Errors
+/// The blob is damaged or too large, see [`PackedError`].
+pub fn decode_of(blob: &[u8], name: &str) -> Result<Vec<Finding>, PackedError> {
+    Ok(read::Table::read(blob)?.findings_of(name))
+}
+
 /// Reads what an index needs.
 ///
 /// # Errors

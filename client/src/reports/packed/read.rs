@@ -143,6 +143,18 @@ impl Table {
         Ok(findings)
     }
 
+    /// The findings of one vulnerability.
+    pub(super) fn findings_of(&self, name: &str) -> Vec<Finding> {
+        let id = VulnerabilityId::of(name);
+        let Names { canonical, others, .. } = &self.facts.names;
+        let wanted = |fact: usize| match fact.checked_sub(canonical.len()) {
+            None => canonical[fact] == id,
+            Some(other) => self.others[others[other]] == name,
+        };
+        let rows = self.rows().filter(|&(fact, _)| wanted(fact));
+        rows.map(|(fact, place)| self.row(name, fact, place).finding()).collect()
+    }
+
     fn row<'a>(&'a self, name: &'a str, fact: usize, place: usize) -> Row<'a> {
         let rating = &self.ratings[self.facts.ratings[fact] as usize];
         let place = &self.places[place];

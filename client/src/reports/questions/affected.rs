@@ -6,13 +6,13 @@
 use larder_wire::{Request, Statement};
 
 use super::Questions;
-use super::asset::{AssetFindings, AssetSummary, COLUMNS};
+use super::asset::{AssetSummary, COLUMNS};
 use super::filter::{AssetFilter, Condition};
 use crate::reports::index::IndexError;
 use crate::reports::index::block::Unpacker;
-use crate::reports::index::fields::{from_sql, json, number, rows, to_sql};
+use crate::reports::index::fields::{Fields, from_sql, json, number, rows, to_sql};
 use crate::reports::index::traits::Ratings;
-use crate::reports::{Finding, VulnerabilityId};
+use crate::reports::{Finding, VulnerabilityId, packed};
 
 /// An asset that has a vulnerability.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,7 +69,7 @@ impl Questions {
 
     /// The watermark, and the reports up to it that have the vulnerability, among them some that are gone.
     async fn having(&self, id: VulnerabilityId) -> Result<(i64, Vec<i64>), IndexError> {
-        let blocks = "SELECT segment.id, first, summary, postings FROM segment JOIN block ON segment = segment.id \
+        let blocks = "SELECT segment.id, first, summary, block.postings FROM segment JOIN block ON segment = segment.id \
                       AND first = (SELECT MAX(first) FROM block WHERE segment = segment.id AND first <= ?) \
                       WHERE live = 1 ORDER BY low";
         let request = Request::new([
@@ -125,15 +125,18 @@ impl Search<'_> {
         }
         let whole = indexed.rows.len() < limit;
         let mut found = Vec::new();
-        let read = |mut row| AssetFindings::read(&mut row).map(|(_, it)| it);
         let mut last = None;
         for row in rows(indexed) {
-            let row = read(row)?;
+            let row = self.asset(row)?;
             last = Some(row.summary.key.to_string()).filter(|_| !whole);
-            found.extend(self.affected(row));
+            found.push(row);
         }
+        found.retain(|it| !it.findings.is_empty());
         for row in rows(pending) {
-            let Some(row) = self.affected(read(row)?) else { continue };
+            let row = self.asset(row)?;
+            if row.findings.is_empty() {
+                continue;
+            }
             let key = row.summary.key.as_str();
             total += i64::from(self.condition.admits(key));
             if key > behind && last.as_deref().is_none_or(|last| key < last) {
@@ -172,9 +175,14 @@ impl Search<'_> {
         ])
     }
 
-    fn affected(&self, asset: AssetFindings) -> Option<Affected> {
-        let AssetFindings { summary, mut findings } = asset;
-        findings.retain(|it| it.name == self.name);
-        (!findings.is_empty()).then_some(Affected { summary, findings })
+    /// An asset, with what it has of the vulnerability.
+    fn asset(&self, mut row: Fields) -> Result<Affected, IndexError> {
+        let (report, summary) = AssetSummary::read(&mut row)?;
+        let findings = match row.optional_blob()? {
+            Some(blob) => packed::decode_of(&blob, self.name)
+                .map_err(|error| IndexError::Findings { report, reason: error.to_string() })?,
+            None => Vec::new(),
+        };
+        Ok(Affected { summary, findings })
     }
 }

@@ -22,7 +22,7 @@ pub(super) enum Plan {
 }
 
 /// Unpacking the findings of a report costs about as much as passing by the postings of so many.
-const UNPACKING: i64 = 6;
+const UNPACKING: i64 = 32;
 
 impl Questions {
     pub(super) async fn plan(&self, filter: &AssetFilter) -> Result<Plan, IndexError> {
