@@ -185,7 +185,12 @@ impl Consul {
         let answer = self.api.call(Call::new(Method::GET, path), self.api.timeouts, self.listing).await?;
         let Some(answer) = answer else { return Ok(None) };
         if answer.status == StatusCode::NOT_FOUND {
-            return Ok(Some(Vec::new()));
+            let is_consul = answer.index.is_some();
+            return if is_consul {
+                Ok(Some(Vec::new()))
+            } else {
+                Err(self.api.broken("nothing is found there"))
+            };
         }
         let keys: Vec<Key<'_>> =
             serde_json::from_slice(&answer.body).map_err(|error| self.api.broken(error))?;
