@@ -3,14 +3,14 @@
 use clap::Parser as _;
 use std::process::ExitCode;
 
-mod allocator;
 mod cli;
 mod config;
 mod http;
+mod memory;
 mod metrics;
 mod tls;
 
 fn main() -> ExitCode {
-    allocator::set_up();
+    memory::set_up();
     cli::Cli::parse().run()
 }

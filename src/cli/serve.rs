@@ -70,6 +70,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let server = tokio::spawn(http::server::run(listener, app, grants, draining, args.drain_timeout.0));
     tracing::info!(%address, probe = %probe_address, seconds = started.elapsed().as_secs_f64(), "listening");
     announce(&args, address, probe_address)?;
+    crate::memory::forget_start();
     wait_for_the_end(&engine).await?;
     tracing::info!(timeout = ?args.drain_timeout.0, "stopping: no new connections, requests may end");
     let _ = drain.send(true);
