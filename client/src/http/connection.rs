@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use super::credentials::Credentials;
 use super::endpoint::Endpoint;
 use super::reason::{Reason, explain, find};
+use super::telling::Telling;
 
 /// The body of a call: bytes in memory or a stream.
 pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -116,7 +117,8 @@ impl Connections {
             return handshake_http1(TokioIo::new(tcp)).await;
         };
         let connector = TlsConnector::from(credentials.config());
-        let tls = connector.connect(name.clone(), tcp).await.map_err(|error| tls_reason(&error))?;
+        let tls =
+            connector.connect(name.clone(), Telling::new(tcp)).await.map_err(|error| tls_reason(&error))?;
         if tls.get_ref().1.alpn_protocol() == Some(b"h2") {
             handshake_http2(TokioIo::new(tls)).await
         } else {

@@ -1,13 +1,14 @@
 //! HTTP calls, whoever answers them: to the sidecar, to Consul, to etcd.
 //!
 //! [`endpoint`] and [`credentials`] say where and as whom, [`connection`] keeps connections, [`reason`] says what stood in
-//! the way. A [`Caller`] sends a call and sends it once more if the connection had gone stale and nothing can be done
+//! the way, and [`telling`] lets the other side say it. A [`Caller`] sends a call and sends it once more if the connection had gone stale and nothing can be done
 //! twice. What an answer means is for the room that called.
 
 mod connection;
 mod credentials;
 mod endpoint;
 mod reason;
+mod telling;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub(crate) use connection::Body;
@@ -79,10 +81,14 @@ pub(crate) enum CallError {
     Unsendable(http::Error),
 }
 
+/// Calls that are under way at one time, of those that are read whole: servers count a client's connections, Consul to 200.
+const CALLS: usize = 64;
+
 /// One endpoint that can be called. Cloning is cheap and shares the connections.
 #[derive(Clone)]
 pub(crate) struct Caller {
     connections: Arc<Connections>,
+    calls: Arc<Semaphore>,
 }
 
 impl Caller {
@@ -91,7 +97,10 @@ impl Caller {
         let reason = match (endpoint.is_encrypted(), &credentials) {
             (true, None) => "it needs credentials",
             (false, Some(_)) => "it takes no credentials",
-            _ => return Ok(Self { connections: Connections::new(endpoint, credentials) }),
+            _ => {
+                let connections = Connections::new(endpoint, credentials);
+                return Ok(Self { connections, calls: Arc::new(Semaphore::new(CALLS)) });
+            }
         };
         Err(EndpointError { url: endpoint.to_string(), reason })
     }
@@ -155,6 +164,8 @@ impl Caller {
     ) -> Result<Reply, CallError> {
         let patience = timeouts.answer;
         let deadline = Instant::now() + patience;
+        let turn = timeout_at(deadline, self.calls.acquire()).await;
+        let _turn = turn.map_err(|_| CallError::Unreachable(Reason::Timeout(patience)))?;
         let response = self.send(call, timeouts.connect.min(patience), patience);
         let late = |_| CallError::Unanswered(Reason::Timeout(patience));
         let (head, body) = timeout_at(deadline, response).await.map_err(late)??.into_parts();

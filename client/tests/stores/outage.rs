@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use larder_client::fallback::{Condition, KeyValue, StoreError, Timeouts};
+use larder_client::fallback::{Condition, Entry, KeyValue, StoreError, Timeouts};
 use larder_harness::{Proxy, Skip, need};
+use tokio::task::JoinHandle;
 
 use crate::suite::{find, put, set};
 use crate::{Site, consul_at, etcd_at};
@@ -82,14 +83,28 @@ async fn many_calls_wait_together_not_one_after_the_other() {
     let (site, proxy) = need!(consul("outage-many"));
     proxy.stall();
     let started = Instant::now();
-    let calls: Vec<_> = (0..32)
-        .map(|number| {
-            let (store, key) = (Arc::clone(&site.store), site.key(&number.to_string()));
-            tokio::spawn(async move { store.get(&[key]).await.unwrap_err() })
-        })
-        .collect();
-    for call in calls {
-        call.await.unwrap();
+    for call in ask(&site, 200) {
+        call.await.unwrap().unwrap_err();
     }
     assert!(started.elapsed() < SHORT.answer + Duration::from_secs(1), "{:?}", started.elapsed());
+}
+
+/// An agent takes 200 connections of one client; the harness allows more, so that only what we do counts.
+#[tokio::test]
+async fn many_calls_take_few_connections() {
+    let server = need!(larder_harness::Consul::shared());
+    let proxy = Proxy::start(server.address());
+    let site = Site::new(consul_at(&proxy.url(), server.token()), "outage-few", server);
+    for call in ask(&site, 500) {
+        assert_eq!(call.await.unwrap().unwrap(), [None]);
+    }
+    assert!(proxy.connections() <= 64, "{} connections", proxy.connections());
+}
+
+fn ask(site: &Site, calls: usize) -> Vec<JoinHandle<Result<Vec<Option<Entry>>, StoreError>>> {
+    let ask = |number: usize| {
+        let (store, key) = (Arc::clone(&site.store), site.key(&number.to_string()));
+        tokio::spawn(async move { store.get(&[key]).await })
+    };
+    (0..calls).map(ask).collect()
 }

@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -29,6 +30,7 @@ type Turn = (Wire, mpsc::Sender<()>);
 pub struct Proxy {
     address: SocketAddr,
     turns: UnboundedSender<Turn>,
+    accepted: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -38,15 +40,17 @@ impl Proxy {
         let target = target.into();
         let (turns, turned) = unbounded_channel();
         let (tell, told) = mpsc::channel();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&accepted);
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
             runtime.block_on(async move {
                 let listener = listen_somewhere().await;
                 tell.send(listener.local_addr().unwrap()).unwrap();
-                serve(listener, &target, turned).await;
+                serve(listener, &target, turned, &count).await;
             });
         });
-        Self { address: told.recv().unwrap(), turns }
+        Self { address: told.recv().unwrap(), turns, accepted }
     }
 
     /// Where to connect instead of the target: `127.0.0.1:PORT`.
@@ -59,6 +63,12 @@ impl Proxy {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// How many connections have come about so far.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     /// Breaks all connections and refuses new ones.
@@ -88,7 +98,12 @@ impl Proxy {
     }
 }
 
-async fn serve(listener: TcpListener, target: &str, mut turns: UnboundedReceiver<Turn>) {
+async fn serve(
+    listener: TcpListener,
+    target: &str,
+    mut turns: UnboundedReceiver<Turn>,
+    accepted: &AtomicUsize,
+) {
     let address = listener.local_addr().unwrap();
     let (wire, _) = watch::channel(Wire::Whole);
     let mut listener = Some(listener);
@@ -108,6 +123,7 @@ async fn serve(listener: TcpListener, target: &str, mut turns: UnboundedReceiver
             }
             client = accept(listener.as_ref()) => {
                 let Ok(client) = client else { continue };
+                accepted.fetch_add(1, Ordering::Relaxed);
                 connections.spawn(carry(client, target.to_owned(), wire.subscribe()));
             }
             Some(_) = connections.join_next() => {}
