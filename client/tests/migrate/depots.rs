@@ -66,19 +66,19 @@ macro_rules! suite {
 suite! {
     in_sql: what_was_brought_is_read_back_and_removed what_is_brought_again_has_a_new_stamp
         newer_ones_and_tombstones_win tombstones_are_renewed something_else_under_the_version_stays
-        pages_follow_each_other large_reports_are_told_by_their_size;
+        what_was_written_later_yields_only_to_who_has_seen_it pages_follow_each_other large_reports_are_told_by_their_size;
     in_memory: what_was_brought_is_read_back_and_removed what_is_brought_again_has_a_new_stamp
         newer_ones_and_tombstones_win tombstones_are_renewed something_else_under_the_version_stays
-        pages_follow_each_other large_reports_are_told_by_their_size;
+        what_was_written_later_yields_only_to_who_has_seen_it pages_follow_each_other large_reports_are_told_by_their_size;
     in_a_directory: what_was_brought_is_read_back_and_removed what_is_brought_again_has_a_new_stamp
         newer_ones_and_tombstones_win tombstones_are_renewed something_else_under_the_version_stays
-        pages_follow_each_other large_reports_are_told_by_their_size;
+        what_was_written_later_yields_only_to_who_has_seen_it pages_follow_each_other large_reports_are_told_by_their_size;
     in_consul: what_was_brought_is_read_back_and_removed what_is_brought_again_has_a_new_stamp
         newer_ones_and_tombstones_win tombstones_are_renewed something_else_under_the_version_stays
-        pages_follow_each_other large_reports_are_told_by_their_size;
+        what_was_written_later_yields_only_to_who_has_seen_it pages_follow_each_other large_reports_are_told_by_their_size;
     in_etcd: what_was_brought_is_read_back_and_removed what_is_brought_again_has_a_new_stamp
         newer_ones_and_tombstones_win tombstones_are_renewed something_else_under_the_version_stays
-        pages_follow_each_other large_reports_are_told_by_their_size;
+        what_was_written_later_yields_only_to_who_has_seen_it pages_follow_each_other large_reports_are_told_by_their_size;
 }
 
 const ALL: usize = 64 << 20;
@@ -184,6 +184,18 @@ async fn something_else_under_the_version_stays(depot: impl Depot) {
     let there = There { version: Some(version(100, 10)), tombstone: None, same: false };
     assert_eq!(arrival.there, there);
     assert_eq!(read(&depot, &key("a")).await.0, first);
+}
+
+async fn what_was_written_later_yields_only_to_who_has_seen_it(depot: impl Depot) {
+    let (later_scan, later_write) = (parcel("a", 200, 10, 40), parcel("a", 100, 20, 40));
+    bring(&depot, &later_write).await;
+    let arrival = bring(&depot, &later_scan).await;
+    assert_eq!((arrival.there.version, arrival.there.same), (Some(later_write.version()), false));
+    let blind = Parcel { over: Some(version(100, 19)), ..later_scan.clone() };
+    assert!(!bring(&depot, &blind).await.there.same);
+    let knowing = Parcel { over: Some(later_write.version()), ..later_scan.clone() };
+    assert!(bring(&depot, &knowing).await.there.same);
+    assert_eq!(read(&depot, &key("a")).await.0, later_scan);
 }
 
 async fn pages_follow_each_other(depot: impl Depot) {

@@ -46,6 +46,7 @@ pub struct Moving {
     report: Report,
     sequence: i64,
     extract: Extract,
+    over: Option<Version>,
 }
 
 /// Scans may be ahead of our clock by this much.
@@ -65,7 +66,14 @@ impl Moving {
     /// It cannot be stored: [`ReportError::ClockAhead`], [`ReportError::TooLarge`].
     pub fn new(report: Report, sequence: i64) -> Result<Self, ReportError> {
         let extract = looked_into(&report)?;
-        Ok(Self { report, sequence, extract })
+        Ok(Self { report, sequence, extract, over: None })
+    }
+
+    /// The same, which may replace this version although that was written later. Without it, an earlier scan that was written later stays: the
+    /// report may have been deleted before that, elsewhere.
+    #[must_use]
+    pub fn over(self, version: Option<Version>) -> Self {
+        Self { over: version, ..self }
     }
 
     /// The report.
@@ -104,6 +112,7 @@ struct Entry<'e> {
     sequence: i64,
     extract: Cow<'e, Extract>,
     upload: Option<Upload>,
+    over: Option<Version>,
 }
 
 /// Whose order counts.
@@ -147,7 +156,13 @@ impl ReportStore {
         let mut puts = Vec::with_capacity(reports.len());
         let mut batch = Batch::default();
         for &(report, sequence) in reports {
-            let entry = Entry { report, sequence, extract: Cow::Owned(looked_into(report)?), upload: None };
+            let entry = Entry {
+                report,
+                sequence,
+                extract: Cow::Owned(looked_into(report)?),
+                upload: None,
+                over: None,
+            };
             if !batch.takes(&entry) {
                 puts.extend(self.write(std::mem::take(&mut batch).entries, Origin::Scan).await?);
             }
@@ -165,9 +180,9 @@ impl ReportStore {
     pub async fn put_moved(&self, reports: &[Moving]) -> Result<Vec<Put>, ReportError> {
         let mut puts = Vec::with_capacity(reports.len());
         let mut batch = Batch::default();
-        for Moving { report, sequence, extract } in reports {
+        for Moving { report, sequence, extract, over } in reports {
             let extract = Cow::Borrowed(extract);
-            let entry = Entry { report, sequence: *sequence, extract, upload: None };
+            let entry = Entry { report, sequence: *sequence, extract, upload: None, over: *over };
             if !batch.takes(&entry) {
                 puts.extend(self.write(std::mem::take(&mut batch).entries, Origin::Elsewhere).await?);
             }
@@ -297,18 +312,24 @@ const NOT_SUPPRESSED: &str = "NOT EXISTS (SELECT 1 FROM tombstone t WHERE t.key 
 
 /// What a batch runs. The first five are always there, in the order that [`outcomes`] knows.
 fn statements(entries: &[Entry<'_>], origin: Origin) -> Vec<Statement> {
-    let (sequence, allowed) = match origin {
-        Origin::Scan => (BEHIND_TOMBSTONE, "1 = 1"),
-        Origin::Elsewhere => ("?3", NOT_SUPPRESSED),
+    let (sequence, allowed, yields) = match origin {
+        Origin::Scan => (BEHIND_TOMBSTONE, "1 = 1", "1 = 1"),
+        Origin::Elsewhere => {
+            ("?3", NOT_SUPPRESSED, "(sequence <= ?3 OR (scanned_at = ?4 AND sequence = ?5))")
+        }
     };
-    let older = format!("key = ?1 AND (scanned_at, sequence) < (?2, {sequence}) AND {allowed}");
+    let older = format!("key = ?1 AND (scanned_at, sequence) < (?2, {sequence}) AND {allowed} AND {yields}");
     let places: Vec<String> = (4..=25).map(|number| format!("?{number}")).collect();
     let insert = format!(
         "INSERT INTO report (key, scanned_at, sequence, {COLUMNS}) SELECT ?1, ?2, {sequence}, {} \
          WHERE NOT EXISTS (SELECT 1 FROM report WHERE key = ?1) AND {allowed} RETURNING id",
         places.join(", ")
     );
-    let versions = || entries.iter().map(Entry::version);
+    let guarded = |it: &Entry<'_>| match origin {
+        Origin::Scan => it.version(),
+        Origin::Elsewhere => it.version_over(),
+    };
+    let versions = || entries.iter().map(guarded);
     let mut statements = vec![
         Statement::many(retire(&older), versions()),
         Statement::many(remove_parts(&older), versions()),
@@ -359,6 +380,13 @@ impl Entry<'_> {
     fn version(&self) -> Vec<Value> {
         let [scanned_at, sequence] = bound(version_of(self.report, self.sequence));
         vec![self.report.key.as_str().into(), scanned_at, sequence]
+    }
+
+    /// The same, and what it may replace in any case.
+    fn version_over(&self) -> Vec<Value> {
+        let mut version = self.version();
+        version.extend(self.over.map_or([Value::Null, Value::Null], bound));
+        version
     }
 
     fn row(&self) -> Vec<Value> {
