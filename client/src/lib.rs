@@ -1,8 +1,8 @@
 //! Larder's client: what a controller links to speak to a sidecar.
 //!
-//! From the ground up: [`database`] takes SQL; [`reports`] says what a report is and stands in SQL; [`fallback`] is where reports are while
-//! the database is away; [`migrate`] brings them home. It knows no command line and no runtime settings of its own; it needs a Tokio
-//! runtime to be called from.
+//! From the ground up: [`database`] takes SQL; [`schema`] makes its tables; [`reports`] says what a report is and stands in SQL;
+//! [`fallback`] is where reports are while the database is away; [`migrate`] brings them home. It knows no command line and no runtime
+//! settings of its own; it needs a Tokio runtime to be called from.
 //!
 //! ```no_run
 //! use larder_client::{Credentials, Endpoint, Sidecar};
@@ -26,8 +26,9 @@ pub mod fallback;
 mod http;
 pub mod migrate;
 pub mod reports;
+pub mod schema;
 
-pub use database::{Answer, Error, Event, Operation, Options, RowStream, Sidecar};
+pub use database::{Answer, Error, Event, Operation, Options, Retry, RowStream, Sidecar};
 pub use http::{Credentials, CredentialsError, Endpoint, EndpointError, Reason};
 /// The types of requests and answers.
 pub use larder_wire as wire;

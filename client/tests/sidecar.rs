@@ -1,7 +1,6 @@
 //! The client against a server that speaks just enough of a sidecar: TLS, connections, errors, streams.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use larder_client::database::{Database, DatabaseError};
 use larder_client::wire::encode::{Encoder, Msgpack, MsgpackStream, Trailer};
 use larder_client::wire::{self, Column, Statement, StatementResult, Value};
 use larder_client::{Credentials, Endpoint, Error, Event, Options, Reason, Sidecar};
@@ -93,6 +93,8 @@ struct Seen {
     connections: AtomicUsize,
     requests: Mutex<Vec<(http::request::Parts, Bytes)>>,
     client: Mutex<Vec<u8>>,
+    /// Writes whose answers are still to be lost.
+    losses: AtomicUsize,
 }
 
 struct Server {
@@ -144,13 +146,21 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, seen: Arc<Seen>) {
     }
 }
 
-async fn answer(request: Request<Incoming>, seen: Arc<Seen>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, seen: Arc<Seen>) -> std::io::Result<Response<Full<Bytes>>> {
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
     let Ok(body) = body.collect().await else { return Ok(Response::default()) };
     seen.requests.lock().unwrap().push((head.clone(), body.to_bytes()));
     let accept = head.headers.get("accept").unwrap().to_str().unwrap().to_owned();
     let (status, media_type, body) = match path.as_str() {
+        "/execute"
+            if seen
+                .losses
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |it| it.checked_sub(1))
+                .is_ok() =>
+        {
+            return Err(std::io::Error::other("lost"));
+        }
         "/execute" => (200, accept, changed()),
         "/query" => (200, accept, rows(seen.requests.lock().unwrap().last().unwrap())),
         "/slow" => std::future::pending().await,
@@ -350,6 +360,36 @@ async fn a_server_that_came_back_is_found_again() {
         assert_eq!((rows.len(), error.is_none()), (5, true));
         assert_eq!(server.connections(), 2);
     }
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_sent_again_under_its_key() {
+    for protocols in [&["h2"][..], &["http/1.1"]] {
+        let (_authority, server, sidecar) = over(protocols).await;
+        server.seen.losses.store(2, Ordering::SeqCst);
+        let response = Database::execute(&sidecar, &request("INSERT")).await.unwrap();
+        assert_eq!(response.seq, 12);
+        // As often as it takes, and not for ever.
+        server.seen.losses.store(100, Ordering::SeqCst);
+        let error = Database::execute(&sidecar, &request("INSERT")).await.unwrap_err();
+        assert!(matches!(error, DatabaseError::Unanswered(_)), "{error}");
+        let seen = server.seen.requests.lock().unwrap();
+        let keys: Vec<_> = seen.iter().map(|it| it.0.headers["idempotency-key"].clone()).collect();
+        let attempts = Options::default().retry.attempts as usize;
+        // A connection that served before may be stale, so each attempt may be two.
+        assert!((3 + attempts..=3 + 2 * attempts).contains(&keys.len()), "{}", keys.len());
+        assert!(keys[..3].iter().all(|key| *key == keys[0]));
+        assert!(keys[3..].iter().all(|key| *key == keys[3]) && keys[3] != keys[0]);
+    }
+}
+
+#[tokio::test]
+async fn the_sidecars_own_calls_are_sent_once() {
+    let (_authority, server, sidecar) = over(&["h2"]).await;
+    server.seen.losses.store(1, Ordering::SeqCst);
+    let error = sidecar.execute(&request("INSERT")).await.unwrap_err();
+    assert!(matches!(error, Error::Unanswered { .. }), "{error}");
+    assert_eq!(server.seen.requests.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]

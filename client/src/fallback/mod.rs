@@ -17,7 +17,7 @@ mod transaction;
 
 pub use breaker::{Breaker, BreakerOptions, BreakerState, Outcome};
 pub use chooser::{
-    Answered, Counters, Deleted, Gate, ListAnswer, Mode, Put, PutAnswer, Reports, ReportsError,
+    Answered, Counters, Deleted, Gate, ListAnswer, Mode, ModeError, Put, PutAnswer, Reports, ReportsError,
     ReportsOptions, ReportsStream, Stats, Store, Swept,
 };
 pub use consul::{Consul, TokenError};

@@ -29,6 +29,8 @@ const IDLE: usize = 32;
 /// What a stream may have under way, so that large answers are not held up by the round trip.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
+/// The largest frame that the other side may send: that of a whole buffer, with one header instead of many.
+const FRAME: u32 = 128 << 10;
 
 /// The connections to one endpoint.
 pub(crate) struct Connections {
@@ -176,6 +178,7 @@ async fn handshake_http2<T: Read + Write + Unpin + Send + 'static>(io: T) -> Res
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
         // A peer that vanished without a word is noticed while calls wait for it.
         .keep_alive_interval(Duration::from_secs(15))
         .keep_alive_timeout(Duration::from_secs(10))

@@ -1,14 +1,21 @@
 //! Reports: what they are, and where they stand in SQL.
 //!
-//! [`ReportKey`] names a report, [`Report`] is one, [`Finding`] is what a question can be asked about. Nothing here knows of
-//! another store than SQL; that is [`crate::fallback`].
+//! [`ReportKey`] names a report, [`Report`] is one, [`Finding`] is what a question can be asked about, [`ReportStore`] keeps them.
+//! Nothing here knows of another store than SQL; that is [`crate::fallback`].
 
+pub mod extract;
 mod finding;
 mod key;
 mod report;
+mod store;
 mod version;
 
 pub use finding::{Finding, Severity, VulnerabilityId};
 pub use key::{KeyError, ReportKey};
 pub use report::{Asset, Check, Encoding, Report};
+pub(crate) use store::ListedTombstone;
+pub use store::{
+    ClassStats, Confirmed, Found, List, Listed, Moving, PAYLOAD_LIMIT, Page, Put, ReportError, ReportStore,
+    ReportStream, RowStamp, Selection, Stored, Tombstone, TombstoneStamp,
+};
 pub use version::{Clock, Version};

@@ -51,6 +51,13 @@ impl Clock {
         *last
     }
 
+    /// The greatest sequence that a clock gives at a time, if it is not pushed.
+    #[must_use]
+    pub fn latest(time: Timestamp) -> i64 {
+        let time = time.as_microsecond().clamp(0, i64::MAX >> WRITER_BITS);
+        time << WRITER_BITS | ((1 << WRITER_BITS) - 1)
+    }
+
     fn now(&self) -> i64 {
         if let Some(driven) = &self.driven {
             return driven.load(Ordering::Relaxed);
@@ -78,6 +85,14 @@ mod tests {
         clock.see(second + (1 << 40));
         assert!(clock.next() > second + (1 << 40));
         assert_eq!(clock.next() & 0xfff, 7);
+    }
+
+    #[test]
+    fn what_a_clock_gives_lies_between_the_latest_before_and_after() {
+        let before = Clock::latest(Timestamp::now() - jiff::SignedDuration::from_secs(1));
+        let given = Clock::new(u16::MAX).next();
+        assert!(before < given && given <= Clock::latest(Timestamp::now()));
+        assert!(Clock::latest(Timestamp::MIN) < given && given < Clock::latest(Timestamp::MAX));
     }
 
     #[test]

@@ -4,8 +4,9 @@
 use std::io;
 
 use http::StatusCode;
-use larder_wire::ErrorReply;
+use larder_wire::{ErrorReply, Kind, code};
 
+use crate::database::DatabaseError;
 use crate::http::{CredentialsError, Endpoint, EndpointError, Reason};
 
 /// Why a call did not succeed.
@@ -47,4 +48,63 @@ pub enum Error {
     /// What was to be sent could not be read.
     #[error("cannot read what is to be sent: {0}")]
     Body(#[source] io::Error),
+}
+
+impl Error {
+    /// Whether sending the same once more may help, of a request that may be sent twice.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { reason: Reason::Tls(_), .. } => false,
+            Self::Unreachable { .. } | Self::Unanswered { .. } | Self::Broken(_) => true,
+            Self::Refused { reply, .. } => reply.error.retryable,
+            Self::Endpoint { .. } | Self::Credentials { .. } | Self::Body(_) => false,
+        }
+    }
+}
+
+impl From<Error> for DatabaseError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Endpoint { .. }
+            | Error::Credentials { .. }
+            | Error::Unreachable { .. }
+            | Error::Body(_) => Self::Unreachable(error.to_string()),
+            Error::Unanswered { .. } => Self::Unanswered(error.to_string()),
+            Error::Broken(what) => Self::Broken(what),
+            Error::Refused { status, reply } => {
+                let ErrorReply { mut error, applied, .. } = *reply;
+                error.kind = kind(status, &error);
+                Self::Refused { error: Box::new(error), applied }
+            }
+        }
+    }
+}
+
+/// The kind of a failure, which the wire tells as a status; where the answer had begun before, its code tells.
+fn kind(status: StatusCode, error: &larder_wire::Error) -> Kind {
+    match status.as_u16() {
+        200 => match &*error.code {
+            code::DEADLINE | code::CANCELLED => Kind::Deadline,
+            code::SNAPSHOT_EVICTED | code::DRAINING => Kind::Unavailable,
+            code::WATCH_EXPIRED => Kind::Gone,
+            code::RESULT_TOO_LARGE => Kind::TooLarge,
+            _ => Kind::Internal,
+        },
+        400 => Kind::Invalid,
+        401 => Kind::Unidentified,
+        403 => Kind::Denied,
+        404 => Kind::NotFound,
+        405 => Kind::Method,
+        408 => Kind::Deadline,
+        409 => Kind::Constraint,
+        410 => Kind::Gone,
+        412 => Kind::Expectation,
+        413 => Kind::TooLarge,
+        415 => Kind::MediaType,
+        422 => Kind::Mismatch,
+        429 => Kind::Busy,
+        503 => Kind::Unavailable,
+        507 => Kind::Full,
+        _ => Kind::Internal,
+    }
 }

@@ -2,13 +2,17 @@
 //!
 //! A [`Sidecar`] sends calls and reads answers; [`answer`] and [`rows`] read piece by piece; connections are those of
 //! [`crate::http`]. Nothing is repeated that could be done twice: a write goes out again only under an idempotency key,
-//! or if none of it was sent.
+//! or if none of it was sent. [`database`] is the sidecar as one database among others, which gives such keys and repeats what
+//! [`retry`] allows.
 
 mod answer;
 mod boundary;
+mod database;
 mod error;
+mod retry;
 mod rows;
 mod upload;
+mod watch;
 
 use std::io;
 use std::time::Duration;
@@ -22,6 +26,7 @@ use tokio::io::AsyncRead;
 
 pub use answer::Answer;
 pub use error::Error;
+pub use retry::Retry;
 pub use rows::{Event, RowStream};
 
 use crate::http::{self as calls, CallError, Caller, Credentials, Endpoint};
@@ -40,6 +45,8 @@ pub struct Options {
     pub compress_from: usize,
     /// An answer that is read whole may be this long.
     pub answer_limit: usize,
+    /// How often a [`Database`](crate::database::Database) sends again what may be sent again. The sidecar's own calls are not repeated.
+    pub retry: Retry,
 }
 
 impl Default for Options {
@@ -50,6 +57,7 @@ impl Default for Options {
             idle: Duration::from_secs(60),
             compress_from: 16 << 10,
             answer_limit: 256 << 20,
+            retry: Retry::default(),
         }
     }
 }

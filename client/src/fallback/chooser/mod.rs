@@ -31,7 +31,7 @@ use crate::reports::Clock;
 pub use answer::{Answered, Deleted, ListAnswer, Put, PutAnswer, ReportsError, Store, Swept};
 pub use counters::Counters;
 pub use many::ReportsStream;
-pub use mode::{Gate, Mode};
+pub use mode::{Gate, Mode, ModeError};
 pub use stats::Stats;
 
 /// Settings of [`Reports`].

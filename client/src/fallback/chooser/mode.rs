@@ -1,13 +1,17 @@
 //! Which store is written to: the one setting by which the primary is switched on and off.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::Reports;
 
 /// Where reports are written. Every change is safe at any time, whatever other controllers are set to: reads ask both stores in every mode.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// To the fallback: reports stay where they are.
     #[default]
@@ -18,6 +22,40 @@ pub enum Mode {
     Required,
     /// To the fallback, while what is in the primary is taken out of it.
     Leaving,
+}
+
+/// A text is no mode.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not one of off, auto, required and leaving")]
+pub struct ModeError(String);
+
+impl Mode {
+    const ALL: [Self; 4] = [Self::Off, Self::Auto, Self::Required, Self::Leaving];
+
+    /// As it is written in a setting.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Auto => "auto",
+            Self::Required => "required",
+            Self::Leaving => "leaving",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Mode {
+    type Err = ModeError;
+
+    fn from_str(text: &str) -> Result<Self, ModeError> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == text).ok_or_else(|| ModeError(text.to_owned()))
+    }
 }
 
 /// Whether every controller that reads reports knows the primary, so that it may be written to.

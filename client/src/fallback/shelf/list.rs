@@ -55,6 +55,9 @@ pub struct ShelfStats {
     pub newest: Option<Timestamp>,
 }
 
+/// Keys of one listing that is looked through: pages are cheaper the larger they are.
+const LISTED: usize = 10_000;
+
 /// What one range gave: reports up to `bound`, or to its end.
 struct Part {
     keys: Vec<ReportKey>,
@@ -166,7 +169,7 @@ impl Shelf {
             let Some(raw) = range.prefix("") else { continue };
             let mut begin: Option<String> = None;
             loop {
-                let listed = self.store.list(&raw, begin.as_deref(), 1000).await?;
+                let listed = self.store.list(&raw, begin.as_deref(), LISTED).await?;
                 for it in &listed {
                     let stray = match range.name(&it.key) {
                         Named::Report(key) if self.layout.data(&key) == it.key => continue,
@@ -179,7 +182,7 @@ impl Shelf {
                         return Ok(strays);
                     }
                 }
-                if listed.len() < 1000 {
+                if listed.len() < LISTED {
                     break;
                 }
                 begin = listed.into_iter().next_back().map(|it| it.key);

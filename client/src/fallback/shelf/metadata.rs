@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::chunks::fresh_generation;
 use crate::reports::{Asset, Check, Encoding, Finding, Report, ReportKey, Severity, Version};
 
 /// The form that is written. A reader refuses a greater one rather than misread it.
@@ -28,6 +29,9 @@ pub(crate) struct Metadata {
     asset: Asset,
     /// Findings and checks, if the writer gave any.
     pub(crate) extras: Option<Extras>,
+    /// Different in each write: Consul gives no new revision to a value that is written as it stands.
+    #[serde(default)]
+    written: String,
 }
 
 /// Where the payload is.
@@ -68,6 +72,7 @@ impl Metadata {
             place,
             asset: report.asset.clone(),
             extras,
+            written: fresh_generation(sequence),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::reports::{ReportKey, Version};
 
 pub use layout::Layout;
 pub use list::{Listed, Page, ShelfStats, Stray};
-pub use read::{Head, Held, Holding, Lookup, Origin};
+pub use read::{Head, Held, Holding, Lookup, Origin, Within};
 pub use tombstones::ShelfTombstone;
 
 /// How often a change is tried again when somebody else was faster.

@@ -52,6 +52,15 @@ pub struct Head {
     pub holding: Holding,
 }
 
+/// What a key holds, if that is not too much.
+#[derive(Clone, Debug)]
+pub enum Within {
+    /// All of it.
+    Whole(Box<Lookup<Held>>),
+    /// More bytes than were asked for: about so many.
+    Larger(usize),
+}
+
 /// Who wrote a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -115,6 +124,25 @@ impl Header {
         (self.value.as_ref().map(|it| it.revision), self.metadata.as_ref().map(|it| it.1))
     }
 
+    /// Bytes of the payload, as far as they are known without reading it all.
+    fn size(&self, origin: Origin, holding: &Holding) -> usize {
+        let value = self.value.as_ref().map_or(0, |it| it.value.len());
+        match (&self.metadata, origin) {
+            (Some((metadata, _)), Origin::Larder) => metadata.size,
+            _ if value == PIECE => PIECE * (1 + holding.pieces.len()),
+            _ => value,
+        }
+    }
+
+    /// Whether the copy that stands there may be one of this payload, as far as its first value tells.
+    pub(super) fn carries(&self, payload: &Bytes) -> bool {
+        match (&self.metadata, &self.value, self.copy) {
+            (Some((metadata, _)), _, Some((_, Origin::Larder))) => metadata.sha256 == digest(payload),
+            (_, Some(value), _) => payload.starts_with(&value.value),
+            _ => true,
+        }
+    }
+
     pub(super) fn chunked(&self) -> bool {
         matches!(&self.metadata, Some((Metadata { place: Place::Chunks { .. }, .. }, _)))
     }
@@ -152,12 +180,30 @@ impl Shelf {
     /// [`ShelfError::Incomplete`] and [`ShelfError::Damaged`] say that there is a copy which cannot be read. A value whose gzip stream is
     /// broken is no error: it is given as it stands, and [`Held::fault`] tells.
     pub async fn get(&self, key: &ReportKey) -> Result<Lookup<Held>, ShelfError> {
+        match self.get_within(key, usize::MAX).await? {
+            Within::Whole(lookup) => Ok(*lookup),
+            Within::Larger(size) => Err(self.damaged(key, format!("it has {size} bytes"))),
+        }
+    }
+
+    /// As [`Shelf::get`], of a report that has `limit` bytes at most. What is larger is not read, as far as the keys tell its size.
+    ///
+    /// # Errors
+    /// As for [`Shelf::get`].
+    pub async fn get_within(&self, key: &ReportKey, limit: usize) -> Result<Within, ShelfError> {
         let mut before = None;
         for _ in 0..ATTEMPTS {
             let header = self.header(key).await?;
             let Some((version, origin)) = header.copy else {
-                return Ok(Lookup { copy: None, tombstone: header.tombstone() });
+                let nothing = Lookup { copy: None, tombstone: header.tombstone() };
+                return Ok(Within::Whole(Box::new(nothing)));
             };
+            // Before the pieces are read: whoever writes one of them since cannot lose it by a removal of what was read.
+            let holding = self.holding(key, &header).await?;
+            let size = header.size(origin, &holding);
+            if size > limit {
+                return Ok(Within::Larger(size));
+            }
             let report = match origin {
                 Origin::Larder => self.ours(key, &header).await,
                 Origin::Foreign => self.foreign(key, &header, version).await,
@@ -171,9 +217,9 @@ impl Shelf {
                 }
                 Err(error) => return Err(error),
                 Ok(report) => {
-                    let holding = self.holding(key, &header).await?;
                     let held = Held { report, version, origin, holding };
-                    return Ok(Lookup { copy: Some(held), tombstone: header.tombstone() });
+                    let lookup = Lookup { copy: Some(held), tombstone: header.tombstone() };
+                    return Ok(Within::Whole(Box::new(lookup)));
                 }
             }
         }

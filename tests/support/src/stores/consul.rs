@@ -136,6 +136,7 @@ fn configuration(kind: Kind) -> String {
         }}
         tls {{ https {{ ca_file = "ca.crt", cert_file = "server.crt", key_file = "server.key", verify_incoming = false }} }}
         limits {{ http_max_conns_per_client = 1000 }}
+        session_ttl_min = "1s"
         performance {{ raft_multiplier = 1, rpc_hold_timeout = "200ms" }}
         "#
     )

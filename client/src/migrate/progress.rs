@@ -1,0 +1,142 @@
+//! How far a move is: what metrics and bars are drawn from.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::decision::{Because, Skip};
+
+/// Skipped reports that are named, at most; the others are counted only.
+pub(super) const NAMED: usize = 32;
+
+/// Where a move stands. The counts are of the pass that runs, or ran last.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// What is going on.
+    pub phase: Phase,
+    /// Passes that were begun.
+    pub passes: u64,
+    /// Reports that were found so far; all of them once `listed`.
+    pub total: u64,
+    /// Whether everything is listed.
+    pub listed: bool,
+    /// Reports that were written to the other depot, verified, and removed.
+    pub moved: u64,
+    /// Reports that stood in the other depot already, and were removed.
+    pub already_there: u64,
+    /// Reports that were removed since the other depot has newer ones.
+    pub older: u64,
+    /// Reports that were removed since they had been deleted.
+    pub deleted: u64,
+    /// Reports that were written or deleted by somebody else meanwhile; the next pass looks at them.
+    pub changed: u64,
+    /// Reports that stay, by reason.
+    pub skipped: BTreeMap<Skip, u64>,
+    /// The first of those that stay.
+    pub named: Vec<Skipped>,
+    /// Tombstones that went over.
+    pub tombstones: u64,
+    /// Tombstones whose time was over.
+    pub forgotten: u64,
+    /// Bytes of the payloads that were read.
+    pub bytes: u64,
+    /// When the pass began.
+    pub started: Option<Instant>,
+    /// How long the last pass took that went to the end.
+    pub took: Option<Duration>,
+    /// When a pass last went to its end and left nothing.
+    pub clean: Option<Timestamp>,
+    /// Why the last pass did not go to its end.
+    pub error: Option<String>,
+}
+
+/// What a mover does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Waits for the next pass.
+    #[default]
+    Idle,
+    /// Waits until it may run.
+    Waiting(String),
+    /// Moves reports.
+    Reports,
+    /// Moves reports that are too large to share memory with others.
+    Large,
+    /// Moves tombstones.
+    Tombstones,
+}
+
+/// A report that stays where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its key, or the name of what is no report.
+    pub key: String,
+    /// The reason.
+    pub skip: Skip,
+    /// The reason in the words of who found it.
+    pub detail: String,
+}
+
+impl Progress {
+    /// Reports that are done with, one way or the other.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.gone() + self.changed + self.left()
+    }
+
+    /// Reports that were found and are not done with: the lag, in reports.
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        self.total.saturating_sub(self.done())
+    }
+
+    /// Reports that are no longer where they were.
+    #[must_use]
+    pub fn gone(&self) -> u64 {
+        self.moved + self.already_there + self.older + self.deleted
+    }
+
+    /// Reports that stay.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.skipped.values().sum()
+    }
+
+    /// Reports done with in a second.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a rate is rounded anyway")]
+    pub fn rate(&self) -> f64 {
+        let seconds = self.elapsed().as_secs_f64();
+        if seconds > 0.0 { self.done() as f64 / seconds } else { 0.0 }
+    }
+
+    /// How long the pass runs, or ran.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.took.or(self.started.map(|at| at.elapsed())).unwrap_or_default()
+    }
+
+    pub(super) fn begin(&mut self) {
+        let (passes, clean) = (self.passes + 1, self.clean);
+        *self =
+            Self { phase: Phase::Reports, passes, clean, started: Some(Instant::now()), ..Self::default() };
+    }
+
+    pub(super) fn count(&mut self, because: Because, was_there: bool) {
+        *match because {
+            Because::Moved if was_there => &mut self.already_there,
+            Because::Moved => &mut self.moved,
+            Because::Older => &mut self.older,
+            Because::Deleted => &mut self.deleted,
+        } += 1;
+    }
+
+    pub(super) fn skip(&mut self, skipped: Skipped) {
+        *self.skipped.entry(skipped.skip).or_default() += 1;
+        if self.named.len() < NAMED {
+            self.named.push(skipped);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Why a report was not stored or not found, told apart by what the caller does next.
+
+use jiff::Timestamp;
+
+use crate::database::DatabaseError;
+use crate::reports::ReportKey;
+
+/// Why something was not done with a report.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The database did not do it.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The scan lies more than an hour ahead. Stored, it would keep every later one out.
+    #[error("report {key} was scanned at {scanned_at}, which is in the future")]
+    ClockAhead {
+        /// The report.
+        key: ReportKey,
+        /// When it says that it was scanned.
+        scanned_at: Timestamp,
+    },
+    /// A part of it is larger than is stored.
+    #[error("the {what} of report {key} has {size} bytes, and {limit} at most are stored")]
+    TooLarge {
+        /// The report.
+        key: ReportKey,
+        /// Which part: `payload`, `findings`, `checks` or the name of a text.
+        what: &'static str,
+        /// Its bytes.
+        size: usize,
+        /// The bytes that it may have.
+        limit: usize,
+    },
+    /// What stands in the database is nothing that this client writes.
+    #[error("report {key:?} cannot be read: {reason}")]
+    Unreadable {
+        /// The report, if that is known.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl ReportError {
+    /// Whether every store would refuse it, because of what is asked.
+    #[must_use]
+    pub fn blames_the_caller(&self) -> bool {
+        match self {
+            Self::Database(error) => error.blames_the_request(),
+            Self::ClockAhead { .. } | Self::TooLarge { .. } => true,
+            Self::Unreadable { .. } => false,
+        }
+    }
+}

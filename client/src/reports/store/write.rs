@@ -1,0 +1,437 @@
+//! Putting reports, those of a scan and those that are moved here from another store.
+//!
+//! A batch runs five statements for all of its reports: what the index still counts of an older one is kept as retired, its pieces and its row
+//! go, the new row comes unless there is one, and the last statement tells what stands there now. The order of a scan against a tombstone
+//! is decided inside the database: a scan is put after the delete that it finds, so it takes a sequence above the tombstone's.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use jiff::{SignedDuration, Timestamp};
+use larder_wire::{Request, Response, Statement, Value};
+
+use super::parts::PART;
+use super::rows::{COLUMNS, Row, Stored, Upload, bound, columns, texts};
+use super::{PAYLOAD_LIMIT, ReportError, ReportStore, Selection, nanoseconds};
+use crate::reports::extract::{Extract, extract};
+use crate::reports::{Report, Version};
+
+/// What became of a report that was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It stands there, as this version.
+    Stored(Version),
+    /// A newer one stands there, of this version, and nothing was changed.
+    Superseded(Version),
+    /// It was deleted after it had been written: there is a tombstone of this sequence. Only what is moved can be.
+    Suppressed(i64),
+}
+
+/// What a look at a report that was moved has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmed {
+    /// Payload and everything else are the same bit for bit.
+    Same,
+    /// A newer report has taken its place.
+    Newer(Version),
+    /// It is not there, or an older one is.
+    Missing,
+    /// It is there under its version, and is another one.
+    Different,
+}
+
+/// A report on its way from another store: it keeps its version.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moving {
+    report: Report,
+    sequence: i64,
+    extract: Extract,
+    over: Option<Version>,
+}
+
+/// Scans may be ahead of our clock by this much.
+const AHEAD: SignedDuration = SignedDuration::from_hours(1);
+/// Bytes of each text of a report.
+const TEXT_LIMIT: usize = 4 << 10;
+/// Bytes of packed findings, and of packed checks.
+const PACKED_LIMIT: usize = 4 << 20;
+/// Bytes and reports in one request: below what a sidecar takes, above what makes a difference.
+const BATCH_BYTES: usize = 4 << 20;
+const BATCH_REPORTS: usize = 256;
+
+impl Moving {
+    /// A report of the version that its `scanned_at` and `sequence` make. It is looked into here, which takes a few milliseconds.
+    ///
+    /// # Errors
+    /// It cannot be stored: [`ReportError::ClockAhead`], [`ReportError::TooLarge`].
+    pub fn new(report: Report, sequence: i64) -> Result<Self, ReportError> {
+        let extract = looked_into(&report)?;
+        Ok(Self { report, sequence, extract, over: None })
+    }
+
+    /// The same, which may replace this version although that was written later. Without it, an earlier scan that was written later stays: the
+    /// report may have been deleted before that, elsewhere.
+    #[must_use]
+    pub fn over(self, version: Option<Version>) -> Self {
+        Self { over: version, ..self }
+    }
+
+    /// The report.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Its version.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        version_of(&self.report, self.sequence)
+    }
+
+    /// Bytes that it takes in a request, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        bytes(&self.report, &self.extract)
+    }
+
+    /// Whether this is what stands there.
+    fn is(&self, stored: &Stored) -> bool {
+        let (ours, theirs) = (&self.report, &stored.report);
+        ours.payload == theirs.payload
+            && ours.scanner_version == theirs.scanner_version
+            && ours.encoding == theirs.encoding
+            && ours.asset == theirs.asset
+            && self.extract.packed.as_deref() == stored.packed.as_deref()
+            && self.extract.checks.as_deref() == stored.checks.as_deref()
+    }
+}
+
+/// A report that is to be written.
+struct Entry<'e> {
+    report: &'e Report,
+    sequence: i64,
+    extract: Cow<'e, Extract>,
+    upload: Option<Upload>,
+    over: Option<Version>,
+}
+
+/// Whose order counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// A scan: it comes after what it finds deleted.
+    Scan,
+    /// Another store: it comes when its sequence says.
+    Elsewhere,
+}
+
+impl ReportStore {
+    /// Puts a report. One that was scanned earlier than the one that is there changes nothing.
+    ///
+    /// # Errors
+    /// It cannot be stored ([`ReportError::ClockAhead`], [`ReportError::TooLarge`]), or the database did not do it.
+    pub async fn put(&self, report: &Report) -> Result<Put, ReportError> {
+        self.put_at(report, self.clock.next()).await
+    }
+
+    /// As [`ReportStore::put`], under a sequence of the caller's.
+    ///
+    /// # Errors
+    /// As for [`ReportStore::put`].
+    pub async fn put_at(&self, report: &Report, sequence: i64) -> Result<Put, ReportError> {
+        let puts = self.put_all(&[(report, sequence)]).await?;
+        puts.into_iter().next().ok_or_else(|| super::unreadable(report.key.as_str(), "nothing is told of it"))
+    }
+
+    /// Puts reports, some MiB at a time, each of which is all or nothing. If there is an error, those of the batches before it are stored;
+    /// putting all of them once more is harmless.
+    ///
+    /// # Errors
+    /// As for [`ReportStore::put`].
+    pub async fn put_many(&self, reports: &[Report]) -> Result<Vec<Put>, ReportError> {
+        let entries: Vec<_> = reports.iter().map(|report| (report, self.clock.next())).collect();
+        self.put_all(&entries).await
+    }
+
+    async fn put_all(&self, reports: &[(&Report, i64)]) -> Result<Vec<Put>, ReportError> {
+        let mut puts = Vec::with_capacity(reports.len());
+        let mut batch = Batch::default();
+        for &(report, sequence) in reports {
+            let entry = Entry {
+                report,
+                sequence,
+                extract: Cow::Owned(looked_into(report)?),
+                upload: None,
+                over: None,
+            };
+            if !batch.takes(&entry) {
+                puts.extend(self.write(std::mem::take(&mut batch).entries, Origin::Scan).await?);
+            }
+            batch.push(entry);
+        }
+        puts.extend(self.write(batch.entries, Origin::Scan).await?);
+        Ok(puts)
+    }
+
+    /// Writes reports that come from another store, under the versions that they have: older ones than those that are there change nothing,
+    /// and neither do those that were deleted since. In batches as [`ReportStore::put_many`].
+    ///
+    /// # Errors
+    /// The database did not do it.
+    pub async fn put_moved(&self, reports: &[Moving]) -> Result<Vec<Put>, ReportError> {
+        let mut puts = Vec::with_capacity(reports.len());
+        let mut batch = Batch::default();
+        for Moving { report, sequence, extract, over } in reports {
+            let extract = Cow::Borrowed(extract);
+            let entry = Entry { report, sequence: *sequence, extract, upload: None, over: *over };
+            if !batch.takes(&entry) {
+                puts.extend(self.write(std::mem::take(&mut batch).entries, Origin::Elsewhere).await?);
+            }
+            batch.push(entry);
+        }
+        puts.extend(self.write(batch.entries, Origin::Elsewhere).await?);
+        Ok(puts)
+    }
+
+    /// Reads back what was moved and compares it. The answers are in the order of `reports`.
+    ///
+    /// # Errors
+    /// The database did not do it.
+    pub async fn confirm(&self, reports: &[Moving]) -> Result<Vec<Confirmed>, ReportError> {
+        let mut found = vec![Confirmed::Missing; reports.len()];
+        let keys = reports.iter().map(|it| &it.report.key);
+        let mut stream = self.get_many(Selection::keys(keys).with_findings());
+        let mut order: Vec<usize> = (0..reports.len()).collect();
+        order.sort_unstable_by_key(|&index| &reports[index].report.key);
+        while let Some(stored) = stream.next().await? {
+            let first = order.partition_point(|&index| reports[index].report.key < stored.report.key);
+            let same_key = |index: &&usize| reports[**index].report.key == stored.report.key;
+            for &index in order[first..].iter().take_while(same_key) {
+                found[index] = compared(&reports[index], &stored);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn write(&self, mut entries: Vec<Entry<'_>>, origin: Origin) -> Result<Vec<Put>, ReportError> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        for entry in &mut entries {
+            if entry.report.payload.len() > PART {
+                entry.upload = Some(self.upload(&entry.report.payload).await?);
+            }
+        }
+        let mut statements = statements(&entries, origin);
+        if origin == Origin::Elsewhere {
+            statements.insert(0, Statement::many(RENEW, entries.iter().map(Entry::version)));
+        }
+        let mut response = self.database.execute(&Request::new(statements)).await?;
+        if origin == Origin::Elsewhere && !response.results.is_empty() {
+            response.results.remove(0);
+        }
+        let puts = outcomes(&entries, response)?;
+        for put in &puts {
+            match *put {
+                Put::Stored(version) | Put::Superseded(version) => drop(self.met(version)),
+                Put::Suppressed(sequence) => self.clock.see(sequence),
+            }
+        }
+        Ok(puts)
+    }
+}
+
+/// Entries that go together.
+#[derive(Default)]
+struct Batch<'e> {
+    entries: Vec<Entry<'e>>,
+    keys: HashSet<&'e str>,
+    bytes: usize,
+}
+
+impl<'e> Batch<'e> {
+    /// Whether there is room. Of two reports under one key the second sees what became of the first, so it has to wait.
+    fn takes(&self, entry: &Entry<'e>) -> bool {
+        let fits = self.bytes + bytes(entry.report, &entry.extract) <= BATCH_BYTES;
+        let is_new = !self.keys.contains(entry.report.key.as_str());
+        self.entries.is_empty() || (fits && is_new && self.entries.len() < BATCH_REPORTS)
+    }
+
+    fn push(&mut self, entry: Entry<'e>) {
+        self.bytes += bytes(entry.report, &entry.extract);
+        self.keys.insert(entry.report.key.as_str());
+        self.entries.push(entry);
+    }
+}
+
+/// Bytes of a report in a request. A payload that goes in pieces is not in it.
+fn bytes(report: &Report, extract: &Extract) -> usize {
+    const AROUND: usize = 512;
+    let blob = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+    let payload = if report.payload.len() > PART { 0 } else { report.payload.len() };
+    AROUND + report.key.as_str().len() + payload + blob(&extract.packed) + blob(&extract.checks)
+}
+
+/// Looks into a report, and whether it can be stored.
+fn looked_into(report: &Report) -> Result<Extract, ReportError> {
+    let limited = |what, size, limit| {
+        let key = report.key.clone();
+        if size > limit { Err(ReportError::TooLarge { key, what, size, limit }) } else { Ok(()) }
+    };
+    if report.scanned_at.duration_since(Timestamp::now()) > AHEAD {
+        return Err(ReportError::ClockAhead { key: report.key.clone(), scanned_at: report.scanned_at });
+    }
+    limited("payload", report.payload.len(), PAYLOAD_LIMIT)?;
+    limited("scanner_version", report.scanner_version.len(), TEXT_LIMIT)?;
+    for (name, text) in texts(&report.asset) {
+        limited(name, text.len(), TEXT_LIMIT)?;
+    }
+    let extract = extract(report);
+    limited("findings", extract.packed.as_ref().map_or(0, Vec::len), PACKED_LIMIT)?;
+    limited("checks", extract.checks.as_ref().map_or(0, Vec::len), PACKED_LIMIT)?;
+    Ok(extract)
+}
+
+fn version_of(report: &Report, sequence: i64) -> Version {
+    Version { scanned_at: super::time(nanoseconds(report.scanned_at)), sequence }
+}
+
+fn compared(moving: &Moving, stored: &Stored) -> Confirmed {
+    match stored.version.cmp(&moving.version()) {
+        std::cmp::Ordering::Greater => Confirmed::Newer(stored.version),
+        std::cmp::Ordering::Less => Confirmed::Missing,
+        std::cmp::Ordering::Equal if moving.is(stored) => Confirmed::Same,
+        std::cmp::Ordering::Equal => Confirmed::Different,
+    }
+}
+
+/// The sequence of a scan: its own, or the one behind the tombstone's.
+const BEHIND_TOMBSTONE: &str =
+    "COALESCE((SELECT t.sequence + 1 FROM tombstone t WHERE t.key = ?1 AND t.sequence >= ?3), ?3)";
+/// What holds of a moved report that was not deleted since.
+const NOT_SUPPRESSED: &str = "NOT EXISTS (SELECT 1 FROM tombstone t WHERE t.key = ?1 AND t.sequence > ?3)";
+
+/// What a batch runs. The first five are always there, in the order that [`outcomes`] knows.
+fn statements(entries: &[Entry<'_>], origin: Origin) -> Vec<Statement> {
+    let (sequence, allowed, yields) = match origin {
+        Origin::Scan => (BEHIND_TOMBSTONE, "1 = 1", "1 = 1"),
+        Origin::Elsewhere => {
+            ("?3", NOT_SUPPRESSED, "(sequence <= ?3 OR (scanned_at = ?4 AND sequence = ?5))")
+        }
+    };
+    let older = format!("key = ?1 AND (scanned_at, sequence) < (?2, {sequence}) AND {allowed} AND {yields}");
+    let places: Vec<String> = (4..=25).map(|number| format!("?{number}")).collect();
+    let insert = format!(
+        "INSERT INTO report (key, scanned_at, sequence, {COLUMNS}) SELECT ?1, ?2, {sequence}, {} \
+         WHERE NOT EXISTS (SELECT 1 FROM report WHERE key = ?1) AND {allowed} RETURNING id",
+        places.join(", ")
+    );
+    let guarded = |it: &Entry<'_>| match origin {
+        Origin::Scan => it.version(),
+        Origin::Elsewhere => it.version_over(),
+    };
+    let versions = || entries.iter().map(guarded);
+    let mut statements = vec![
+        Statement::many(retire(&older), versions()),
+        Statement::many(remove_parts(&older), versions()),
+        Statement::many(format!("DELETE FROM report WHERE {older}"), versions()),
+        Statement::many(insert, entries.iter().map(Entry::row)),
+        Statement::many(STANDS_THERE, entries.iter().map(|it| vec![it.report.key.as_str().into()])),
+    ];
+    let names: Vec<_> = entries.iter().flat_map(|it| &it.extract.names).collect();
+    if !names.is_empty() {
+        let insert = "INSERT INTO vulnerability_name (id, name) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING";
+        let row = |(id, name): &(crate::reports::VulnerabilityId, String)| {
+            vec![Value::Integer(id.get().cast_signed()), name.as_str().into()]
+        };
+        statements.push(Statement::many(insert, names.into_iter().map(row)));
+    }
+    let uploads: Vec<_> = entries.iter().filter_map(|it| it.upload).collect();
+    if !uploads.is_empty() {
+        let delete = "DELETE FROM payload_part WHERE upload = ?1 AND NOT EXISTS (SELECT 1 FROM report WHERE upload = ?1)";
+        statements.push(Statement::many(delete, uploads.into_iter().map(|it| vec![it.number.into()])));
+    }
+    statements
+}
+
+/// What was brought once more is told from what somebody found here before.
+const RENEW: &str =
+    "UPDATE report SET renewals = renewals + 1 WHERE key = ?1 AND scanned_at = ?2 AND sequence = ?3";
+
+const STANDS_THERE: &str = "SELECT r.id, r.scanned_at, r.sequence, t.sequence FROM (SELECT ?1 AS key) k \
+                            LEFT JOIN report r ON r.key = k.key LEFT JOIN tombstone t ON t.key = k.key";
+
+/// Keeps the findings of the reports that `condition` names, if the index counts them.
+pub(super) fn retire(condition: &str) -> String {
+    format!(
+        "INSERT INTO retired (report, findings) SELECT id, findings FROM report WHERE {condition} \
+         AND findings IS NOT NULL AND id <= (SELECT value FROM counter WHERE name = 'indexed')"
+    )
+}
+
+/// Removes the pieces of the payloads of the reports that `condition` names.
+pub(super) fn remove_parts(condition: &str) -> String {
+    format!(
+        "DELETE FROM payload_part WHERE upload IN (SELECT upload FROM report WHERE {condition} AND upload IS NOT NULL)"
+    )
+}
+
+impl Entry<'_> {
+    /// Key, scan, sequence.
+    fn version(&self) -> Vec<Value> {
+        let [scanned_at, sequence] = bound(version_of(self.report, self.sequence));
+        vec![self.report.key.as_str().into(), scanned_at, sequence]
+    }
+
+    /// The same, and what it may replace in any case.
+    fn version_over(&self) -> Vec<Value> {
+        let mut version = self.version();
+        version.extend(self.over.map_or([Value::Null, Value::Null], bound));
+        version
+    }
+
+    fn row(&self) -> Vec<Value> {
+        let mut row = self.version();
+        row.extend(columns(self.report, &self.extract, self.upload));
+        row
+    }
+}
+
+/// What became of the entries of a batch.
+fn outcomes(entries: &[Entry<'_>], response: Response) -> Result<Vec<Put>, ReportError> {
+    let mut results = response.results.into_iter().skip(3).map(|it| it.rows);
+    let inserted = results.next().unwrap_or_default();
+    let inserted: HashSet<i64> =
+        inserted.into_iter().map(|row| Row(row.into_iter()).integer()).collect::<Result<_, _>>()?;
+    let there = results.next().unwrap_or_default();
+    if there.len() != entries.len() {
+        return Err(super::unreadable("", "the database does not tell what became of each report"));
+    }
+    entries.iter().zip(there).map(|(entry, row)| outcome(entry, Row(row.into_iter()), &inserted)).collect()
+}
+
+fn outcome(entry: &Entry<'_>, mut row: Row, inserted: &HashSet<i64>) -> Result<Put, ReportError> {
+    let key = entry.report.key.as_str();
+    let standing = match row.optional_integer()? {
+        Some(id) => Some((id, row.version()?)),
+        None => {
+            let _ = (row.optional_integer()?, row.optional_integer()?);
+            None
+        }
+    };
+    let tombstone = row.optional_integer()?;
+    match (standing, tombstone) {
+        (Some((id, version)), _) if inserted.contains(&id) => Ok(Put::Stored(version)),
+        // It was written before.
+        (Some((_, version)), _) if version == version_of(entry.report, entry.sequence) => {
+            Ok(Put::Stored(version))
+        }
+        (Some((_, version)), Some(tombstone))
+            if tombstone > entry.sequence && version < version_of(entry.report, entry.sequence) =>
+        {
+            Ok(Put::Suppressed(tombstone))
+        }
+        (Some((_, version)), _) => Ok(Put::Superseded(version)),
+        (None, Some(tombstone)) => Ok(Put::Suppressed(tombstone)),
+        (None, None) => Err(super::unreadable(key, "it was neither stored nor refused")),
+    }
+}

@@ -1,0 +1,30 @@
+//! The client against the real sidecar over mutual TLS: what every database does, shown by the suite of the client crate, and what only
+//! a server can do: go away, come back, and refuse.
+
+#[path = "../../client/tests/database/suite/mod.rs"]
+mod suite;
+
+mod outage;
+
+use std::sync::Arc;
+
+use larder_client::database::Database;
+use larder_client::{Credentials, Sidecar};
+use larder_harness::Server;
+
+/// A server of its own, called by one who may make tables.
+fn open() -> (Server, Arc<dyn Database>) {
+    let server = larder_harness::setup!().start();
+    let sidecar = sidecar(&server, "owner");
+    (server, Arc::new(sidecar))
+}
+
+/// A client with the certificate of a role.
+fn sidecar(server: &Server, role: &str) -> Sidecar {
+    let pair = server.pair(role);
+    let credentials = Credentials::from_files(server.home().join("ca.crt"), pair.cert, pair.key);
+    let endpoint = server.url().parse().expect("a URL");
+    Sidecar::new(endpoint, credentials.expect("certificates")).expect("an encrypted endpoint")
+}
+
+suite::on!(crate::open);
