@@ -61,19 +61,22 @@ pub enum Skip {
     Refused,
     /// The other depot has something else under the same version.
     Different,
+    /// The other depot has an earlier scan that was written later.
+    Crossed,
     /// The other depot neither has it nor anything newer, though it had said to have written it.
     Missing,
 }
 
 impl Skip {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Oversize,
         Self::Undecodable,
         Self::Incomplete,
         Self::Future,
         Self::Refused,
         Self::Different,
+        Self::Crossed,
         Self::Missing,
     ];
 
@@ -87,6 +90,7 @@ impl Skip {
             Self::Future => "future",
             Self::Refused => "refused",
             Self::Different => "different",
+            Self::Crossed => "crossed",
             Self::Missing => "missing",
         }
     }
@@ -109,7 +113,11 @@ pub fn decide(offer: &Offer, there: &There) -> Decision {
     match there.version {
         _ if dead(offer.version) => Decision::Remove(Because::Deleted),
         None => Decision::Leave(Skip::Missing),
-        Some(other) if dead(other) || other < offer.version => Decision::Leave(Skip::Missing),
+        Some(other) if dead(other) => Decision::Leave(Skip::Missing),
+        Some(other) if other < offer.version && other.sequence > offer.version.sequence => {
+            Decision::Leave(Skip::Crossed)
+        }
+        Some(other) if other < offer.version => Decision::Leave(Skip::Missing),
         Some(other) if other > offer.version => Decision::Remove(Because::Older),
         Some(_) if there.same => Decision::Remove(Because::Moved),
         Some(_) => Decision::Leave(Skip::Different),
@@ -156,7 +164,8 @@ mod tests {
     fn what_is_not_there_stays() {
         decides(None, None, None, false, Decision::Leave(Skip::Missing));
         decides(None, Some((5, 49)), None, false, Decision::Leave(Skip::Missing));
-        decides(None, Some((4, 99)), None, false, Decision::Leave(Skip::Missing));
+        decides(None, Some((4, 50)), None, false, Decision::Leave(Skip::Missing));
+        decides(None, Some((4, 51)), None, false, Decision::Leave(Skip::Crossed));
     }
 
     #[test]

@@ -24,9 +24,17 @@ pub struct Parcel {
     pub report: Report,
     /// The sequence of the write that was acknowledged to a controller.
     pub sequence: i64,
+    /// What it may replace although that was written later: see [`Depot::bring`].
+    pub over: Option<Version>,
 }
 
 impl Parcel {
+    /// A report with its sequence.
+    #[must_use]
+    pub fn new(report: Report, sequence: i64) -> Self {
+        Self { report, sequence, over: None }
+    }
+
     /// Which version this is.
     #[must_use]
     pub fn version(&self) -> Version {
@@ -191,7 +199,11 @@ pub trait Depot: Send + Sync + 'static {
     /// not stop the others.
     ///
     /// A report is not written where a newer version stands or a tombstone of greater sequence, nor where something else stands under its
-    /// version. What is read back of the tombstone is read together with the report or after it.
+    /// version. Nor is it where an earlier scan stands that was written *later*, unless that is exactly the version in [`Parcel::over`]: the
+    /// report may have been deleted in between, in another store, and then only the later write is alive. Whoever has seen that version and
+    /// finds the report alive afterwards knows better.
+    ///
+    /// What is read back of the tombstone is read together with the report or after it.
     async fn bring(&self, parcels: Vec<Parcel>) -> Result<Vec<Arrival>, DepotError>;
 
     /// What stands under some keys, without payloads.

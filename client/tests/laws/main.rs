@@ -5,6 +5,7 @@
 mod history;
 mod log;
 mod mover;
+mod outage;
 mod primary;
 mod random;
 mod schedule;

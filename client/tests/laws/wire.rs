@@ -7,6 +7,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use larder_client::fallback::shelf::{Burial, Lookup, Page, Placed, Tombstone};
@@ -15,6 +16,7 @@ use larder_client::fallback::{
     StoreError,
 };
 use larder_client::reports::{Report, ReportKey, Version};
+use tokio::time::sleep;
 
 use crate::log::note;
 use crate::random::Random;
@@ -28,6 +30,8 @@ pub(crate) enum Weather {
     Cut,
     /// Anything may happen.
     Stormy,
+    /// Calls arrive nowhere, and no answer ever comes.
+    Silent,
 }
 
 /// Requests that were sent and have not arrived yet.
@@ -38,6 +42,8 @@ type Underway = Arc<Mutex<Vec<Pin<Box<dyn Future<Output = ()> + Send>>>>>;
 pub(crate) struct Wire {
     state: Arc<Mutex<(Weather, Random)>>,
     underway: Underway,
+    /// How long a call takes, each way, in a test of time.
+    latency: Duration,
 }
 
 #[derive(Debug)]
@@ -47,6 +53,7 @@ enum Fate {
     Lost,
     Applied,
     Late,
+    Never,
 }
 
 /// What a cut looks like to the caller.
@@ -57,7 +64,13 @@ enum Cut {
 
 impl Wire {
     pub(crate) fn new(random: Random, underway: Underway) -> Self {
-        Self { state: Arc::new(Mutex::new((Weather::Fair, random))), underway }
+        let state = Arc::new(Mutex::new((Weather::Fair, random)));
+        Self { state, underway, latency: Duration::ZERO }
+    }
+
+    /// A wire on which calls take their time.
+    pub(crate) fn slow(latency: Duration) -> Self {
+        Self { latency, ..Self::new(Random::new(0), Underway::default()) }
     }
 
     pub(crate) fn set(&self, weather: Weather) {
@@ -73,6 +86,7 @@ impl Wire {
         match state.0 {
             Weather::Fair => Fate::Arrives,
             Weather::Cut => Fate::Unreachable,
+            Weather::Silent => Fate::Never,
             Weather::Stormy => match state.1.below(10) {
                 0..4 => Fate::Arrives,
                 4 | 5 => Fate::Unreachable,
@@ -85,6 +99,9 @@ impl Wire {
 
     /// Some turns that others have meanwhile.
     async fn travel(&self) {
+        if !self.latency.is_zero() {
+            return sleep(self.latency).await;
+        }
         let turns = self.state.lock().expect("nobody panics with it").1.below(3);
         for _ in 0..=turns {
             turn().await;
@@ -101,6 +118,7 @@ impl Wire {
         note(|| format!("  {fate:?}: {what}"));
         let answer = match fate {
             Fate::Unreachable => return Err(Cut::Unreachable),
+            Fate::Never => std::future::pending().await,
             Fate::Lost => None,
             Fate::Late => {
                 let late = Box::pin(async move { drop(call.await) });

@@ -25,12 +25,11 @@ async fn controller(world: Arc<World>, operations: u64) {
         let scanned_at = 100 + i64::try_from(world.dice.roll(4)).unwrap();
         let side = if world.dice.roll(3) == 0 { PRIMARY } else { SHELF };
         let choice = world.dice.roll(5);
-        let mut state = world.state();
-        match choice {
+        world.control(|state| match choice {
             0 => state.delete(&[side], name),
             1 => state.delete(&[SHELF, PRIMARY], name),
             _ => state.put(side, name, scanned_at),
-        }
+        });
     }
 }
 

@@ -69,6 +69,8 @@ pub(crate) struct State {
     pub(crate) stores: [Store; 2],
     stamps: u64,
     sequences: i64,
+    /// What happened to each key, for whoever has to find out why a law was broken.
+    pub(crate) story: Vec<String>,
 }
 
 /// What is written to a state, and seen of it.
@@ -94,7 +96,7 @@ pub(crate) fn parcel(name: &str, scanned_at: i64, sequence: i64, size: usize) ->
         findings: None,
         checks: None,
     };
-    Parcel { report, sequence }
+    Parcel::new(report, sequence)
 }
 
 impl State {
@@ -126,6 +128,30 @@ impl State {
             [it.copies.keys().cloned().collect::<Vec<_>>(), it.stones.keys().cloned().collect()].concat()
         };
         self.stores.iter().flat_map(keys).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// What stands under each key, in a line.
+    fn told(&self) -> BTreeMap<ReportKey, String> {
+        let line = |key: &ReportKey| {
+            let side = |it: &Store| {
+                let copy = it
+                    .copies
+                    .get(key)
+                    .map(|it| (it.parcel.report.scanned_at.as_second(), it.parcel.sequence, it.stamp));
+                let stone = it.stones.get(key).map(|it| (it.sequence, it.stamp));
+                format!("copy {copy:?} tombstone {stone:?}")
+            };
+            format!("{key}: shelf {}; primary {}", side(&self.stores[SHELF]), side(&self.stores[PRIMARY]))
+        };
+        self.keys().into_iter().map(|key| (key.clone(), line(&key))).collect()
+    }
+
+    fn tell(&mut self, before: &BTreeMap<ReportKey, String>) {
+        for (key, line) in self.told() {
+            if before.get(&key) != Some(&line) {
+                self.story.push(line);
+            }
+        }
     }
 
     /// Everything that a controller sees.
@@ -174,8 +200,14 @@ impl State {
                 Written::Renewed
             }
             Some(copy) if copy.parcel.version() >= parcel.version() => Written::Outdated,
+            Some(copy)
+                if copy.parcel.sequence > parcel.sequence && parcel.over != Some(copy.parcel.version()) =>
+            {
+                Written::Outdated
+            }
             _ => {
-                store.copies.insert(key.clone(), Copy { parcel: parcel.clone(), fault: None, stamp });
+                let parcel = Parcel { over: None, ..parcel.clone() };
+                store.copies.insert(key.clone(), Copy { parcel, fault: None, stamp });
                 Written::Stored
             }
         }
@@ -195,10 +227,31 @@ impl World {
     fn change<R>(&self, effect: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state();
         let before = state.view();
+        let was = state.told();
         let result = effect(&mut state);
+        state.tell(&was);
         let after = state.view();
-        assert!(before == after, "a mover changed what is seen: from {before:#?} to {after:#?}");
+        for key in before.keys().chain(after.keys()) {
+            let seen = |view: &BTreeMap<ReportKey, Parcel>| view.get(key).map(Parcel::version);
+            let story =
+                || state.story.iter().filter(|it| it.starts_with(key.as_str())).cloned().collect::<Vec<_>>();
+            let (before, after) = (seen(&before), seen(&after));
+            assert!(
+                before == after,
+                "a mover changed what is seen of {key} from {before:?} to {after:?}:\n{}",
+                story().join("\n")
+            );
+        }
         result
+    }
+
+    /// A step of a controller.
+    pub(crate) fn control(&self, effect: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        let was = state.told();
+        effect(&mut state);
+        state.story.push("a controller:".to_owned());
+        state.tell(&was);
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use futures_util::stream::{self, StreamExt as _};
 
-use super::answer::{ListAnswer, ReportsError};
+use super::answer::{ListAnswer, ReportsError, Store};
 use super::{Away, Reports};
 use crate::fallback::shelf::{Listed, Page, ShelfError};
 use crate::reports::{ReportKey, Version};
@@ -136,10 +136,10 @@ impl Reports {
         if primary.is_ok() {
             primary = self.primary_tombstones(&mut rows, prefix, after).await;
         }
-        if let Err(error) = self.settle(&mut rows).await {
-            shelf = Err(error);
-        }
-        self.page(rows, primary.err(), shelf.err())
+        let settled = self.settle(&mut rows).await?;
+        let mut page = self.page(rows, primary.err(), shelf.err())?;
+        page.complete &= settled;
+        Ok(page)
     }
 
     /// What stands on the shelf before the primary is asked.
@@ -208,25 +208,31 @@ impl Reports {
         }
     }
 
-    /// Asks the shelf for versions that are not known.
-    async fn settle(&self, rows: &mut Rows) -> Result<(), ShelfError> {
+    /// Looks for what the shelf was said to hold and did not tell the version of: it may have been moved since. Says whether every store
+    /// answered.
+    async fn settle(&self, rows: &mut Rows) -> Result<bool, ReportsError> {
         let doubtful: Vec<_> =
             rows.rows.iter().filter(|it| it.1.is_doubtful()).map(|it| it.0.clone()).collect();
-        let mut heads = stream::iter(doubtful)
-            .map(|key| async move { (self.room.shelf.head(&key).await, key) })
-            .buffered(AT_ONCE);
-        let mut failed = None;
-        while let Some((head, key)) = heads.next().await {
+        let mut found =
+            stream::iter(doubtful).map(|key| async move { (self.look(&key).await, key) }).buffered(AT_ONCE);
+        let mut complete = true;
+        while let Some((look, key)) = found.next().await {
             let Some(row) = rows.rows.get_mut(&key) else { continue };
-            match head {
-                Ok(head) => {
-                    row.shelf = head.copy.map(|it| Some(it.version));
-                    row.tombstone = row.tombstone.max(head.tombstone);
+            match look {
+                Ok(look) => {
+                    let version = |of| look.newest.filter(|it| it.1 == of).map(|it| it.0);
+                    *row = Row {
+                        primary: version(Store::Primary),
+                        shelf: version(Store::Fallback).map(Some),
+                        tombstone: None,
+                    };
+                    complete &= look.complete;
                 }
-                Err(error) => failed = Some(error),
+                Err(ReportsError::Unavailable { .. } | ReportsError::Shelf(_)) => complete = false,
+                Err(error) => return Err(error),
             }
         }
-        failed.map_or(Ok(()), Err)
+        Ok(complete)
     }
 
     fn page(

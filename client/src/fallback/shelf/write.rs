@@ -27,8 +27,32 @@ impl Shelf {
     /// # Errors
     /// After [`StoreError::Unanswered`](super::super::StoreError::Unanswered) the report may be there or not; the same put can be repeated.
     pub async fn put(&self, report: &Report, sequence: i64) -> Result<Placed, ShelfError> {
+        self.put_if(report, sequence, |_| true).await
+    }
+
+    /// As [`Shelf::put`], of a report that comes from another store: what was written later stays even if it was scanned earlier, unless it is
+    /// the version `over`. Elsewhere the report may have been deleted before that one was written.
+    ///
+    /// # Errors
+    /// As for [`Shelf::put`].
+    pub async fn put_moved(
+        &self,
+        report: &Report,
+        sequence: i64,
+        over: Option<Version>,
+    ) -> Result<Placed, ShelfError> {
+        self.put_if(report, sequence, |standing| standing.sequence <= sequence || over == Some(standing))
+            .await
+    }
+
+    async fn put_if(
+        &self,
+        report: &Report,
+        sequence: i64,
+        yields: impl Fn(Version) -> bool + Send + Sync,
+    ) -> Result<Placed, ShelfError> {
         let mut draft = Draft::default();
-        let placed = self.place(report, sequence, &mut draft).await;
+        let placed = self.place(report, sequence, &yields, &mut draft).await;
         // A put that nobody answered may have been done: its chunks may be referred to, and are left to the sweep.
         if matches!(placed, Ok(Placed::Superseded(_) | Placed::Buried(_))) {
             self.discard(self.chunk_keys(&report.key, &draft.begun)).await;
@@ -36,11 +60,17 @@ impl Shelf {
         placed
     }
 
-    async fn place(&self, report: &Report, sequence: i64, draft: &mut Draft) -> Result<Placed, ShelfError> {
+    async fn place(
+        &self,
+        report: &Report,
+        sequence: i64,
+        yields: &(impl Fn(Version) -> bool + Send + Sync),
+        draft: &mut Draft,
+    ) -> Result<Placed, ShelfError> {
         let version = Version { scanned_at: report.scanned_at, sequence };
         for _ in 0..ATTEMPTS {
             let header = self.header(&report.key).await?;
-            if let Some(placed) = standing(&header, version, &report.payload) {
+            if let Some(placed) = standing(&header, version, yields, &report.payload) {
                 return Ok(placed);
             }
             self.draft_extras(report, sequence, draft).await?;
@@ -140,7 +170,7 @@ impl Shelf {
         draft.begun.push((generation.clone(), count));
         let first = self.layout.chunk(key, &generation, 0);
         let entry = self.read_one(first.clone()).await?;
-        let revision = entry.ok_or_else(|| self.damaged(key, format!("{first} is gone")))?.revision;
+        let revision = entry.ok_or_else(|| self.contended(key))?.revision;
         draft.first.push(Operation::Check { key: first, condition: Condition::Unchanged(revision) });
         Ok((generation, count))
     }
@@ -221,7 +251,12 @@ impl Shelf {
 }
 
 /// What a put is answered without writing anything.
-fn standing(header: &Header, version: Version, payload: &Bytes) -> Option<Placed> {
+fn standing(
+    header: &Header,
+    version: Version,
+    yields: impl Fn(Version) -> bool,
+    payload: &Bytes,
+) -> Option<Placed> {
     if let Some(sequence) = header.tombstone().filter(|it| *it > version.sequence) {
         return Some(Placed::Buried(sequence));
     }
@@ -229,5 +264,5 @@ fn standing(header: &Header, version: Version, payload: &Bytes) -> Option<Placed
     // The same version is written once more: who holds the revision of the copy that stands there shall not remove what was found here.
     // Something else under the same version is what an older controller wrote before it told so; it is not overwritten.
     let is_another = standing == version && !header.carries(payload);
-    (standing > version || is_another).then_some(Placed::Superseded(standing))
+    (standing > version || is_another || !yields(standing)).then_some(Placed::Superseded(standing))
 }

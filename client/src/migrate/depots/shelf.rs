@@ -63,7 +63,7 @@ impl Depot for Shelf {
         if let Some(fault) = held.fault().filter(|_| held.origin == Origin::Foreign) {
             return unreadable(Skip::Undecodable, fault.to_owned());
         }
-        let parcel = Box::new(Parcel { report: held.report, sequence: held.version.sequence });
+        let parcel = Box::new(Parcel::new(held.report, held.version.sequence));
         Ok(Found::Report { parcel, tombstone: lookup.tombstone, stamp: held.holding })
     }
 
@@ -111,7 +111,7 @@ impl Depot for Shelf {
 impl Shelf {
     async fn bring_one(&self, parcel: Parcel) -> Result<Arrival, DepotError> {
         let key = parcel.report.key.clone();
-        let written = match self.put(&parcel.report, parcel.sequence).await {
+        let written = match self.put_moved(&parcel.report, parcel.sequence, parcel.over).await {
             Ok(Placed::Stored) => Written::Stored,
             Ok(Placed::Superseded(_) | Placed::Buried(_)) => Written::Outdated,
             Err(error) => match DepotError::from(error) {
@@ -121,7 +121,7 @@ impl Shelf {
         };
         let there = match self.get(&key).await {
             Ok(lookup) => {
-                let back = lookup.copy.map(|it| Parcel { report: it.report, sequence: it.version.sequence });
+                let back = lookup.copy.map(|it| Parcel::new(it.report, it.version.sequence));
                 There {
                     version: back.as_ref().map(Parcel::version),
                     tombstone: lookup.tombstone,

@@ -50,7 +50,9 @@ impl Depot for ReportStore {
         let Some(stored) = report else { return Ok(Found::Absent) };
         let sequence = stored.version.sequence;
         Ok(match stored.unpacked() {
-            Some(report) => Found::Report { parcel: Box::new(Parcel { report, sequence }), tombstone, stamp },
+            Some(report) => {
+                Found::Report { parcel: Box::new(Parcel::new(report, sequence)), tombstone, stamp }
+            }
             None => Found::Unreadable(Skip::Undecodable, "its findings cannot be unpacked".to_owned()),
         })
     }
@@ -79,7 +81,8 @@ impl Depot for ReportStore {
                 Confirmed::Same => (Some(moving.version()), true),
                 Confirmed::Newer(version) => (Some(version), false),
                 Confirmed::Different => (Some(moving.version()), false),
-                Confirmed::Missing => (None, false),
+                // Nothing, or an older one.
+                Confirmed::Missing => (standing, false),
             };
             Some(Arrival { written, there: There { version, tombstone, same } })
         };
@@ -160,10 +163,10 @@ async fn look_into(parcels: Vec<Parcel>) -> Result<(Vec<Moving>, Vec<Option<Stri
     let looked = tokio::task::spawn_blocking(move || {
         let (mut moving, mut refused) =
             (Vec::with_capacity(parcels.len()), Vec::with_capacity(parcels.len()));
-        for Parcel { report, sequence } in parcels {
+        for Parcel { report, sequence, over } in parcels {
             match Moving::new(report, sequence) {
                 Ok(it) => {
-                    moving.push(it);
+                    moving.push(it.over(over));
                     refused.push(None);
                 }
                 Err(error) => refused.push(Some(error.to_string())),

@@ -11,7 +11,10 @@ use super::stream::Load;
 use super::{Halt, Pass};
 use crate::migrate::decision::{Because, Decision, Offer, Skip, decide};
 use crate::migrate::depot::{Arrival, Depot, Tombstone, Written};
-use crate::reports::ReportKey;
+use crate::reports::{ReportKey, Version};
+
+/// How often a report is looked at again that is crossed by others time and again.
+const ATTEMPTS: usize = 3;
 
 /// A copy that can go.
 struct Removal<S> {
@@ -22,8 +25,26 @@ struct Removal<S> {
 }
 
 impl<F: Depot, T: Depot> Pass<F, T> {
-    /// Brings a batch over.
-    pub(super) async fn settle(self: Arc<Self>, batch: Vec<Load<F::Stamp>>) -> Result<(), Halt> {
+    /// Brings a batch over. What was crossed by an earlier scan is looked at again, knowing of that.
+    pub(super) async fn settle(self: Arc<Self>, mut batch: Vec<Load<F::Stamp>>) -> Result<(), Halt> {
+        for _ in 0..ATTEMPTS {
+            let crossed = self.settle_once(batch).await?;
+            batch = Vec::new();
+            for (key, over) in crossed {
+                if let Some(mut load) = self.read(&key, self.pace.largest).await? {
+                    load.parcel.over = Some(over);
+                    batch.push(load);
+                }
+            }
+            if batch.is_empty() {
+                return Ok(());
+            }
+        }
+        batch.iter().for_each(|_| self.changed());
+        Ok(())
+    }
+
+    async fn settle_once(&self, batch: Vec<Load<F::Stamp>>) -> Result<Vec<(ReportKey, Version)>, Halt> {
         self.turn().await?;
         let batch = self.without_future(batch);
         self.bury_beside(&batch).await?;
@@ -34,14 +55,22 @@ impl<F: Depot, T: Depot> Pass<F, T> {
             parcels.push(parcel);
         }
         let arrivals = self.to.bring(parcels).await.map_err(|it| self.there_failed(it))?;
-        let mut removals = Vec::new();
-        for ((key, offer, stamp, _share), arrival) in offers.into_iter().zip(arrivals) {
-            let was_there = arrival.written == Written::Renewed;
-            if let Some(because) = self.judge(&key, &offer, arrival) {
-                removals.push(Removal { key, stamp, because, was_there });
+        let (mut removals, mut crossed) = (Vec::new(), Vec::new());
+        for ((key, offer, stamp, _share), Arrival { written, there }) in offers.into_iter().zip(arrivals) {
+            let was_there = written == Written::Renewed;
+            match (decide(&offer, &there), written, there.version) {
+                (Decision::Remove(because), ..) => {
+                    removals.push(Removal { key, stamp, because, was_there });
+                }
+                (Decision::Leave(_), Written::Refused(reason), _) => self.skip(&key, Skip::Refused, reason),
+                (Decision::Leave(Skip::Crossed), _, Some(over)) => crossed.push((key, over)),
+                (Decision::Leave(skip), ..) => {
+                    self.skip(&key, skip, format!("{} has {there:?}", self.to.name()));
+                }
             }
         }
-        self.remove(removals).await
+        self.remove(removals).await?;
+        Ok(crossed)
     }
 
     /// A scan from the future would win against every scan to come, so it is not spread; unless it is dead, and goes.
@@ -68,18 +97,6 @@ impl<F: Depot, T: Depot> Pass<F, T> {
             return Ok(());
         }
         self.to.bury(&tombstones).await.map_err(|it| self.there_failed(it))
-    }
-
-    /// Decides about a report, and names it if it stays.
-    fn judge(&self, key: &ReportKey, offer: &Offer, arrival: Arrival) -> Option<Because> {
-        match (decide(offer, &arrival.there), arrival.written) {
-            (Decision::Remove(because), _) => return Some(because),
-            (Decision::Leave(_), Written::Refused(reason)) => self.skip(key, Skip::Refused, reason),
-            (Decision::Leave(skip), _) => {
-                self.skip(key, skip, format!("{} has {:?}", self.to.name(), arrival.there));
-            }
-        }
-        None
     }
 
     /// Removes what can go, if we still lead.

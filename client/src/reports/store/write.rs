@@ -48,6 +48,7 @@ pub struct Moving {
     report: Report,
     sequence: i64,
     kept: Kept,
+    over: Option<Version>,
 }
 
 /// Scans may be ahead of our clock by this much.
@@ -68,7 +69,14 @@ impl Moving {
     /// It cannot be stored: [`ReportError::ClockAhead`], [`ReportError::TooLarge`].
     pub fn new(report: Report, sequence: i64) -> Result<Self, ReportError> {
         let kept = looked_into(&report, &mut Extractor::new())?;
-        Ok(Self { report, sequence, kept })
+        Ok(Self { report, sequence, kept, over: None })
+    }
+
+    /// The same, which may replace this version although that was written later. Without it, an earlier scan that was written later stays: the
+    /// report may have been deleted before that, elsewhere.
+    #[must_use]
+    pub fn over(self, version: Option<Version>) -> Self {
+        Self { over: version, ..self }
     }
 
     /// The report.
@@ -125,6 +133,7 @@ struct Entry<'e> {
     sequence: i64,
     kept: Cow<'e, Kept>,
     upload: Option<Upload>,
+    over: Option<Version>,
 }
 
 /// Whose order counts.
@@ -174,7 +183,7 @@ impl ReportStore {
             } else {
                 looked_into_aside(report.clone()).await?
             };
-            let entry = Entry { report, sequence, kept: Cow::Owned(kept), upload: None };
+            let entry = Entry { report, sequence, kept: Cow::Owned(kept), upload: None, over: None };
             if !batch.takes(&entry) {
                 puts.extend(self.write(std::mem::take(&mut batch).entries, Origin::Scan).await?);
             }
@@ -192,9 +201,9 @@ impl ReportStore {
     pub async fn put_moved(&self, reports: &[Moving]) -> Result<Vec<Put>, ReportError> {
         let mut puts = Vec::with_capacity(reports.len());
         let mut batch = Batch::default();
-        for Moving { report, sequence, kept } in reports {
+        for Moving { report, sequence, kept, over } in reports {
             let kept = Cow::Borrowed(kept);
-            let entry = Entry { report, sequence: *sequence, kept, upload: None };
+            let entry = Entry { report, sequence: *sequence, kept, upload: None, over: *over };
             if !batch.takes(&entry) {
                 puts.extend(self.write(std::mem::take(&mut batch).entries, Origin::Elsewhere).await?);
             }
@@ -333,18 +342,24 @@ const NOT_SUPPRESSED: &str = "NOT EXISTS (SELECT 1 FROM tombstone t WHERE t.key 
 
 /// What a batch runs. The first five are always there, in the order that [`outcomes`] knows.
 fn statements(entries: &[Entry<'_>], origin: Origin) -> Vec<Statement> {
-    let (sequence, allowed) = match origin {
-        Origin::Scan => (BEHIND_TOMBSTONE, "1 = 1"),
-        Origin::Elsewhere => ("?3", NOT_SUPPRESSED),
+    let (sequence, allowed, yields) = match origin {
+        Origin::Scan => (BEHIND_TOMBSTONE, "1 = 1", "1 = 1"),
+        Origin::Elsewhere => {
+            ("?3", NOT_SUPPRESSED, "(sequence <= ?3 OR (scanned_at = ?4 AND sequence = ?5))")
+        }
     };
-    let older = format!("key = ?1 AND (scanned_at, sequence) < (?2, {sequence}) AND {allowed}");
+    let older = format!("key = ?1 AND (scanned_at, sequence) < (?2, {sequence}) AND {allowed} AND {yields}");
     let places: Vec<String> = (4..=25).map(|number| format!("?{number}")).collect();
     let insert = format!(
         "INSERT INTO report (key, scanned_at, sequence, {COLUMNS}) SELECT ?1, ?2, {sequence}, {} \
          WHERE NOT EXISTS (SELECT 1 FROM report WHERE key = ?1) AND {allowed} RETURNING id",
         places.join(", ")
     );
-    let versions = || entries.iter().map(Entry::version);
+    let guarded = |it: &Entry<'_>| match origin {
+        Origin::Scan => it.version(),
+        Origin::Elsewhere => it.version_over(),
+    };
+    let versions = || entries.iter().map(guarded);
     let mut statements = vec![
         Statement::many(retire(&older), versions()),
         Statement::many(remove_parts(&older), versions()),
@@ -396,6 +411,13 @@ impl Entry<'_> {
     fn version(&self) -> Vec<Value> {
         let [scanned_at, sequence] = bound(version_of(self.report, self.sequence));
         vec![self.report.key.as_str().into(), scanned_at, sequence]
+    }
+
+    /// The same, and what it may replace in any case.
+    fn version_over(&self) -> Vec<Value> {
+        let mut version = self.version();
+        version.extend(self.over.map_or([Value::Null, Value::Null], bound));
+        version
     }
 
     fn row(&self) -> Vec<Value> {
