@@ -1,5 +1,5 @@
-//! The part of a kube-apiserver that keeps Leases: create, read, and update of the resource version that was read; a token that is replaced.
-//! And what is special to a Lease.
+//! What is special to a Lease, on the part of a kube-apiserver that keeps them: create, read, and update of the resource version that was
+//! read. Unlike the real one it lets a test see and change what stands there, and replace the token.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

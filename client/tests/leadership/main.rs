@@ -9,10 +9,10 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder_client::Endpoint;
 use larder_client::fallback::Consul;
 use larder_client::migrate::leadership::{Campaign, ConsulLock, Lease, Terms};
 use larder_client::migrate::{Leader, Leadership};
+use larder_client::{Credentials, Endpoint};
 use larder_harness::{Proxy, Skip};
 use tokio::time::timeout;
 
@@ -23,11 +23,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Who keeps the seat, and how a candidate of some name campaigns at the end of some wire.
 struct Court {
+    scheme: &'static str,
     address: String,
     campaign: Campaigns,
     _server: Box<dyn Any>,
 }
 
+/// How a candidate of some name campaigns at an endpoint.
 type Campaigns = Box<dyn Fn(&str, Endpoint) -> Arc<dyn Leadership>>;
 
 /// Somebody who wants to lead, and the wire to the keeper of the seat.
@@ -39,7 +41,8 @@ struct Candidate {
 impl Court {
     fn candidate(&self, name: &str) -> Candidate {
         let wire = Proxy::start(self.address.clone());
-        let leadership = (self.campaign)(name, wire.url().parse().unwrap());
+        let leadership =
+            (self.campaign)(name, format!("{}://{}", self.scheme, wire.address()).parse().unwrap());
         Candidate { leadership, wire }
     }
 }
@@ -66,7 +69,20 @@ fn consul(seat: &'static str) -> Result<Court, Skip> {
         let consul = Consul::new(endpoint, None).unwrap().with_token(token).unwrap();
         Arc::new(Campaign::start(ConsulLock::new(&consul, format!("lock/{seat}"), name, TTL), Terms::of(TTL)))
     };
-    Ok(Court { address: server.address(), campaign: Box::new(campaign), _server: Box::new(server) })
+    let address = server.address();
+    Ok(Court { scheme: "http", address, campaign: Box::new(campaign), _server: Box::new(server) })
+}
+
+fn kubernetes(seat: &'static str) -> Result<Court, Skip> {
+    let server = larder_harness::Kubernetes::shared()?;
+    let (address, ca, token) = (server.address(), server.ca(), server.token());
+    let campaign = move |name: &str, endpoint| -> Arc<dyn Leadership> {
+        let (credentials, token) = (Credentials::trusting(&ca).unwrap(), Some(token.clone()));
+        let seat = format!("test-{}", seat.replace('_', "-"));
+        let lease = Lease::new(endpoint, Some(credentials), token, ("default", &seat), name, TTL).unwrap();
+        Arc::new(Campaign::start(lease, Terms::of(TTL)))
+    };
+    Ok(Court { scheme: "https", address, campaign: Box::new(campaign), _server: Box::new(server) })
 }
 
 fn lease(seat: &'static str) -> Result<Court, Skip> {
@@ -76,7 +92,7 @@ fn lease(seat: &'static str) -> Result<Court, Skip> {
         let lease = Lease::new(endpoint, None, Some(token.clone()), ("larder", seat), name, TTL).unwrap();
         Arc::new(Campaign::start(lease, Terms::of(TTL)))
     };
-    Ok(Court { address, campaign: Box::new(campaign), _server: Box::new(server) })
+    Ok(Court { scheme: "http", address, campaign: Box::new(campaign), _server: Box::new(server) })
 }
 
 /// Every test of the suite for every keeper.
@@ -86,6 +102,14 @@ macro_rules! suite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
                 let court = larder_harness::need!(super::consul(stringify!($test)));
+                super::suite::$test(court).await;
+            })*
+        }
+
+        mod on_kubernetes {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let court = larder_harness::need!(super::kubernetes(stringify!($test)));
                 super::suite::$test(court).await;
             })*
         }

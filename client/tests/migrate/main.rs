@@ -5,6 +5,7 @@
 
 mod depots;
 mod faults;
+mod real;
 mod roles;
 mod rules;
 mod schedules;

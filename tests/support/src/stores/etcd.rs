@@ -41,6 +41,13 @@ impl Etcd {
     /// # Errors
     /// There is none on this machine.
     pub fn start() -> Result<Self, Skip> {
+        let etcd = Self::start_without_users()?;
+        etcd.add_users();
+        Ok(etcd)
+    }
+
+    /// Starts an etcd that lets everybody do everything.
+    pub(super) fn start_without_users() -> Result<Self, Skip> {
         let binary = binary("etcd")?;
         let home = tempfile::tempdir().unwrap();
         let authority = Authority::new("etcd test");
@@ -50,9 +57,7 @@ impl Etcd {
             let ports = Ports { http: free_port(), https: free_port(), peer: free_port() };
             (ports, command(ports, home.path()))
         });
-        let etcd = Self { process: Some(process), binary, ports, authority, home };
-        etcd.add_users();
-        Ok(etcd)
+        Ok(Self { process: Some(process), binary, ports, authority, home })
     }
 
     /// The etcd that other tests of this process use at the moment, or a new one.

@@ -1,7 +1,8 @@
-//! The stores that a controller falls back on, as real servers: `tests/servers/prepare` makes them available.
+//! The stores that a controller falls back on, and a Kubernetes API to lead by, as real servers: `tests/servers/prepare` makes them available.
 
 mod consul;
 mod etcd;
+mod kubernetes;
 mod process;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 pub use consul::Consul;
 pub use etcd::Etcd;
+pub use kubernetes::Kubernetes;
 pub(crate) use process::free_port;
 
 use crate::skip::Skip;
