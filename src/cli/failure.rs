@@ -117,7 +117,11 @@ impl From<DatabaseError> for Failure {
     }
 }
 
-/// Whether nobody has prepared the database for reports.
+/// Whether nobody has prepared the database for reports yet.
+pub(super) fn is_unprepared(error: &ReportError) -> bool {
+    matches!(error, ReportError::Database(DatabaseError::Refused { error, .. }) if lacks_tables(error))
+}
+
 fn lacks_tables(error: &larder_wire::Error) -> bool {
     error.code == "SQLITE_ERROR" && error.message.starts_with("no such table")
 }

@@ -1,7 +1,7 @@
 //! What a migration would do, found by reading alone.
 
 use jiff::{SignedDuration, Timestamp};
-use larder_client::migrate::{Depot, DepotError, Found, Holding, Pace, Skip, Skipped};
+use larder_client::migrate::{Depot, DepotError, Found, Holding, Pace, Skip, Skipped, Standing};
 
 use super::named;
 use super::show::Summary;
@@ -10,8 +10,11 @@ use crate::cli::Failure;
 /// Keys in one reading of the list.
 const PAGE: usize = 256;
 
-/// Looks at every report that `from` holds, one at a time, and at what `to` holds in its place.
-pub(super) async fn run<F: Depot, T: Depot>(from: &F, to: &T) -> Result<Summary, Failure> {
+/// What a depot holds that is not there yet.
+const NOTHING: Standing = Standing { holding: Holding::Nothing, tombstone: None };
+
+/// Looks at every report that `from` holds, one at a time, and at what `to` holds in its place, if there is such a thing.
+pub(super) async fn run<F: Depot, T: Depot>(from: &F, to: Option<&T>) -> Result<Summary, Failure> {
     let away = |depot: &str, error: DepotError| Failure::Away(named(depot, &error.to_string()));
     let mut summary = Summary::dry();
     let mut begin: Option<String> = None;
@@ -20,7 +23,10 @@ pub(super) async fn run<F: Depot, T: Depot>(from: &F, to: &T) -> Result<Summary,
         for (name, detail) in page.strange {
             summary.skip(Skipped { key: name, skip: Skip::Undecodable, detail });
         }
-        let standing = to.look(&page.keys).await.map_err(|error| away(to.name(), error))?;
+        let standing = match to {
+            Some(to) => to.look(&page.keys).await.map_err(|error| away(to.name(), error))?,
+            None => vec![NOTHING; page.keys.len()],
+        };
         for (key, there) in page.keys.iter().zip(standing) {
             let found =
                 from.read(key, Pace::default().largest).await.map_err(|error| away(from.name(), error))?;

@@ -20,6 +20,7 @@ use larder_client::reports::ReportStore;
 
 use super::Failure;
 use super::connect::Connect;
+use super::failure::is_unprepared;
 use super::keyvalue::{Access, Source};
 use super::output::listing::Show;
 use super::reports::place;
@@ -75,8 +76,10 @@ enum OnOff {
 
 impl Migrate {
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
-        let store =
-            if self.dry_run { place::store(&self.connect)? } else { place::prepared(&self.connect).await? };
+        if self.dry_run {
+            return self.look().await;
+        }
+        let store = place::prepared(&self.connect).await?;
         let shelf = Arc::new(self.access.shelf(&self.from)?);
         let database = Arc::new(store.clone());
         if self.evacuate {
@@ -84,6 +87,21 @@ impl Migrate {
         } else {
             self.go(shelf, database, Some(store)).await
         }
+    }
+
+    /// Says what would be moved.
+    async fn look(self) -> Result<ExitCode, Failure> {
+        let (store, shelf) = (place::store(&self.connect)?, self.access.shelf(&self.from)?);
+        let is_prepared = match store.count("").await {
+            Err(error) if is_unprepared(&error) && !self.evacuate => false,
+            counted => counted.map(|_| true)?,
+        };
+        let summary = if self.evacuate {
+            dry::run(&store, Some(&shelf)).await?
+        } else {
+            dry::run(&shelf, is_prepared.then_some(&store)).await?
+        };
+        Screen::new(self.show).end(&summary)
     }
 
     /// Moves from one to the other; `into` is the database, if that is the other.
@@ -94,9 +112,6 @@ impl Migrate {
         into: Option<ReportStore>,
     ) -> Result<ExitCode, Failure> {
         let screen = Screen::new(self.show);
-        if self.dry_run {
-            return screen.end(&dry::run(&*from, &*to).await?);
-        }
         let members = self.members.start(&self.from, &self.access, self.evacuate)?;
         let leadership = self.leader.start(&self.from, &self.access)?;
         let stop = Stop::on_signal(members.gate())?;

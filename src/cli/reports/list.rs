@@ -152,12 +152,12 @@ impl From<&reports::Listed> for Line {
             scanner_version: it.scanner_version.clone(),
             encoding: sniff::name(it.encoding),
             bytes: it.size,
-            critical: it.counts.critical,
-            high: it.counts.high,
-            medium: it.counts.medium,
-            low: it.counts.low,
-            score: f64::from(it.score) / 10.0,
-            score_v3: f64::from(it.score_v3) / 10.0,
+            critical: it.summary.critical,
+            high: it.summary.high,
+            medium: it.summary.medium,
+            low: it.summary.low,
+            score: f64::from(it.summary.score) / 10.0,
+            score_v3: f64::from(it.summary.score_v3) / 10.0,
             asset: it.asset.clone(),
         }
     }
