@@ -22,7 +22,9 @@ impl From<ReportError> for PrimaryError {
                 Self::Unanswered(text)
             }
             // A deadline or a lost lead may strike after the write.
-            ReportError::Database(DatabaseError::Refused { applied, .. }) if applied != larder_wire::Applied::No => {
+            ReportError::Database(DatabaseError::Refused { applied, .. })
+                if applied != larder_wire::Applied::No =>
+            {
                 Self::Unanswered(text)
             }
             _ => Self::Unwell(text),
@@ -91,10 +93,11 @@ impl Primary for ReportStore {
         let before = self.standing(&keys).await?;
         ReportStore::bury(self, &tombstones.iter().map(entombed).collect::<Vec<_>>()).await?;
         let after = self.standing(&keys).await?;
-        let burial = |((before, _), (after, tombstone)): ((Option<Version>, _), (Option<Version>, Option<i64>))| {
-            let survivor = after.map(|it| it.sequence).filter(|it| Some(*it) >= tombstone);
-            Burial { removed: before.is_some() && survivor.is_none(), survivor }
-        };
+        let burial =
+            |((before, _), (after, tombstone)): ((Option<Version>, _), (Option<Version>, Option<i64>))| {
+                let survivor = after.map(|it| it.sequence).filter(|it| Some(*it) >= tombstone);
+                Burial { removed: before.is_some() && survivor.is_none(), survivor }
+            };
         Ok(before.into_iter().zip(after).map(burial).collect())
     }
 
