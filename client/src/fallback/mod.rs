@@ -7,6 +7,7 @@
 mod breaker;
 mod chooser;
 pub(crate) mod consul;
+mod database;
 mod directory;
 mod etcd;
 mod memory;

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use larder_client::fallback::{Answered, Deleted, Put, PutAnswer, ReportsError};
 use larder_client::reports::{ReportKey, Version};
 
+use crate::log::note;
+
 /// A span of turns. It has no end while the call is under way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
@@ -96,6 +98,7 @@ impl History {
 
     pub(crate) fn begin_put(&mut self, key: &ReportKey, scanned_at: Timestamp) -> usize {
         let span = self.begin();
+        note(|| format!("{}: put {} of {key} at {scanned_at} begins", span.begin, self.puts.len()));
         self.puts.push(PutRecord { key: key.clone(), scanned_at, span, stored: None });
         self.puts.len() - 1
     }
@@ -104,6 +107,7 @@ impl History {
         let end = self.tick();
         let put = &mut self.puts[number];
         put.span.end = Some(end);
+        note(|| format!("{end}: put {number} is answered {answer:?}"));
         if let Ok(PutAnswer { put: Put::Stored(version), .. }) = answer {
             assert_eq!(version.scanned_at, put.scanned_at, "put {number} is stored under another time");
             put.stored = Some(*version);
@@ -112,6 +116,7 @@ impl History {
 
     pub(crate) fn begin_delete(&mut self, of: Doomed) -> usize {
         let span = self.begin();
+        note(|| format!("{}: delete {} of {of:?} begins", span.begin, self.deletes.len()));
         self.deletes.push(DeleteRecord { of, span, acknowledged: None });
         self.deletes.len() - 1
     }
@@ -119,6 +124,7 @@ impl History {
     pub(crate) fn end_delete(&mut self, number: usize, acknowledged: Option<Deleted>) {
         let end = self.tick();
         self.deletes[number].span.end = Some(end);
+        note(|| format!("{end}: delete {number} is answered {acknowledged:?}"));
         self.deletes[number].acknowledged = acknowledged;
     }
 
@@ -149,6 +155,7 @@ impl History {
     /// Judges what was told of a key between `begin` and now.
     pub(crate) fn judge(&mut self, key: &ReportKey, begin: u64, told: &Told, complete: bool) {
         let span = Span { begin, end: Some(self.tick()) };
+        note(|| format!("{span:?}: {key} is told as {told:?}, complete: {complete}"));
         self.reads += 1;
         self.complete += u64::from(complete);
         let version = match told {

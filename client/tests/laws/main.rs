@@ -3,7 +3,10 @@
 //! `LARDER_LAWS_SCHEDULES` says how many there are (500), `LARDER_LAWS_SEED` repeats the one that a failure has printed.
 
 mod history;
+mod log;
 mod mover;
+mod outage;
+mod primaries;
 mod primary;
 mod random;
 mod schedule;
@@ -25,13 +28,15 @@ fn run(seed: u64) -> schedule::Judged {
         .build()
         .expect("a runtime starts");
     let schedule = AssertUnwindSafe(|| runtime.block_on(schedule::run(seed)));
-    std::panic::catch_unwind(schedule)
-        .unwrap_or_else(|_| panic!("a law does not hold; LARDER_LAWS_SEED={seed} repeats the schedule"))
+    std::panic::catch_unwind(schedule).unwrap_or_else(|_| {
+        panic!("a law does not hold; LARDER_LAWS_SEED={seed} repeats the schedule\n{}", log::text())
+    })
 }
 
 #[test]
 fn the_laws_hold_whatever_happens() {
     if let Some(seed) = variable("LARDER_LAWS_SEED") {
+        log::begin();
         run(seed);
         return;
     }

@@ -113,7 +113,7 @@ pub(crate) struct World {
     history: Arc<Mutex<History>>,
     calls: Vec<Call>,
     late: Underway,
-    /// Turns at which time passed, for calls may end by it.
+    /// The last turn at which time passed, or drafts were taken for forgotten: calls that began before may end by it.
     waited: Arc<Mutex<u64>>,
     scan: i64,
     /// Whether wires are cut; if not, clocks differ.
@@ -365,6 +365,7 @@ impl World {
             Step::Sweep => {
                 // A draft that is older than this is forgotten: now and then one is that is not.
                 let now = on.clock.load(Ordering::Relaxed) - 20_000 * self.random.below(2) as i64;
+                *lock(&self.waited) = lock(&history).tick();
                 let before = Timestamp::from_microsecond(now).expect("in range");
                 Box::pin(async move { drop(on.reports.shelf().sweep(before).await) })
             }

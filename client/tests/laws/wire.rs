@@ -7,6 +7,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use larder_client::fallback::shelf::{Burial, Lookup, Page, Placed, Tombstone};
@@ -15,7 +16,9 @@ use larder_client::fallback::{
     StoreError,
 };
 use larder_client::reports::{Report, ReportKey, Version};
+use tokio::time::sleep;
 
+use crate::log::note;
 use crate::random::Random;
 
 /// How a wire is.
@@ -27,6 +30,8 @@ pub(crate) enum Weather {
     Cut,
     /// Anything may happen.
     Stormy,
+    /// Calls arrive nowhere, and no answer ever comes.
+    Silent,
 }
 
 /// Requests that were sent and have not arrived yet.
@@ -37,14 +42,18 @@ type Underway = Arc<Mutex<Vec<Pin<Box<dyn Future<Output = ()> + Send>>>>>;
 pub(crate) struct Wire {
     state: Arc<Mutex<(Weather, Random)>>,
     underway: Underway,
+    /// How long a call takes, each way, in a test of time.
+    latency: Duration,
 }
 
+#[derive(Debug)]
 enum Fate {
     Arrives,
     Unreachable,
     Lost,
     Applied,
     Late,
+    Never,
 }
 
 /// What a cut looks like to the caller.
@@ -55,7 +64,13 @@ enum Cut {
 
 impl Wire {
     pub(crate) fn new(random: Random, underway: Underway) -> Self {
-        Self { state: Arc::new(Mutex::new((Weather::Fair, random))), underway }
+        let state = Arc::new(Mutex::new((Weather::Fair, random)));
+        Self { state, underway, latency: Duration::ZERO }
+    }
+
+    /// A wire on which calls take their time.
+    pub(crate) fn slow(latency: Duration) -> Self {
+        Self { latency, ..Self::new(Random::new(0), Underway::default()) }
     }
 
     pub(crate) fn set(&self, weather: Weather) {
@@ -71,6 +86,7 @@ impl Wire {
         match state.0 {
             Weather::Fair => Fate::Arrives,
             Weather::Cut => Fate::Unreachable,
+            Weather::Silent => Fate::Never,
             Weather::Stormy => match state.1.below(10) {
                 0..4 => Fate::Arrives,
                 4 | 5 => Fate::Unreachable,
@@ -83,17 +99,26 @@ impl Wire {
 
     /// Some turns that others have meanwhile.
     async fn travel(&self) {
+        if !self.latency.is_zero() {
+            return sleep(self.latency).await;
+        }
         let turns = self.state.lock().expect("nobody panics with it").1.below(3);
         for _ in 0..=turns {
             turn().await;
         }
     }
 
-    async fn call<T: 'static>(&self, call: impl Future<Output = T> + Send + 'static) -> Result<T, Cut> {
+    async fn call<T: std::fmt::Debug + 'static>(
+        &self,
+        what: String,
+        call: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Cut> {
         self.travel().await;
         let fate = self.fate();
+        note(|| format!("  {fate:?}: {what}"));
         let answer = match fate {
             Fate::Unreachable => return Err(Cut::Unreachable),
+            Fate::Never => std::future::pending().await,
             Fate::Lost => None,
             Fate::Late => {
                 let late = Box::pin(async move { drop(call.await) });
@@ -102,6 +127,7 @@ impl Wire {
             }
             Fate::Arrives | Fate::Applied => Some(call.await),
         };
+        note(|| format!("      {answer:?}").chars().take(300).collect());
         self.travel().await;
         match (fate, answer) {
             (Fate::Arrives, Some(answer)) => Ok(answer),
@@ -163,7 +189,7 @@ impl KeyValue for WiredKeyValue {
         let mut entries = Vec::with_capacity(keys.len());
         for keys in keys.chunks(self.snapshot()) {
             let (store, keys) = (Arc::clone(&self.store), keys.to_vec());
-            let read = self.wire.call(async move { store.get(&keys).await }).await;
+            let read = self.wire.call(format!("get {keys:?}"), async move { store.get(&keys).await }).await;
             entries.extend(read.map_err(|cut| self.cut(cut))??);
         }
         Ok(entries)
@@ -172,7 +198,7 @@ impl KeyValue for WiredKeyValue {
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, StoreError> {
         let (store, prefix, after) = (Arc::clone(&self.store), prefix.to_owned(), after.map(str::to_owned));
         let call = async move { store.list(&prefix, after.as_deref(), limit).await };
-        let mut listed = self.wire.call(call).await.map_err(|cut| self.cut(cut))??;
+        let mut listed = self.wire.call("list".into(), call).await.map_err(|cut| self.cut(cut))??;
         // As Consul lists keys.
         listed.iter_mut().for_each(|it| it.revision = None);
         Ok(listed)
@@ -180,7 +206,11 @@ impl KeyValue for WiredKeyValue {
 
     async fn commit(&self, operations: Vec<Operation>) -> Result<bool, StoreError> {
         let store = Arc::clone(&self.store);
-        self.wire.call(async move { store.commit(operations).await }).await.map_err(|cut| self.cut(cut))?
+        let what = format!("commit {operations:?}").chars().take(900).collect();
+        self.wire
+            .call(what, async move { store.commit(operations).await })
+            .await
+            .map_err(|cut| self.cut(cut))?
     }
 }
 
@@ -191,11 +221,15 @@ pub(crate) struct WiredPrimary<P> {
 }
 
 impl<P: Primary> WiredPrimary<P> {
-    async fn call<T: Send + 'static, F>(&self, call: impl FnOnce(Arc<P>) -> F) -> Result<T, PrimaryError>
+    async fn call<T: std::fmt::Debug + Send + 'static, F>(
+        &self,
+        what: &str,
+        call: impl FnOnce(Arc<P>) -> F,
+    ) -> Result<T, PrimaryError>
     where
         F: Future<Output = Result<T, PrimaryError>> + Send + 'static,
     {
-        let answer = self.wire.call(call(Arc::clone(&self.primary))).await;
+        let answer = self.wire.call(what.into(), call(Arc::clone(&self.primary))).await;
         answer.unwrap_or_else(|cut| {
             Err(match cut {
                 Cut::Unreachable => PrimaryError::Unreachable("the wire is cut".into()),
@@ -212,13 +246,13 @@ impl<P: Primary> Primary for WiredPrimary<P> {
     }
 
     async fn probe(&self) -> Result<(), PrimaryError> {
-        self.call(|primary| async move { primary.probe().await }).await
+        self.call("primary probe", |primary| async move { primary.probe().await }).await
     }
 
     async fn put(&self, reports: &[(&Report, i64)]) -> Result<Vec<Placed>, PrimaryError> {
         let reports: Vec<_> =
             reports.iter().map(|(report, sequence)| ((*report).clone(), *sequence)).collect();
-        self.call(|primary| async move {
+        self.call("primary put", |primary| async move {
             let reports: Vec<_> = reports.iter().map(|(report, sequence)| (report, *sequence)).collect();
             primary.put(&reports).await
         })
@@ -227,12 +261,12 @@ impl<P: Primary> Primary for WiredPrimary<P> {
 
     async fn get(&self, key: &ReportKey) -> Result<Lookup<Kept>, PrimaryError> {
         let key = key.clone();
-        self.call(|primary| async move { primary.get(&key).await }).await
+        self.call("primary get", |primary| async move { primary.get(&key).await }).await
     }
 
     async fn head(&self, key: &ReportKey) -> Result<Lookup<Version>, PrimaryError> {
         let key = key.clone();
-        self.call(|primary| async move { primary.head(&key).await }).await
+        self.call("primary head", |primary| async move { primary.head(&key).await }).await
     }
 
     async fn list(
@@ -242,18 +276,21 @@ impl<P: Primary> Primary for WiredPrimary<P> {
         limit: usize,
     ) -> Result<Page<(ReportKey, Version)>, PrimaryError> {
         let (prefix, after) = (prefix.to_owned(), after.cloned());
-        self.call(|primary| async move { primary.list(&prefix, after.as_ref(), limit).await }).await
+        self.call("primary list", |primary| async move { primary.list(&prefix, after.as_ref(), limit).await })
+            .await
     }
 
     async fn stream(&self, keys: &[ReportKey]) -> Result<Box<dyn KeptStream>, PrimaryError> {
         let keys = keys.to_vec();
-        let stream = self.call(|primary| async move { primary.stream(&keys).await }).await?;
+        let stream =
+            self.call("primary stream", |primary| async move { Ok(Opened(primary.stream(&keys).await?)) });
+        let Opened(stream) = stream.await?;
         Ok(Box::new(WiredStream { stream, wire: self.wire.clone() }))
     }
 
     async fn bury(&self, tombstones: &[Tombstone]) -> Result<Vec<Burial>, PrimaryError> {
         let tombstones = tombstones.to_vec();
-        self.call(|primary| async move { primary.bury(&tombstones).await }).await
+        self.call("primary bury", |primary| async move { primary.bury(&tombstones).await }).await
     }
 
     async fn tombstones(
@@ -263,11 +300,22 @@ impl<P: Primary> Primary for WiredPrimary<P> {
         limit: usize,
     ) -> Result<Page<Tombstone>, PrimaryError> {
         let (prefix, after) = (prefix.to_owned(), after.cloned());
-        self.call(|primary| async move { primary.tombstones(&prefix, after.as_ref(), limit).await }).await
+        self.call("primary tombstones", |primary| async move {
+            primary.tombstones(&prefix, after.as_ref(), limit).await
+        })
+        .await
     }
 
     async fn stats(&self) -> Result<PrimaryStats, PrimaryError> {
-        self.call(|primary| async move { primary.stats().await }).await
+        self.call("primary stats", |primary| async move { primary.stats().await }).await
+    }
+}
+
+struct Opened(Box<dyn KeptStream>);
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a stream")
     }
 }
 

@@ -1,13 +1,13 @@
 //! Listing two stores as one.
 //!
-//! Each page asks the shelf first and the primary next, as a single read does. While the gate is not open, reports may be on their way out
-//! of the primary; then the shelf is asked once more.
+//! Each page asks the shelf first, the primary next, and the shelf once more, as a single read does: a report that is moved meanwhile, in
+//! either direction, is in one of the three. What was on the shelf and is no longer is looked up alone.
 
 use std::collections::BTreeMap;
 
 use futures_util::stream::{self, StreamExt as _};
 
-use super::answer::{ListAnswer, ReportsError};
+use super::answer::{ListAnswer, ReportsError, Store};
 use super::{Away, Reports};
 use crate::fallback::shelf::{Listed, Page, ShelfError};
 use crate::reports::{ReportKey, Version};
@@ -125,12 +125,10 @@ impl Reports {
     ) -> Result<StoresPage, ReportsError> {
         let limit = limit.max(1);
         let mut rows = Rows::default();
-        let mut shelf = self.shelf_rows(&mut rows, prefix, after, limit).await;
+        let before = self.shelf_keys(&mut rows, prefix, after, limit).await;
         let primary = self.ask(0, |primary| primary.list(prefix, after, limit)).await;
         let mut primary = primary.map(|page| rows.take_primary(page));
-        if primary.is_ok() && shelf.is_ok() && !self.room.gate.is_open() {
-            shelf = self.shelf_rows(&mut rows, prefix, after, limit).await;
-        }
+        let mut shelf = before.and(self.shelf_rows(&mut rows, prefix, after, limit).await);
         rows.cut(limit);
         if shelf.is_ok() {
             shelf = self.shelf_tombstones(&mut rows, prefix, after).await;
@@ -138,10 +136,27 @@ impl Reports {
         if primary.is_ok() {
             primary = self.primary_tombstones(&mut rows, prefix, after).await;
         }
-        if let Err(error) = self.settle(&mut rows).await {
-            shelf = Err(error);
+        let settled = self.settle(&mut rows).await?;
+        let mut page = self.page(rows, primary.err(), shelf.err())?;
+        page.complete &= settled;
+        Ok(page)
+    }
+
+    /// What stands on the shelf before the primary is asked.
+    async fn shelf_keys(
+        &self,
+        rows: &mut Rows,
+        prefix: &str,
+        after: Option<&ReportKey>,
+        limit: usize,
+    ) -> Result<(), ShelfError> {
+        if self.primary().is_ok() {
+            let page = self.room.shelf.keys(prefix, after, limit).await?;
+            rows.end_at(page.next);
+            rows.rows
+                .extend(page.items.into_iter().map(|key| (key, Row { shelf: Some(None), ..Row::default() })));
         }
-        self.page(rows, primary.err(), shelf.err())
+        Ok(())
     }
 
     async fn shelf_rows(
@@ -193,25 +208,31 @@ impl Reports {
         }
     }
 
-    /// Asks the shelf for versions that are not known.
-    async fn settle(&self, rows: &mut Rows) -> Result<(), ShelfError> {
+    /// Looks for what the shelf was said to hold and did not tell the version of: it may have been moved since. Says whether every store
+    /// answered.
+    async fn settle(&self, rows: &mut Rows) -> Result<bool, ReportsError> {
         let doubtful: Vec<_> =
             rows.rows.iter().filter(|it| it.1.is_doubtful()).map(|it| it.0.clone()).collect();
-        let mut heads = stream::iter(doubtful)
-            .map(|key| async move { (self.room.shelf.head(&key).await, key) })
-            .buffered(AT_ONCE);
-        let mut failed = None;
-        while let Some((head, key)) = heads.next().await {
+        let mut found =
+            stream::iter(doubtful).map(|key| async move { (self.look(&key).await, key) }).buffered(AT_ONCE);
+        let mut complete = true;
+        while let Some((look, key)) = found.next().await {
             let Some(row) = rows.rows.get_mut(&key) else { continue };
-            match head {
-                Ok(head) => {
-                    row.shelf = head.copy.map(|it| Some(it.version));
-                    row.tombstone = row.tombstone.max(head.tombstone);
+            match look {
+                Ok(look) => {
+                    let version = |of| look.newest.filter(|it| it.1 == of).map(|it| it.0);
+                    *row = Row {
+                        primary: version(Store::Primary),
+                        shelf: version(Store::Fallback).map(Some),
+                        tombstone: None,
+                    };
+                    complete &= look.complete;
                 }
-                Err(error) => failed = Some(error),
+                Err(ReportsError::Unavailable { .. } | ReportsError::Shelf(_)) => complete = false,
+                Err(error) => return Err(error),
             }
         }
-        failed.map_or(Ok(()), Err)
+        Ok(complete)
     }
 
     fn page(

@@ -11,6 +11,12 @@ use super::{Away, Reports};
 use crate::fallback::shelf::{Lookup, ShelfError};
 use crate::reports::{Report, ReportKey, Version};
 
+/// Where the newest visible copy of a report stands, and whether every store has answered.
+pub(super) struct Look {
+    pub(super) newest: Option<(Version, Store)>,
+    pub(super) complete: bool,
+}
+
 /// What is known after every store was asked that could be.
 pub(super) struct Merged<T> {
     /// The newest visible copy.
@@ -86,6 +92,10 @@ impl Reports {
     /// # Errors
     /// As for [`Reports::get`].
     pub async fn version(&self, key: &ReportKey) -> Result<Option<Version>, ReportsError> {
+        Ok(self.look(key).await?.newest.map(|it| it.0))
+    }
+
+    pub(super) async fn look(&self, key: &ReportKey) -> Result<Look, ReportsError> {
         let shelf = || async {
             let lookup = self.room.shelf.head(key).await?;
             Ok(Lookup { copy: lookup.copy.map(|it| (it.version, ())), tombstone: lookup.tombstone })
@@ -97,7 +107,9 @@ impl Reports {
             })
         };
         let merged = self.merge(shelf, primary).await?;
-        Ok(self.found(merged)?.map(|it| it.0))
+        let complete = merged.complete(self);
+        let newest = self.found(merged)?.map(|(version, store, ())| (version, store));
+        Ok(Look { newest, complete })
     }
 
     /// Asks the shelf, the primary, and the shelf again where the primary has no copy.

@@ -205,23 +205,19 @@ impl Reports {
         let primary = target.instead.as_ref().filter(|_| target.primary);
         let mut failed = None;
         for _ in 0..if target.shelf { RAISES } else { 0 } {
-            let put = match self.room.shelf.put(report, sequence).await {
-                Ok(Placed::Stored) => Put::Stored(Version { scanned_at: report.scanned_at, sequence }),
-                Ok(Placed::Superseded(newer)) => {
-                    let head = self.ask(0, |primary| primary.head(&report.key)).await.ok();
-                    let Some(tombstone) = tombstone_above(newer, &report.key, head.as_ref()) else {
-                        return Ok(self.answer(Put::Superseded(newer), Store::Fallback));
-                    };
-                    match self.room.shelf.bury(&tombstone).await {
-                        Ok(_) => continue,
-                        Err(error) => {
-                            failed = Some(error);
-                            break;
-                        }
-                    }
+            // Whoever has just waited for the primary in vain does not wait again.
+            let seen = async {
+                if target.instead.is_some() {
+                    None
+                } else {
+                    self.ask(0, |it| it.head(&report.key)).await.ok()
                 }
-                Ok(Placed::Buried(tombstone)) => {
-                    sequence = self.raise(tombstone);
+            };
+            let (placed, seen) = join(self.room.shelf.put(report, sequence), seen).await;
+            let put = match self.above_primary(report, sequence, placed, seen).await {
+                Ok(Some(put)) => put,
+                Ok(None) => {
+                    sequence = self.room.clock.next();
                     continue;
                 }
                 Err(error) => {
@@ -236,6 +232,35 @@ impl Reports {
         }
         self.room.counters.unavailable();
         Err(ReportsError::unavailable(primary, failed))
+    }
+
+    /// What a put onto the shelf is worth beside the tombstone that the primary holds, as far as it says so. `None`: it is to be made anew.
+    async fn above_primary(
+        &self,
+        report: &Report,
+        sequence: i64,
+        placed: Result<Placed, ShelfError>,
+        primary: Option<Lookup<Version>>,
+    ) -> Result<Option<Put>, ShelfError> {
+        let version = Version { scanned_at: report.scanned_at, sequence };
+        let hidden = |it| tombstone_above(it, &report.key, primary.as_ref());
+        match placed? {
+            Placed::Stored => match hidden(version) {
+                None => return Ok(Some(Put::Stored(version))),
+                Some(tombstone) => {
+                    self.raise(tombstone.sequence);
+                }
+            },
+            Placed::Superseded(newer) => match hidden(newer) {
+                None => return Ok(Some(Put::Superseded(newer))),
+                // What keeps it out was deleted, and the shelf does not know yet.
+                Some(tombstone) => drop(self.room.shelf.bury(&tombstone).await?),
+            },
+            Placed::Buried(tombstone) => {
+                self.raise(tombstone);
+            }
+        }
+        Ok(None)
     }
 
     /// What the shelf holds of a report that goes to the primary; nothing if it does not say so soon.
@@ -253,8 +278,8 @@ impl Reports {
             return Err(tombstone);
         }
         let Some(stale) = seen.copy.filter(|it| it.version < version) else { return Ok(()) };
+        // Else somebody wrote it anew, or the shelf is away: newest wins, and the migrator comes by.
         let removed = timeout(self.room.options.tidying, self.room.shelf.remove(&stale.holding)).await;
-        // If not, somebody wrote it anew, or the shelf is away: newest wins, and the migrator comes by.
         if matches!(removed, Ok(Ok(true))) {
             self.room.counters.stale_removed();
         }

@@ -3,14 +3,23 @@
 use jiff::Timestamp;
 
 use super::chunks::made_at;
-use super::{Shelf, ShelfError};
+use super::{Shelf, ShelfError, as_read};
+use crate::fallback::store::{Condition, Operation};
+use crate::reports::ReportKey;
 
 /// Keys that are looked at in one go.
 const LISTED: usize = 1000;
 
+/// Chunks of one generation, in their order.
+struct Generation {
+    key: ReportKey,
+    name: String,
+    chunks: Vec<String>,
+}
+
 impl Shelf {
     /// Deletes the chunks of generations that were begun before `before` and that no entry refers to, and says how many. A writer that
-    /// took longer than that finds its chunks gone when it swaps, and fails; nothing refers to what is not there.
+    /// took longer than that finds its first chunk gone when it swaps, and fails: either it swaps first, or the sweep deletes first.
     ///
     /// # Errors
     /// The store did not answer; what was deleted until then stays deleted.
@@ -19,29 +28,42 @@ impl Shelf {
         let mut after: Option<String> = None;
         loop {
             let listed = self.store.list(&self.layout.chunks(), after.as_deref(), LISTED).await?;
-            let mut forgotten = Vec::new();
-            let mut seen = None;
+            let mut generations: Vec<Generation> = Vec::new();
             for it in &listed {
-                let Some((key, generation)) = self.layout.of_chunk(&it.key) else { continue };
-                if made_at(&generation).is_none_or(|made| made >= before.as_microsecond()) {
+                let Some((key, name)) = self.layout.of_chunk(&it.key) else { continue };
+                if made_at(&name).is_none_or(|made| made >= before.as_microsecond()) {
                     continue;
                 }
-                let referred = match &seen {
-                    Some((generation_before, referred)) if *generation_before == generation => *referred,
-                    _ => self.header(&key).await?.generations().iter().any(|it| it.0 == generation),
-                };
-                seen = Some((generation, referred));
-                if !referred {
-                    forgotten.push(it.key.clone());
+                match generations.last_mut().filter(|it| it.name == name) {
+                    Some(generation) => generation.chunks.push(it.key.clone()),
+                    None => generations.push(Generation { key, name, chunks: vec![it.key.clone()] }),
                 }
             }
-            swept += forgotten.len();
-            // Of each generation the first chunk goes first: the swap checks that it is there.
-            self.discard(forgotten).await;
+            for generation in generations {
+                swept += self.forget(generation).await?;
+            }
             if listed.len() < LISTED {
                 return Ok(swept);
             }
             after = listed.into_iter().next_back().map(|it| it.key);
         }
+    }
+
+    /// Deletes a generation that the entry does not refer to: the first chunk together with a look at the entry, the others afterwards.
+    async fn forget(&self, generation: Generation) -> Result<usize, ShelfError> {
+        let header = self.header(&generation.key).await?;
+        let mut chunks = generation.chunks.into_iter();
+        let referred = header.generations().iter().any(|it| it.0 == generation.name);
+        let Some(first) = chunks.next().filter(|_| !referred) else { return Ok(0) };
+        let entry = self.layout.metadata(&generation.key);
+        let unchanged =
+            Operation::Check { key: entry, condition: as_read(header.metadata.as_ref().map(|it| it.1)) };
+        let delete = Operation::Delete { key: first, condition: Condition::Any };
+        if !self.store.commit(vec![unchanged, delete]).await? {
+            return Ok(0);
+        }
+        let count = 1 + chunks.len();
+        self.discard(chunks).await;
+        Ok(count)
     }
 }

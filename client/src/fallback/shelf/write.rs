@@ -170,7 +170,7 @@ impl Shelf {
         draft.begun.push((generation.clone(), count));
         let first = self.layout.chunk(key, &generation, 0);
         let entry = self.read_one(first.clone()).await?;
-        let revision = entry.ok_or_else(|| self.damaged(key, format!("{first} is gone")))?.revision;
+        let revision = entry.ok_or_else(|| self.contended(key))?.revision;
         draft.first.push(Operation::Check { key: first, condition: Condition::Unchanged(revision) });
         Ok((generation, count))
     }

@@ -39,10 +39,20 @@ impl ReportStore {
     /// # Errors
     /// As for [`ReportStore::tombstone`].
     pub async fn tombstones(&self, after: Option<&str>, limit: usize) -> Result<Vec<Tombstone>, ReportError> {
-        let from = Range::of("").after(after).from;
+        self.tombstones_of("", after, limit).await
+    }
+
+    /// The same, of the keys that begin with `prefix`.
+    pub(crate) async fn tombstones_of(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Tombstone>, ReportError> {
+        let Range { from, to } = Range::of(prefix).after(after);
         let limit = i64::try_from(limit.min(PAGE)).unwrap_or(i64::MAX);
-        let select = "SELECT key, sequence FROM tombstone WHERE key >= ?1 ORDER BY key LIMIT ?2";
-        let request = Request::new([Statement::with(select, [from.into(), limit.into()])]);
+        let select = "SELECT key, sequence FROM tombstone WHERE key >= ?1 AND key < ?3 ORDER BY key LIMIT ?2";
+        let request = Request::new([Statement::with(select, [from.into(), limit.into(), to.into()])]);
         let read = |row: Vec<Value>| {
             let mut row = Row(row.into_iter());
             Ok(Tombstone { key: key_of(row.text()?)?, sequence: row.integer()? })
