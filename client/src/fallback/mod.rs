@@ -13,7 +13,6 @@ mod etcd;
 mod memory;
 mod primary;
 pub mod shelf;
-mod sql;
 mod store;
 mod transaction;
 
