@@ -165,6 +165,26 @@ fn nothing_moves_while_nobody_is_known_to_be_ready() {
 }
 
 #[test]
+fn who_waits_for_others_says_so_and_can_be_stopped() {
+    let server = setup!().start();
+    let from = directory(&server);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
+        .envs(environment(&server, "owner"))
+        .args(["migrate", "--from", &from, "--members", "announced", "--since", "5.5.0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    assert!(said.any(|it| it.unwrap() == "waiting: closed: no member is alive"));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!(said.last().unwrap().unwrap(), "cancelled");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(object(&String::from_utf8(output.stdout).unwrap())["state"], "stopped");
+}
+
+#[test]
 fn a_store_or_a_database_that_is_away_is_said_to_be() {
     let mut server = setup!().start();
     // A port that was free a moment ago: nobody listens.

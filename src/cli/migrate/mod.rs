@@ -23,6 +23,7 @@ use super::connect::Connect;
 use super::failure::is_unprepared;
 use super::keyvalue::{Access, Source};
 use super::output::listing::Show;
+use super::output::say;
 use super::reports::place;
 use leader::LeaderFlags;
 use members::{MemberFlags, Members};
@@ -192,14 +193,26 @@ async fn for_ever<F: Depot, T: Depot>(
 /// Returns once we lead and the gate is open, or a signal came.
 async fn permitted(leadership: &dyn Leadership, stop: &Stop) {
     let (mut leader, mut gate) = (leadership.leader(), stop.gate());
-    let leads_and_may = async {
-        // Neither fails: who sends outlives who waits, or has said all that there is to say.
-        while *leader.borrow_and_update() != Leader::Me && leader.changed().await.is_ok() {}
-        while !gate.borrow_and_update().is_open() && gate.changed().await.is_ok() {}
-    };
-    tokio::select! {
-        () = leads_and_may => {}
-        () = stop.signalled() => {}
+    let mut said = String::new();
+    loop {
+        let (leads, state) = (leader.borrow_and_update().clone(), gate.borrow_and_update().clone());
+        let waits_for = match leads {
+            Leader::Me if state.is_open() => return,
+            Leader::Me => state.to_string(),
+            Leader::Other(who) => format!("{who} leads"),
+            Leader::Unknown => "nobody leads".to_owned(),
+        };
+        if said != waits_for {
+            say(&format!("waiting: {waits_for}\n"));
+            said = waits_for;
+        }
+        tokio::select! {
+            biased;
+            () = stop.signalled() => return,
+            Ok(()) = leader.changed() => {}
+            Ok(()) = gate.changed() => {}
+            else => return,
+        }
     }
 }
 
