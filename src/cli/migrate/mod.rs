@@ -127,12 +127,12 @@ impl Migrate {
             index.abort();
         }
         let summary = ended?;
-        if let (Some(store), None, false) = (&into, self.interval, stop.is_signalled()) {
+        if let (Some(store), None, false) = (&into, self.interval, summary.is_stopped()) {
             index::finish(store).await?;
         }
         let code = screen.end(&summary)?;
-        // What was asked for was not done, and not for want of trying.
-        if stop.is_signalled() && self.interval.is_none() { Err(Failure::Cancelled) } else { Ok(code) }
+        // Who runs for ever is meant to be stopped.
+        if summary.is_stopped() && self.interval.is_none() { Err(Failure::Cancelled) } else { Ok(code) }
     }
 }
 
@@ -146,6 +146,9 @@ async fn once<F: Depot, T: Depot>(
 ) -> Result<Summary, Failure> {
     permitted(leadership, stop).await;
     let mut summary = Summary::default();
+    if stop.is_signalled() {
+        return Ok(summary.stopped());
+    }
     for _ in 0..PASSES {
         let done = mover.pass().await;
         summary.add(&mover.progress().borrow());
