@@ -1,6 +1,7 @@
 //! Blocks, runs and merges against the plainest model there is: a map of everything.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 
 use proptest::prelude::*;
 
@@ -298,12 +299,15 @@ fn how_much_ten_thousand_reports_take() {
     }
     let postings = begin.elapsed();
     let (summary, posting) = size(&merged);
-    panic!(
+    let mut out = std::io::stderr();
+    let written = writeln!(
+        out,
         "inverting {inverting:?}, packing {packing:?}, runs {runs:?} bytes, merging {merging:?}; {} blocks: summaries {summary} read in \
          {summaries:?}, postings {posting} read in {postings:?} ({sum}); {} bytes a report",
         merged.len(),
         (summary + posting) as u64 / reports
     );
+    written.expect("stderr takes it");
 }
 
 type VecDequeOf = std::collections::VecDeque<Packed>;
