@@ -29,6 +29,7 @@ pub mod reports;
 pub mod schema;
 
 pub use database::{Answer, Error, Event, Operation, Options, Retry, RowStream, Sidecar};
+pub use fallback::{Reports, ReportsError, ReportsOptions};
 pub use http::{Credentials, CredentialsError, Endpoint, EndpointError, Reason};
 /// The types of requests and answers.
 pub use larder_wire as wire;

@@ -7,12 +7,12 @@
 mod breaker;
 mod chooser;
 pub(crate) mod consul;
+mod database;
 mod directory;
 mod etcd;
 mod memory;
 mod primary;
 pub mod shelf;
-mod sql;
 mod store;
 mod transaction;
 

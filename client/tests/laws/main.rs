@@ -6,6 +6,7 @@ mod history;
 mod log;
 mod mover;
 mod outage;
+mod primaries;
 mod primary;
 mod random;
 mod schedule;

@@ -141,6 +141,8 @@ struct Entry<'e> {
 enum Origin {
     /// A scan: it comes after what it finds deleted.
     Scan,
+    /// A scan whose caller gives up some time: it may come late, so its sequence alone says what it comes after.
+    Sequenced,
     /// Another store: it comes when its sequence says.
     Elsewhere,
 }
@@ -159,7 +161,7 @@ impl ReportStore {
     /// # Errors
     /// As for [`ReportStore::put`].
     pub async fn put_at(&self, report: &Report, sequence: i64) -> Result<Put, ReportError> {
-        let puts = self.put_all(&[(report, sequence)]).await?;
+        let puts = self.put_all(&[(report, sequence)], Origin::Scan).await?;
         puts.into_iter().next().ok_or_else(|| super::unreadable(report.key.as_str(), "nothing is told of it"))
     }
 
@@ -170,10 +172,19 @@ impl ReportStore {
     /// As for [`ReportStore::put`].
     pub async fn put_many(&self, reports: &[Report]) -> Result<Vec<Put>, ReportError> {
         let entries: Vec<_> = reports.iter().map(|report| (report, self.clock.next())).collect();
-        self.put_all(&entries).await
+        self.put_all(&entries, Origin::Scan).await
     }
 
-    async fn put_all(&self, reports: &[(&Report, i64)]) -> Result<Vec<Put>, ReportError> {
+    /// As [`ReportStore::put_many`], under sequences of the caller's that are never raised: below a tombstone nothing changes, and a request
+    /// that comes after its caller gave up brings nothing back that was deleted since.
+    ///
+    /// # Errors
+    /// As for [`ReportStore::put`].
+    pub async fn put_sequenced(&self, reports: &[(&Report, i64)]) -> Result<Vec<Put>, ReportError> {
+        self.put_all(reports, Origin::Sequenced).await
+    }
+
+    async fn put_all(&self, reports: &[(&Report, i64)], origin: Origin) -> Result<Vec<Put>, ReportError> {
         let mut puts = Vec::with_capacity(reports.len());
         let mut batch = Batch::default();
         let mut extractor = Extractor::new();
@@ -185,11 +196,11 @@ impl ReportStore {
             };
             let entry = Entry { report, sequence, kept: Cow::Owned(kept), upload: None, over: None };
             if !batch.takes(&entry) {
-                puts.extend(self.write(std::mem::take(&mut batch).entries, Origin::Scan).await?);
+                puts.extend(self.write(std::mem::take(&mut batch).entries, origin).await?);
             }
             batch.push(entry);
         }
-        puts.extend(self.write(batch.entries, Origin::Scan).await?);
+        puts.extend(self.write(batch.entries, origin).await?);
         Ok(puts)
     }
 
@@ -344,6 +355,7 @@ const NOT_SUPPRESSED: &str = "NOT EXISTS (SELECT 1 FROM tombstone t WHERE t.key 
 fn statements(entries: &[Entry<'_>], origin: Origin) -> Vec<Statement> {
     let (sequence, allowed, yields) = match origin {
         Origin::Scan => (BEHIND_TOMBSTONE, "1 = 1", "1 = 1"),
+        Origin::Sequenced => ("?3", NOT_SUPPRESSED, "1 = 1"),
         Origin::Elsewhere => {
             ("?3", NOT_SUPPRESSED, "(sequence <= ?3 OR (scanned_at = ?4 AND sequence = ?5))")
         }
@@ -356,7 +368,7 @@ fn statements(entries: &[Entry<'_>], origin: Origin) -> Vec<Statement> {
         places.join(", ")
     );
     let guarded = |it: &Entry<'_>| match origin {
-        Origin::Scan => it.version(),
+        Origin::Scan | Origin::Sequenced => it.version(),
         Origin::Elsewhere => it.version_over(),
     };
     let versions = || entries.iter().map(guarded);

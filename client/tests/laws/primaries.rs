@@ -1,0 +1,138 @@
+//! One suite for whatever is a primary: the double that the laws are played on does what reports in SQL do.
+
+use std::sync::Arc;
+
+use larder_client::fallback::shelf::{Layout, Placed, Shelf, Tombstone};
+use larder_client::fallback::{
+    Answered, KeyValue, Memory, Mode, Primary, PrimaryError, Put, Reports, ReportsOptions, Store,
+};
+use larder_client::reports::{Clock, Encoding, Report, ReportKey, ReportStore};
+use larder_client::{database::Embedded, schema};
+
+use crate::primary::MemoryPrimary;
+
+fn report(key: &str, second: i64) -> Report {
+    Report {
+        key: ReportKey::new(key).expect("a key"),
+        scanned_at: jiff::Timestamp::from_second(second).expect("in range"),
+        scanner_version: "3".into(),
+        encoding: Encoding::Opaque,
+        payload: format!("{key} {second}").into(),
+        asset: Default::default(),
+        findings: None,
+        checks: None,
+    }
+}
+
+async fn in_sql(directory: &tempfile::TempDir) -> ReportStore {
+    let database = Arc::new(Embedded::open(directory.path()).expect("a database"));
+    schema::prepare(&*database).await.expect("a schema");
+    ReportStore::new(database, Arc::new(Clock::new(1)))
+}
+
+/// Everything that the facade relies on.
+async fn holds(primary: &impl Primary) -> Result<(), PrimaryError> {
+    primary.probe().await?;
+    let key = ReportKey::new("workload/1").expect("a key");
+    let put = async |second, sequence| {
+        Ok::<_, PrimaryError>(primary.put(&[(&report("workload/1", second), sequence)]).await?[0])
+    };
+    let bury = async |sequence| {
+        Ok::<_, PrimaryError>(primary.bury(&[Tombstone { key: key.clone(), sequence }]).await?[0])
+    };
+    assert_eq!(put(10, 50).await?, Placed::Stored);
+    assert_eq!(put(10, 50).await?, Placed::Stored, "the same once more");
+    assert!(matches!(put(9, 60).await?, Placed::Superseded(it) if it.sequence == 50));
+    assert!(matches!(put(10, 40).await?, Placed::Superseded(_)));
+    assert_eq!(put(11, 30).await?, Placed::Stored, "the scan counts before the sequence");
+
+    assert_eq!(bury(30).await?.survivor, Some(30), "only what is below a tombstone goes");
+    let burial = bury(31).await?;
+    assert!(burial.removed && burial.survivor.is_none());
+    assert!(!bury(20).await?.removed, "the later tombstone stays");
+    assert_eq!(put(12, 30).await?, Placed::Buried(31), "nothing is raised above a tombstone");
+    let found = primary.get(&key).await?;
+    assert!(found.copy.is_none() && found.tombstone == Some(31));
+    assert_eq!(put(5, 31).await?, Placed::Stored, "an older scan after a delete is a report again");
+    let found = primary.get(&key).await?;
+    assert_eq!(found.copy.map(|it| (it.report, it.version.sequence)), Some((report("workload/1", 5), 31)));
+    let head = primary.head(&key).await?;
+    assert_eq!((head.copy.map(|it| it.sequence), head.tombstone), (Some(31), Some(31)));
+
+    let many = ["image/a", "image/b", "image/c", "workload/0"].map(|it| report(it, 1));
+    primary.put(&many.iter().map(|it| (it, 7)).collect::<Vec<_>>()).await?;
+    let page = primary.list("image/", None, 2).await?;
+    assert_eq!(page.items.iter().map(|it| it.0.as_str()).collect::<Vec<_>>(), ["image/a", "image/b"]);
+    let page = primary.list("image/", page.next.as_ref(), 2).await?;
+    assert_eq!((page.items.len(), page.items[0].0.as_str(), page.next), (1, "image/c", None));
+    let mut stream = primary.stream(&[many[2].key.clone(), many[0].key.clone(), many[1].key.clone()]).await?;
+    for wanted in &many[..3] {
+        assert_eq!(stream.next().await?.map(|it| it.report).as_ref(), Some(wanted));
+    }
+    assert!(stream.next().await?.is_none());
+
+    let tombstones: Vec<_> = many.iter().map(|it| Tombstone { key: it.key.clone(), sequence: 8 }).collect();
+    assert!(primary.bury(&tombstones).await?.iter().all(|it| it.removed));
+    let page = primary.tombstones("image/", None, 2).await?;
+    assert_eq!(page.items, tombstones[..2]);
+    assert_eq!(primary.tombstones("image/", page.next.as_ref(), 2).await?.items, tombstones[2..3]);
+    assert_eq!(primary.tombstones("", None, 100).await?.items.len(), 5);
+    assert_eq!(primary.stats().await?.reports, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_primary_holds_the_same_promises() {
+    holds(&MemoryPrimary::default()).await.expect("answers");
+    let directory = tempfile::tempdir().expect("a directory");
+    holds(&in_sql(&directory).await).await.expect("answers");
+}
+
+#[tokio::test]
+async fn reports_are_one_whether_in_sql_or_on_the_shelf() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store: Arc<dyn KeyValue> = Arc::new(Memory::new());
+    let options = ReportsOptions { mode: Mode::Off, ..ReportsOptions::default() };
+    let reports = Reports::new(
+        Some(Arc::new(in_sql(&directory).await)),
+        Shelf::new(store, Layout::NeuVector),
+        Arc::new(Clock::new(2)),
+        || true,
+        options,
+    );
+    let names: Vec<_> = (0..40).map(|it| format!("workload/{it:02}")).collect();
+    for name in &names {
+        let mode = if name.ends_with(['0', '3', '6']) { Mode::Off } else { Mode::Auto };
+        reports.set_mode(mode).await;
+        let answer = reports.put(&report(name, 5)).await.expect("answers");
+        let wanted = if mode == Mode::Off { Store::Fallback } else { Store::Primary };
+        assert!(answer.store == wanted && matches!(answer.put, Put::Stored(_)));
+    }
+    let mut found = Vec::new();
+    let mut stream = reports.get_many("workload/");
+    while let Some(Answered { report, complete, .. }) = stream.next().await.expect("answers") {
+        assert!(complete);
+        found.push(report);
+    }
+    assert!(stream.is_complete());
+    assert_eq!(found, names.iter().map(|it| report(it, 5)).collect::<Vec<_>>());
+
+    // A put into the primary takes the older copy off the shelf.
+    reports.put(&report("workload/00", 6)).await.expect("answers");
+    assert!(reports.shelf().head(&found[0].key).await.expect("answers").copy.is_none());
+    assert_eq!(reports.counters().stale_removed, 1);
+
+    assert!(reports.delete(&found[1].key).await.expect("answers").complete);
+    assert!(reports.get(&found[1].key).await.expect("answers").is_none());
+    let live = [found[3].key.clone(), found[4].key.clone()].into();
+    let swept = reports.retain("workload/", &live).await.expect("answers");
+    assert_eq!((swept.deleted, swept.complete), (37, true));
+    let listed = reports.list("", None, 100).await.expect("answers");
+    assert_eq!(
+        listed.items.into_iter().map(|it| it.0).collect::<Vec<_>>(),
+        [found[3].key.clone(), found[4].key.clone()]
+    );
+    let stats = reports.stats().await.expect("answers");
+    assert_eq!(stats.primary.map(|it| it.reports), Some(1));
+    assert_eq!(stats.fallback.map(|it| it.reports), Some(1));
+}
