@@ -5,6 +5,7 @@
 
 mod depots;
 mod faults;
+mod membership;
 mod real;
 mod roles;
 mod rules;

@@ -278,10 +278,10 @@ impl Reports {
             return Err(tombstone);
         }
         let Some(stale) = seen.copy.filter(|it| it.version < version) else { return Ok(()) };
-        match timeout(self.room.options.tidying, self.room.shelf.remove(&stale.holding)).await {
-            Ok(Ok(true)) => self.room.counters.stale_removed(),
-            // Somebody wrote it anew, or the shelf is away: newest wins, and the migrator comes by.
-            Ok(Ok(false) | Err(_)) | Err(_) => {}
+        let removed = timeout(self.room.options.tidying, self.room.shelf.remove(&stale.holding)).await;
+        // If not, somebody wrote it anew, or the shelf is away: newest wins, and the migrator comes by.
+        if matches!(removed, Ok(Ok(true))) {
+            self.room.counters.stale_removed();
         }
         Ok(())
     }

@@ -83,7 +83,7 @@ impl ConsulLock {
             "Behavior": "release",
         });
         let answer = self.consul.api().put("/v1/session/create", wanted.to_string(), None).await?;
-        let created: Created = understood(&answer.body)?;
+        let created: Created = self.consul.api().parse(&answer.body)?;
         self.keep(Some(created.id.clone()));
         Ok(created.id)
     }
@@ -95,7 +95,7 @@ impl Seat for ConsulLock {
         let session = self.renewed().await?;
         let path = format!("{}?acquire={session}", self.path());
         let answer = self.consul.api().put(&path, self.holder.clone(), None).await?;
-        if understood(&answer.body)? { Ok(Hold::Ours) } else { self.ask().await }
+        if self.consul.api().parse(&answer.body)? { Ok(Hold::Ours) } else { self.ask().await }
     }
 
     async fn ask(&self) -> Result<Hold, SeatError> {
@@ -103,7 +103,7 @@ impl Seat for ConsulLock {
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(Hold::Free);
         }
-        let locked: Vec<Locked> = understood(&answer.body)?;
+        let locked: Vec<Locked> = self.consul.api().parse(&answer.body)?;
         let Some(Locked { session: Some(holding), value }) = locked.into_iter().next() else {
             return Ok(Hold::Free);
         };
@@ -122,8 +122,4 @@ impl Seat for ConsulLock {
         self.keep(None);
         Ok(())
     }
-}
-
-fn understood<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, SeatError> {
-    serde_json::from_slice(body).map_err(|error| SeatError(format!("no answer of Consul: {error}")))
 }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::stream::Load;
 use super::{Halt, Pass};
 use crate::migrate::decision::{Because, Decision, Offer, Skip, decide};
-use crate::migrate::depot::{Arrival, Depot, Tombstone, Written};
+use crate::migrate::depot::{Arrival, Depot, Parcel, Tombstone, Written};
 use crate::reports::{ReportKey, Version};
 
 /// How often a report is looked at again that is crossed by others time and again.
@@ -26,21 +26,26 @@ struct Removal<S> {
 
 impl<F: Depot, T: Depot> Pass<F, T> {
     /// Brings a batch over. What was crossed by an earlier scan is looked at again, knowing of that.
-    pub(super) async fn settle(self: Arc<Self>, mut batch: Vec<Load<F::Stamp>>) -> Result<(), Halt> {
+    pub(super) async fn settle(self: Arc<Self>, batch: Vec<Load<F::Stamp>>) -> Result<(), Halt> {
+        for (key, over) in self.settle_once(batch).await? {
+            self.settle_crossed(&key, over).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle_crossed(&self, key: &ReportKey, mut over: Version) -> Result<(), Halt> {
         for _ in 0..ATTEMPTS {
-            let crossed = self.settle_once(batch).await?;
-            batch = Vec::new();
-            for (key, over) in crossed {
-                if let Some(mut load) = self.read(&key, self.pace.largest).await? {
-                    load.parcel.over = Some(over);
-                    batch.push(load);
-                }
-            }
-            if batch.is_empty() {
+            let Some((parcel, tombstone, stamp)) = self.read(key, self.pace.largest).await? else {
                 return Ok(());
+            };
+            // One at a time, and no share of the memory: those who hold all of it may be waiting for this batch to end.
+            let parcel = Parcel { over: Some(over), ..parcel };
+            match self.settle_once(vec![Load { parcel, tombstone, stamp, share: None }]).await?.pop() {
+                Some((_, seen)) => over = seen,
+                None => return Ok(()),
             }
         }
-        batch.iter().for_each(|_| self.changed());
+        self.changed();
         Ok(())
     }
 

@@ -22,8 +22,8 @@ pub(super) struct Load<S> {
     pub(super) parcel: Parcel,
     pub(super) tombstone: Option<i64>,
     pub(super) stamp: S,
-    /// Its share of what may be in memory.
-    pub(super) share: OwnedSemaphorePermit,
+    /// Its share of what may be in memory, until it is settled.
+    pub(super) share: Option<OwnedSemaphorePermit>,
 }
 
 type Queue<T> = Arc<Mutex<mpsc::Receiver<T>>>;
@@ -88,8 +88,8 @@ async fn read_all<F: Depot, T: Depot>(
 ) -> Result<(), Halt> {
     loop {
         let Some(key) = keys.lock().await.recv().await else { return Ok(()) };
-        if let Some(load) = pass.read(&key, pass.pace.large).await?
-            && loads.send(load).await.is_err()
+        if let Some(found) = pass.read(&key, pass.pace.large).await?
+            && loads.send(pass.load(found).await).await.is_err()
         {
             return Ok(());
         }
@@ -129,7 +129,11 @@ async fn next_batch<F: Depot, T: Depot>(
 
 impl<F: Depot, T: Depot> Pass<F, T> {
     /// Reads a report. `None` if there is nothing to move under the key, now or at all.
-    pub(super) async fn read(&self, key: &ReportKey, limit: usize) -> Result<Option<Load<F::Stamp>>, Halt> {
+    pub(super) async fn read(
+        &self,
+        key: &ReportKey,
+        limit: usize,
+    ) -> Result<Option<(Parcel, Option<i64>, F::Stamp)>, Halt> {
         let found = match self.from.read(key, limit).await {
             Err(DepotError::Refused(reason)) => Found::Unreadable(Skip::Refused, reason),
             other => other.map_err(|it| self.here_failed(it))?,
@@ -143,18 +147,19 @@ impl<F: Depot, T: Depot> Pass<F, T> {
             Found::Large(_) => self.rest(|rest| rest.large.push(key.clone())),
             Found::Unreadable(skip, detail) => self.skip(key, skip, detail),
             Found::Report { parcel, tombstone, stamp } => {
-                return Ok(Some(self.load(*parcel, tombstone, stamp).await));
+                return Ok(Some((*parcel, tombstone, stamp)));
             }
         }
         Ok(None)
     }
 
-    async fn load(&self, parcel: Parcel, tombstone: Option<i64>, stamp: F::Stamp) -> Load<F::Stamp> {
+    /// Waits for a share of the memory for what was read.
+    async fn load(&self, (parcel, tombstone, stamp): (Parcel, Option<i64>, F::Stamp)) -> Load<F::Stamp> {
         // A single report above the whole budget takes all of it. The semaphore is never closed.
         let bytes = u32::try_from(parcel.size().min(self.pace.in_flight)).unwrap_or(u32::MAX);
         let share = Arc::clone(&self.in_flight).acquire_many_owned(bytes).await.expect("never closed");
         self.progress.send_modify(|it| it.bytes += parcel.size() as u64);
-        Load { parcel, tombstone, stamp, share }
+        Load { parcel, tombstone, stamp, share: Some(share) }
     }
 
     fn changed_before_it_was_read(&self) {
@@ -164,7 +169,8 @@ impl<F: Depot, T: Depot> Pass<F, T> {
     /// Moves the large reports, one at a time.
     pub(super) async fn move_large(self: &Arc<Self>) -> Result<(), Halt> {
         for key in self.rest(|rest| std::mem::take(&mut rest.large)) {
-            if let Some(load) = self.read(&key, self.pace.largest).await? {
+            if let Some(found) = self.read(&key, self.pace.largest).await? {
+                let load = self.load(found).await;
                 Arc::clone(self).settle(vec![load]).await?;
             }
         }
