@@ -49,6 +49,7 @@ impl Call {
 /// An answer that was read to its end.
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
@@ -169,7 +170,7 @@ impl Caller {
         let late = |_| CallError::Unanswered(Reason::Timeout(patience));
         let (head, body) = timeout_at(deadline, response).await.map_err(late)??.into_parts();
         let body = timeout_at(deadline, read(body, limit)).await.map_err(late)??;
-        Ok(Reply { status: head.status, body })
+        Ok(Reply { status: head.status, headers: head.headers, body })
     }
 
     async fn connect(&self, limit: Duration) -> Result<Connection, CallError> {

@@ -12,6 +12,8 @@ use crate::http::{Call, CallError, Caller, Timeouts};
 
 /// Names the token in a request.
 const TOKEN: &str = "x-consul-token";
+/// The version of what was read, to wait for the next.
+const INDEX: &str = "x-consul-index";
 /// A short answer: everything but values and listings.
 pub(super) const SHORT: usize = 1 << 20;
 
@@ -29,6 +31,8 @@ pub(crate) struct Api {
 pub(crate) struct ApiAnswer {
     /// A success, 404 or 409.
     pub(crate) status: StatusCode,
+    /// The version of what was read.
+    pub(crate) index: Option<u64>,
     /// What came.
     pub(crate) body: Bytes,
 }
@@ -71,11 +75,12 @@ impl Api {
             Err(CallError::TooLong) => return Ok(None),
             Err(error) => return Err(StoreError::of_call(error, store)),
         };
+        let index = reply.headers.get(INDEX).and_then(|it| it.to_str().ok()?.parse().ok());
         match reply.status {
             status
                 if status.is_success() || matches!(status, StatusCode::NOT_FOUND | StatusCode::CONFLICT) =>
             {
-                Ok(Some(ApiAnswer { status, body: reply.body }))
+                Ok(Some(ApiAnswer { status, index, body: reply.body }))
             }
             status => Err(refusal(store, status, &reply.body)),
         }
@@ -116,7 +121,47 @@ pub(super) fn is_permission(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use larder_harness::need;
+    use serde_json::{Value, json};
+
+    use super::super::Consul;
     use super::*;
+
+    #[tokio::test]
+    async fn a_lock_is_held_by_a_session_and_waited_for() {
+        let server = need!(larder_harness::Consul::start());
+        let consul = Consul::new(server.url().parse().expect("a URL"), None).expect("is plain");
+        let consul = consul.with_token(server.token()).expect("a token");
+        let api = consul.api();
+
+        let session =
+            api.put("/v1/session/create", json!({"TTL": "10s"}).to_string(), None).await.expect("creates");
+        let session: Value = api.parse(&session.body).expect("JSON");
+        let id = session["ID"].as_str().expect("an id");
+        let before = api.get("/v1/kv/lock/test", None).await.expect("asks");
+        assert_eq!(before.status, StatusCode::NOT_FOUND);
+        let acquired = api.put(&format!("/v1/kv/lock/test?acquire={id}"), "me", None).await.expect("locks");
+        assert!(api.parse::<bool>(&acquired.body).expect("says whether"));
+
+        let held = api.get("/v1/kv/lock/test", None).await.expect("reads");
+        let index = held.index.expect("has a version");
+        assert_eq!(api.parse::<Value>(&held.body).expect("JSON")[0]["Session"], id);
+        let path = format!("/v1/kv/lock/test?index={index}&wait=60s");
+        let waits = api.get(&path, Some(Duration::from_secs(60)));
+        let destroy = format!("/v1/session/destroy/{id}");
+        let (freed, _) = tokio::join!(waits, api.put(&destroy, "", None));
+        let freed = freed.expect("tells");
+        assert!(freed.index > Some(index));
+        assert_eq!(api.parse::<Value>(&freed.body).expect("JSON")[0].get("Session"), None);
+
+        let gone = api.put(&format!("/v1/kv/lock/other?acquire={id}"), "me", None).await;
+        assert!(gone.expect_err("has no session").to_string().contains("session"));
+        let short = Some(Duration::from_millis(50));
+        let late = api
+            .get(&format!("/v1/kv/lock/test?index={}&wait=60s", freed.index.expect("is there")), short)
+            .await;
+        assert!(matches!(late, Err(StoreError::Unanswered { .. })), "{late:?}");
+    }
 
     #[test]
     fn what_status_codes_mean() {
