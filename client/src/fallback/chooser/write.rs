@@ -278,8 +278,8 @@ impl Reports {
             return Err(tombstone);
         }
         let Some(stale) = seen.copy.filter(|it| it.version < version) else { return Ok(()) };
+        // Else somebody wrote it anew, or the shelf is away: newest wins, and the migrator comes by.
         let removed = timeout(self.room.options.tidying, self.room.shelf.remove(&stale.holding)).await;
-        // If not, somebody wrote it anew, or the shelf is away: newest wins, and the migrator comes by.
         if matches!(removed, Ok(Ok(true))) {
             self.room.counters.stale_removed();
         }
