@@ -66,6 +66,10 @@ impl Model {
         let newer = self.reports.get(key).filter(|it| (it.0, it.1) >= (second, sequence)).is_some();
         match self.tombstones.get(key) {
             Some(&tombstone) if tombstone > sequence && !newer => Put::Suppressed(tombstone),
+            // What was written later stays, though it was scanned earlier.
+            _ if !newer && self.reports.get(key).is_some_and(|it| it.1 > sequence) => {
+                Put::Superseded(version(&self.reports[key]))
+            }
             _ => self.place(key, second, sequence, sequence, payload),
         }
     }
