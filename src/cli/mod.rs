@@ -59,6 +59,9 @@ enum Command {
     #[command(subcommand)]
     Reports(Box<reports::ReportsCommand>),
     /// Move reports from Consul, etcd or a directory into the database, or back.
+    ///
+    /// Each is written, read back and compared, and only then removed from where it was; what cannot be moved stays and is named. It can be stopped
+    /// and run again at any time. Exit code 1 says that something had to stay where it was.
     Migrate(Box<migrate::Migrate>),
     /// Make, issue, rotate and show certificates.
     #[command(subcommand)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressState, ProgressStyle};
 
 /// Progress in bytes, of a known or unknown total.
 pub(crate) fn of(total: Option<u64>) -> ProgressBar {
@@ -20,9 +20,13 @@ pub(crate) fn of(total: Option<u64>) -> ProgressBar {
 /// Progress in things of a known number, with a message behind it.
 pub(crate) fn counting(total: u64, what: &str) -> ProgressBar {
     let bar = ProgressBar::new(total);
-    let template = format!("{{bar:32}} {{human_pos}}/{{human_len}} {what}  {{per_sec}}  {{eta}}  {{msg}}");
+    let template = format!("{{bar:32}} {{human_pos}}/{{human_len}} {what}  {{rate}}  {{eta}}  {{msg}}");
+    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // A bar that cannot be written is not drawn.
+        let _ = write!(out, "{:.0}/s", state.per_sec());
+    };
     if let Ok(style) = ProgressStyle::with_template(&template) {
-        bar.set_style(style);
+        bar.set_style(style.with_key("rate", rate));
     }
     bar.enable_steady_tick(Duration::from_millis(100));
     bar

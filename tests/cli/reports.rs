@@ -101,7 +101,7 @@ fn lists_are_paged_by_key() {
 │ host/a ┆ 2024-05-01 00:00:00Z ┆     1 ┆        0 ┆    0 ┆      0 ┆   0 ┆   0.0 ┆ 0.0 ┆      │
 └────────┴──────────────────────┴───────┴──────────┴──────┴────────┴─────┴───────┴─────┴──────┘
 (1 report)
-more with --after 'host/a', or with --limit
+more with --after host/a, or with --limit
 ";
     assert_eq!(table, expected);
     succeeds(&server, "writer", &["reports", "delete", "workload/1", "workload/none"]);

@@ -7,7 +7,8 @@ use std::process::Command;
 const README: &str = include_str!("../../README.md");
 
 /// What differs from run to run.
-const VARYING: [&str; 4] = [r#""time":"#, r#""statement_time":"#, r#""seq":"#, r#""request_id":"#];
+const VARYING: [&str; 5] =
+    [r#""time":"#, r#""statement_time":"#, r#""seq":"#, r#""request_id":"#, r#""seconds":"#];
 
 #[test]
 fn its_commands_give_what_it_says() {

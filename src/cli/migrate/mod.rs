@@ -32,10 +32,7 @@ use stop::Stop;
 /// Passes that are made to settle what others change meanwhile, at most.
 const PASSES: usize = 8;
 
-/// Moves reports out of a store of keys and values into the database.
-///
-/// Each is written, read back and compared, and only then removed from where it was; what cannot be moved stays and is named. It can be stopped and
-/// run again at any time. Exit code 1 if something had to stay where it was.
+/// Moves reports out of a store of keys and values into the database, or back.
 #[derive(Debug, Args)]
 pub(crate) struct Migrate {
     /// Where the reports are: consul[=URL], etcd[=URL] or directory=PATH.

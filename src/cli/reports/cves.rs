@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::filter::{self, Assets, Cursor, Vulnerabilities, score};
 use super::find::{self, Hit, PAGE, SHOWN, questions};
+use super::list::quoted;
 use super::time;
 use crate::cli::Failure;
 use crate::cli::connect::Connect;
@@ -188,8 +189,9 @@ impl Cve {
         let mut list = self.show.list::<Hit>(&mut sink);
         let (total, next) =
             find::affected(&questions, &self.name, &filter, None, self.limit, &mut list).await?;
-        let note =
-            next.map(|it| format!("{total} in all; more with `find --cve {} --after '{it}'`", self.name));
+        let note = next.map(|it| {
+            format!("{total} in all; more with: find --cve {} --after {}", quoted(&self.name), quoted(&it))
+        });
         list.finish("asset", note.as_deref())
     }
 }

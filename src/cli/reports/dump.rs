@@ -23,7 +23,7 @@ pub(crate) struct Dump {
     /// Of these severities, as critical,high.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "SEVERITY")]
     severity: Vec<SeverityName>,
-    /// With a CVSS 2 score in this range, as 7..10 or 7.5...
+    /// With a CVSS 2 score in this range: 7..10, 7.5.. or ..3.
     #[arg(long, value_name = "LOW..HIGH", conflicts_with = "score_v3")]
     score: Option<Range>,
     /// With a CVSS 3 score in this range.

@@ -127,7 +127,7 @@ pub(super) struct Vulnerabilities {
     /// By whether the packages that have it can be mended.
     #[arg(long, value_enum, default_value_t)]
     fix: Fix,
-    /// With a CVSS 2 score in this range, as 7..10 or 7.5...
+    /// With a CVSS 2 score in this range: 7..10, 7.5.. or ..3.
     #[arg(long, value_name = "LOW..HIGH")]
     score: Option<Range>,
     /// With a CVSS 3 score in this range.

@@ -10,6 +10,7 @@ use larder_wire::Value;
 use serde::Serialize;
 
 use super::filter::{self, Assets, Cursor, score};
+use super::list::quoted;
 use super::{place, time};
 use crate::cli::Failure;
 use crate::cli::connect::Connect;
@@ -153,7 +154,8 @@ impl Find {
             let after = after.map_err(|error| Failure::Usage(format!("--after: {error}")))?;
             let mut list = self.show.list::<Hit>(&mut sink);
             let (total, next) = affected(&questions, cve, &filter, after, count, &mut list).await?;
-            let note = next.map(|it| format!("{total} in all; more with --after '{it}', or with --limit"));
+            let note =
+                next.map(|it| format!("{total} in all; more with --after {}, or with --limit", quoted(&it)));
             return list.finish("asset", note.as_deref());
         }
         let after = self.after.as_deref().map(str::parse::<Cursor<AssetCursor>>).transpose();

@@ -94,7 +94,7 @@ impl List {
 }
 
 fn finish(list: Listing<'_>, next: Option<ReportKey>) -> Result<(), Failure> {
-    let note = next.map(|key| format!("more with --after '{key}', or with --limit"));
+    let note = next.map(|key| format!("more with --after {}, or with --limit", quoted(key.as_str())));
     list.finish("report", note.as_deref())
 }
 
@@ -142,6 +142,12 @@ async fn briefs(
         }
     }
     Ok((left.after, complete))
+}
+
+/// The text as one word of a shell.
+pub(super) fn quoted(text: &str) -> String {
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || "/-_.,:@%+=".contains(it);
+    if text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 impl From<&reports::Listed> for Line {
@@ -220,6 +226,12 @@ mod tests {
             list.add(&line("image/quay/ä\u{202e}/4f5a", "")).expect("added");
             finish(list, Some("image/quay/ä/4f5a".parse().expect("a key"))).expect("finished");
         })
+    }
+
+    #[test]
+    fn a_key_is_one_word_of_a_shell() {
+        assert_eq!(quoted("host/a:b"), "host/a:b");
+        assert_eq!(quoted("image/it's/$HOME"), r"'image/it'\''s/$HOME'");
     }
 
     #[test]

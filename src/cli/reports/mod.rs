@@ -25,14 +25,23 @@ use super::Failure;
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReportsCommand {
     /// Store a report.
-    Put(put::Put),
+    ///
+    /// An older one than the one that is there changes nothing. The tables are made on first use, which takes the role owner; from then on, writer
+    /// will do. Findings are read out of payloads in JSON, plain or compressed.
+    Put(Box<put::Put>),
     /// Fetch a report: its payload as it was stored, or what is known of it.
+    ///
+    /// The payload comes bit for bit. Exit code 1 says that there is no such report; that a store did not answer is another thing, and exit code 3.
     Get(get::Get),
     /// List reports without reading them.
+    ///
+    /// In the order of their keys. A page follows another by its last key, so that none is missed for what others write meanwhile.
     List(list::List),
     /// Delete reports. No older copy of them comes back.
     Delete(delete::Delete),
     /// Find assets: those with a vulnerability, a high score, a name.
+    ///
+    /// An index answers; no report is read for it.
     Find(find::Find),
     /// Show the assets with the most findings.
     Top(find::Top),
@@ -45,6 +54,9 @@ pub(crate) enum ReportsCommand {
     /// Count reports and bytes by class.
     Stats(stats::Stats),
     /// Make up reports like real ones, for trials.
+    ///
+    /// In size and shape they are like those of a scanner, and no two are alike; the same seed gives the same reports. Under NeuVector's keys they
+    /// are written as its controllers do it: value and state, and nothing beside them.
     Generate(generate::Generate),
 }
 

@@ -21,8 +21,7 @@ use crate::cli::connect::Connect;
 use crate::cli::output::Sink;
 use crate::cli::output::listing::{Record, Show};
 
-/// Stores a report. An older one than the one that is there changes nothing. The tables are made on first use, which takes the role
-/// owner.
+/// Stores a report.
 #[derive(Debug, Args)]
 pub(crate) struct Put {
     /// Its name: CLASS/ID, as workload/4f5a, host/NODE, image/REGISTRY/ID or bench/ID/TYPE.
