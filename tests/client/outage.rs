@@ -104,7 +104,7 @@ async fn starts_at_once_prepare_one_schema() {
         assert_eq!(start.await.unwrap(), 1);
     }
     let counted = Request::new([Statement::new("SELECT count(*) FROM counter")]);
-    assert_eq!(database.query(&counted).await.unwrap().results[0].rows, [[2.into()]]);
+    assert_eq!(database.query(&counted).await.unwrap().results[0].rows, [[1.into()]]);
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ impl ReportStore {
         self.tombstones_of("", after, limit).await
     }
 
-    /// The same, of the keys that begin with `prefix`.
+    /// As [`ReportStore::tombstones`], of keys that begin with `prefix`.
     pub(crate) async fn tombstones_of(
         &self,
         prefix: &str,
@@ -51,8 +51,8 @@ impl ReportStore {
     ) -> Result<Vec<Tombstone>, ReportError> {
         let Range { from, to } = Range::of(prefix).after(after);
         let limit = i64::try_from(limit.min(PAGE)).unwrap_or(i64::MAX);
-        let select = "SELECT key, sequence FROM tombstone WHERE key >= ?1 AND key < ?3 ORDER BY key LIMIT ?2";
-        let request = Request::new([Statement::with(select, [from.into(), limit.into(), to.into()])]);
+        let select = "SELECT key, sequence FROM tombstone WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3";
+        let request = Request::new([Statement::with(select, [from.into(), to.into(), limit.into()])]);
         let read = |row: Vec<Value>| {
             let mut row = Row(row.into_iter());
             Ok(Tombstone { key: key_of(row.text()?)?, sequence: row.integer()? })
