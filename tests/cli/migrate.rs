@@ -103,6 +103,18 @@ fn what_cannot_be_moved_stays_and_is_named() {
 }
 
 #[test]
+fn payloads_stay_closed_if_nobody_wants_findings() {
+    let server = setup!().start();
+    let from = directory(&server);
+    succeeds(&server, "owner", &["reports", "generate", "--count", "10", "--cves", "5", "--to", &from]);
+    let run = migrate(&server, &from, &["--findings", "off"]);
+    assert_eq!((run.code, &last(&run)["moved"]), (0, &10.into()), "{run:?}");
+    let stats = objects(&succeeds(&server, "reader", &["reports", "stats"]));
+    assert!(stats.iter().all(|it| it["with_findings"] == 0), "{stats:?}");
+    assert_eq!(succeeds(&server, "reader", &["reports", "cves"]), "");
+}
+
+#[test]
 fn the_way_back_leaves_nothing_in_the_database() {
     let (server, other) = (setup!().start(), setup!().start());
     let from = directory(&server);

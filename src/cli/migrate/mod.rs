@@ -45,7 +45,7 @@ pub(crate) struct Migrate {
     /// Run for ever, and look for reports this often, as 30s or 5m.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     interval: Option<Duration>,
-    /// Whether the index of findings is made, so that questions are answered fast.
+    /// Whether findings are read out of payloads in JSON and indexed, so that questions can be asked.
     #[arg(long, value_enum, default_value = "on")]
     findings: OnOff,
     /// The way back: move everything out of the database, into the store that --from names.
@@ -78,6 +78,7 @@ impl Migrate {
             return self.look().await;
         }
         let store = place::prepared(&self.connect).await?;
+        let store = if self.findings == OnOff::On { store } else { store.moving_closed() };
         let shelf = Arc::new(self.access.shelf(&self.from)?);
         let database = Arc::new(store.clone());
         if self.evacuate {
