@@ -102,9 +102,9 @@ impl Command {
     }
 }
 
-/// Runs a command that calls a server: one thread beside ours moves the bytes.
+/// Runs a command that calls a server: two threads beside ours move the bytes, of which migrations have many.
 fn wait_for<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(Failure::io("starting"))?.block_on(command)
 }
 

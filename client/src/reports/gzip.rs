@@ -1,10 +1,11 @@
 //! Gzip: unpacked within bounds, and where a stream ends.
 //!
-//! By flate2 on zlib-rs: a report of 447 KB takes 0.16 ms, and it can be fed piece by piece. libdeflate takes half of that, but is C and wants all of its
-//! input at once. Only the first member of a stream is read: Go's writer makes one, and behind it may be the tail of a longer value that
-//! stood there before.
+//! A stream that is there as a whole, as nearly all are, is unpacked by libdeflate, in a third of the time that zlib takes. What that does
+//! not take is looked at piece by piece, by flate2 on zlib-rs, which knows what is wrong with it. Only the first member of a stream is
+//! read: Go's writer makes one, and behind it may be the tail of a longer value that stood there before.
 
 use flate2::{Decompress, FlushDecompress, Status};
+use libdeflater::Decompressor;
 
 /// Bytes that a payload may have once it is unpacked.
 pub const UNPACKED: usize = 256 << 20;
@@ -63,11 +64,37 @@ pub fn gzip_end<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<usize, 
     Err(GzipError::Incomplete)
 }
 
+/// Whether `payload` is one gzip stream, and what is wrong if it is not. A tail behind the stream is not seen as wrong.
+///
+/// # Errors
+/// As for [`gzip_end`].
+pub(crate) fn check(payload: &[u8]) -> Result<(), GzipError> {
+    if unpack_whole(payload, &mut Vec::new(), WHOLE) { Ok(()) } else { gzip_end([payload]).map(drop) }
+}
+
+/// What is unpacked at once; what is larger goes through a small buffer.
+const WHOLE: usize = 16 << 20;
+
+/// Unpacks a stream of which `payload` is the whole. False if it is not, or not for sure: then `out` holds nothing that counts.
+fn unpack_whole(payload: &[u8], out: &mut Vec<u8>, limit: usize) -> bool {
+    let size = hint(payload);
+    if size == 0 || size > limit {
+        return false;
+    }
+    out.clear();
+    out.resize(size, 0);
+    // The stream's own checksum and length are compared there.
+    Decompressor::new().gzip_decompress(payload, out) == Ok(size)
+}
+
 /// Unpacks the first gzip stream in `payload` into `out`, which is emptied before.
 ///
 /// # Errors
 /// It is damaged, or larger than `limit`.
 pub(crate) fn unpack(payload: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), GzipError> {
+    if unpack_whole(payload, out, limit.min(WHOLE)) {
+        return Ok(());
+    }
     let mut zlib = Decompress::new_gzip(WINDOW);
     out.clear();
     out.reserve(hint(payload).min(limit) + 64);
@@ -152,6 +179,12 @@ mod tests {
         gzip[checksum] ^= 1;
         assert_eq!(gzip_end([gzip.as_slice()]), Err(GzipError::Broken));
         assert_eq!(unpacked(&gzip, 1 << 20), Err(GzipError::Broken));
+        assert_eq!(check(&gzip), Err(GzipError::Broken));
+        gzip[checksum] ^= 1;
+        assert_eq!(check(&gzip), Ok(()));
+        assert_eq!(check(&gzip[..gzip.len() - 1]), Err(GzipError::Incomplete));
+        gzip.push(0);
+        assert_eq!(check(&gzip), Ok(()));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Read as _};
 use flate2::bufread::GzDecoder;
 
 use crate::reports::Encoding;
+use crate::reports::gzip::{GzipError, check};
 
 /// Bytes that a payload may unpack to. A stream that goes on is no report.
 const UNPACKED: u64 = 4 << 30;
@@ -32,6 +33,19 @@ pub(crate) fn end(bytes: &[u8]) -> Option<End> {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => End::Open,
         Err(_) => End::Broken,
     })
+}
+
+/// Why bytes that begin as a gzip stream are none that can be read; `None` if they are, or begin otherwise.
+pub(crate) fn fault(bytes: &[u8]) -> Option<&'static str> {
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return None;
+    }
+    match check(bytes) {
+        // What is too large to be looked at is not broken for that.
+        Ok(()) | Err(GzipError::TooLarge) => None,
+        Err(GzipError::Incomplete) => Some("its gzip stream is cut off"),
+        Err(GzipError::Broken) => Some("its gzip stream is broken"),
+    }
 }
 
 /// What a value that nobody described seems to be, from its first bytes.

@@ -86,11 +86,7 @@ impl Held {
     /// Why the payload is no report that anybody can read: a gzip stream that is cut off or does not match its checksum.
     #[must_use]
     pub fn fault(&self) -> Option<&'static str> {
-        match gzip::end(&self.report.payload) {
-            Some(gzip::End::Open) => Some("its gzip stream is cut off"),
-            Some(gzip::End::Broken) => Some("its gzip stream is broken"),
-            _ => None,
-        }
+        gzip::fault(&self.report.payload)
     }
 }
 
