@@ -47,18 +47,30 @@ impl<T: Copy + Ord + Hash> Dictionary<T> {
     }
 }
 
-impl Dictionary<u128> {
-    /// Of numbers up to 96 bits, most of them different: sorting is cheaper than hashing.
-    fn of_numbers(rows: impl Iterator<Item = u128>) -> Self {
+/// The rows in the order of their numbers, which have 96 bits at most. Sorted are numbers with their rows behind them, in one word where they fit.
+fn order(numbers: &[u128]) -> Vec<u32> {
+    let bits = usize::BITS - numbers.len().leading_zeros();
+    let greatest = numbers.iter().fold(0, |all, number| all | number);
+    if greatest >> (u64::BITS - bits) > 0 {
         let mut all: Vec<u128> =
-            (0..).zip(rows).map(|(row, number): (u32, _)| number << 32 | u128::from(row)).collect();
+            (0..).zip(numbers).map(|(row, number): (u32, _)| number << 32 | u128::from(row)).collect();
         all.sort_unstable();
-        let mut of_row = vec![0; all.len()];
-        let mut values: Vec<u128> = Vec::with_capacity(all.len());
-        for it in all {
-            let (value, row) = (it >> 32, it as u32);
-            if values.last() != Some(&value) {
-                values.push(value);
+        return all.into_iter().map(|it| it as u32).collect();
+    }
+    let mut all: Vec<u64> = (0..).zip(numbers).map(|(row, &number)| (number as u64) << bits | row).collect();
+    all.sort_unstable();
+    all.into_iter().map(|it| (it & ((1 << bits) - 1)) as u32).collect()
+}
+
+impl Dictionary<u128> {
+    /// Of numbers, most of them different: sorting is cheaper than hashing.
+    fn of_numbers(numbers: &[u128]) -> Self {
+        let mut of_row = vec![0; numbers.len()];
+        let mut values: Vec<u128> = Vec::with_capacity(numbers.len());
+        for row in order(numbers) {
+            let number = numbers[row as usize];
+            if values.last() != Some(&number) {
+                values.push(number);
             }
             of_row[row as usize] = values.len() as u32 - 1;
         }
@@ -76,13 +88,12 @@ impl<T> Dictionary<T> {
     }
 }
 
-/// The least date as a number.
-const EARLIEST: u64 = 1 << 63;
-
-fn dates(rows: impl Iterator<Item = Option<i64>>) -> Dictionary<Option<i64>> {
-    let number = |date: Option<i64>| date.map_or(0, |date| 1 << 64 | u128::from(date as u64 ^ EARLIEST));
-    Dictionary::of_numbers(rows.map(number))
-        .map(|number| (number > 0).then_some((number as u64 ^ EARLIEST) as i64))
+/// Dates are counted from the first of them, so that they are small numbers; 0 is none.
+fn dates(rows: impl Iterator<Item = Option<i64>> + Clone) -> Dictionary<Option<i64>> {
+    let first = rows.clone().flatten().min().unwrap_or_default();
+    let number = |date: Option<i64>| date.map_or(0, |date| u128::from(date.wrapping_sub(first) as u64) + 1);
+    let date = |number: u128| number.checked_sub(1).map(|it| first.wrapping_add(it as u64 as i64));
+    Dictionary::of_numbers(&rows.map(number).collect::<Vec<_>>()).map(date)
 }
 
 /// Texts of ratings are few, and what is beside them are numbers.
@@ -92,8 +103,8 @@ fn ratings<'a>(rows: &[Row<'a>]) -> Dictionary<Rating<'a>> {
         let Rating { severity, score, score_v3, .. } = row.rating;
         u128::from(texts) << 24 | (severity as u128) << 16 | u128::from(score) << 8 | u128::from(score_v3)
     };
-    let numbers = Dictionary::of_numbers(rows.iter().zip(&texts.of_row).map(number));
-    let Dictionary { values, of_row } = numbers;
+    let numbers: Vec<u128> = rows.iter().zip(&texts.of_row).map(number).collect();
+    let Dictionary { values, of_row } = Dictionary::of_numbers(&numbers);
     // Any row of the number has its rating.
     let mut rating_of = vec![None; values.len()];
     rows.iter().zip(&of_row).for_each(|(row, &number)| rating_of[number as usize] = Some(row.rating));
@@ -132,11 +143,9 @@ pub(super) fn encode(rows: &[Row<'_>]) -> Vec<u8> {
         modified: modified.of_row[row],
     };
     // By the numbers alone first: few vulnerabilities stand there twice.
-    let mut order: Vec<u128> =
-        (0..).zip(&ids).map(|(row, id): (u32, _)| u128::from(id.get()) << 32 | u128::from(row)).collect();
-    order.sort_unstable();
+    let numbers: Vec<u128> = ids.iter().map(|id| id.get().into()).collect();
     let mut sorted: Vec<(Fact, u32)> =
-        order.iter().map(|&it| it as u32 as usize).map(|row| (fact(row), places.of_row[row])).collect();
+        order(&numbers).into_iter().map(|row| (fact(row as usize), places.of_row[row as usize])).collect();
     sorted.chunk_by_mut(|a, b| a.0.id == b.0.id).for_each(<[_]>::sort_unstable);
     let places_of_rows: Vec<u32> = sorted.iter().map(|&(_, place)| place).collect();
     let facts: Vec<(Fact, u64)> =
