@@ -83,7 +83,14 @@ impl VulnerabilityId {
     #[must_use]
     pub fn name(self) -> Option<String> {
         let (year, number) = (self.0 >> 32, self.0 & 0xffff_ffff);
-        self.is_canonical().then(|| format!("CVE-{year:04}-{number:04}"))
+        self.is_canonical().then(|| {
+            let mut name = String::with_capacity("CVE-2021-1234567".len());
+            name.push_str("CVE-");
+            push_number(&mut name, year);
+            name.push('-');
+            push_number(&mut name, number);
+            name
+        })
     }
 
     /// Whether the number spells its name.
@@ -93,13 +100,31 @@ impl VulnerabilityId {
     }
 
     fn canonical(name: &str) -> Option<Self> {
-        let (year, number) = name.strip_prefix("CVE-")?.split_once('-')?;
-        let digits = |text: &str| text.bytes().all(|it| it.is_ascii_digit());
-        let padded = number.len() < 4 || number.len() > 4 && number.starts_with('0');
-        if year.len() != 4 || padded || !digits(year) || !digits(number) {
+        let (year, number) = name.as_bytes().strip_prefix(b"CVE-")?.split_first_chunk::<4>()?;
+        let number = number.strip_prefix(b"-")?;
+        if number.len() < 4 || number.len() > 4 && number.starts_with(b"0") {
             return None;
         }
-        Some(Self(year.parse::<u64>().ok()? << 32 | u64::from(number.parse::<u32>().ok()?)))
+        let number = u32::try_from(decimal(number)?).ok()?;
+        Some(Self(decimal(year)? << 32 | u64::from(number)))
+    }
+}
+
+/// What up to 19 digits say.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    let add = |sum: u64, &digit: &u8| digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0'));
+    if digits.len() > 19 { None } else { digits.iter().try_fold(0, add) }
+}
+
+/// Appends a number in four digits or more.
+fn push_number(text: &mut String, number: u64) {
+    let mut divisor = 1000;
+    while number / divisor >= 10 {
+        divisor *= 10;
+    }
+    while divisor > 0 {
+        text.push(char::from(b'0' + (number / divisor % 10) as u8));
+        divisor /= 10;
     }
 }
 

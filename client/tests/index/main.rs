@@ -3,6 +3,7 @@
 //! when a block is damaged.
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
+mod cold;
 mod measure;
 mod model;
 mod upkeep;

@@ -1,7 +1,7 @@
 //! An answer as it streams in: the objects of the MessagePack stream, one by one, each decoded once it is
 //! whole. What has not arrived yet or was handed out already is not kept.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use larder_wire::encode::Trailer;
 use larder_wire::{Error as SqlError, ErrorReply, Value};
 use serde::Deserialize;
@@ -51,7 +51,10 @@ pub enum Event {
 #[derive(Debug)]
 pub struct RowStream {
     answer: Answer,
-    buffer: BytesMut,
+    /// What has arrived and was not handed out yet.
+    arrived: Bytes,
+    /// Instead of it, an object that more than one piece is needed for.
+    begun: BytesMut,
     boundary: Boundary,
     ahead: Option<Item>,
     finished: bool,
@@ -120,8 +123,8 @@ struct Changed {
 
 impl RowStream {
     pub(super) fn new(answer: Answer) -> Self {
-        let (buffer, boundary) = (BytesMut::new(), Boundary::default());
-        Self { answer, buffer, boundary, ahead: None, finished: false }
+        let (arrived, begun, boundary) = (Bytes::new(), BytesMut::new(), Boundary::default());
+        Self { answer, arrived, begun, boundary, ahead: None, finished: false }
     }
 
     /// The next part; `None` once the answer is whole.
@@ -162,23 +165,37 @@ impl RowStream {
         object.understood().map(Some)
     }
 
-    /// The bytes of the next object.
-    async fn object(&mut self) -> Result<Option<BytesMut>, Error> {
+    /// The bytes of the next object: those of the piece in which it arrived, and a copy only where it is in several.
+    async fn object(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
-            let whole = self.boundary.find(&self.buffer).map_err(Error::Broken)?;
-            if let Some(end) = whole {
-                self.boundary = Boundary::default();
-                return Ok(Some(self.buffer.split_to(end)));
+            if let Some(object) = self.whole()? {
+                return Ok(Some(object));
             }
-            if self.buffer.len() > OBJECT_LIMIT {
+            let waiting = self.arrived.len() + self.begun.len();
+            if waiting > OBJECT_LIMIT {
                 return Err(Error::Broken(format!("a row of it is longer than {OBJECT_LIMIT} bytes")));
             }
             match self.answer.chunk().await? {
-                Some(chunk) => self.buffer.extend_from_slice(&chunk),
-                None if self.buffer.is_empty() => return Ok(None),
+                Some(chunk) if waiting == 0 => self.arrived = chunk,
+                Some(chunk) => {
+                    self.begun.extend_from_slice(&std::mem::take(&mut self.arrived));
+                    self.begun.extend_from_slice(&chunk);
+                }
+                None if waiting == 0 => return Ok(None),
                 None => return Err(Error::Broken("it ends within a row".to_owned())),
             }
         }
+    }
+
+    /// The next object, if all of it is here.
+    fn whole(&mut self) -> Result<Option<Bytes>, Error> {
+        let bytes = if self.begun.is_empty() { &self.arrived[..] } else { &self.begun[..] };
+        let Some(end) = self.boundary.find(bytes).map_err(Error::Broken)? else { return Ok(None) };
+        self.boundary = Boundary::default();
+        if !self.begun.is_empty() {
+            self.arrived = std::mem::take(&mut self.begun).freeze();
+        }
+        Ok(Some(self.arrived.split_to(end)))
     }
 
     fn refused(&self, error: SqlError) -> Error {

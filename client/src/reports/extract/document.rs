@@ -14,7 +14,45 @@ use super::{Bench, ExtractError, Scan};
 use crate::reports::packed::{Database, Place, ROWS, Rating, Row, tenths};
 use crate::reports::{Asset, Check, Severity};
 
-type Text<'a> = Cow<'a, str>;
+/// A text of the document, borrowed unless it has escapes. (serde's own [`Cow`] is always a copy, but for fields that spell it out.)
+#[derive(Clone, Default)]
+struct Text<'a>(Cow<'a, str>);
+
+impl std::ops::Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Text<'_> {
+    fn into_owned(self) -> String {
+        self.0.into_owned()
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Borrowed;
+        impl<'de> Visitor<'de> for Borrowed {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Borrowed)
+    }
+}
 
 /// All that may stand at the top of a report.
 #[derive(Deserialize, Default)]
@@ -175,7 +213,7 @@ impl<'a> Document<'a> {
     }
 
     pub(super) fn scan<F>(self, findings: F) -> Scan<F> {
-        let image = match (self.registry.as_ref(), self.repository.as_ref(), self.tag.as_ref()) {
+        let image = match (&*self.registry, &*self.repository, &*self.tag) {
             (_, "", _) => String::new(),
             (registry, repository, tag) => {
                 let slash = if registry.is_empty() || registry.ends_with('/') { "" } else { "/" };

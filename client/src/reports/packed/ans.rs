@@ -1,8 +1,9 @@
 //! Entropy coding: numbers in as many bits as they are worth, not as many as they are long.
 //!
-//! This is range ANS (Duda, arXiv 1311.2540) with a state of 64 bits, words of 32, and shares that are powers of two. A stack: what is
-//! written last is read first, so the encoder notes its steps and writes them backwards. What a symbol's share is, and what the symbols
-//! mean, belongs to [`super::column`]. One state, not several side by side: a report is a few thousand symbols.
+//! This is range ANS (Duda, arXiv 1311.2540) with states of 64 bits, words of 32, and shares of powers of two. A stack: what is
+//! written last is read first, so the encoder notes its steps and takes them backwards, and the decoder reads words from the end on. Two states
+//! take turns, so that a processor need not wait for one share before it looks for the next. Bits that are all worth the same stand before the
+//! words, as they are. What a symbol's share is, and what the symbols mean, belongs to [`super::column`].
 
 /// The least state; above it at least 32 bits can be taken without falling under 1.
 const LOW: u64 = 1 << 31;
@@ -19,49 +20,57 @@ pub(super) struct Share {
 
 /// Collects what is to be written.
 #[derive(Default)]
-pub(super) struct Encoder(Vec<Share>);
+pub(super) struct Encoder {
+    shares: Vec<Share>,
+    bits: Vec<u8>,
+    /// Bits that do not fill a word yet, and how many they are.
+    pending: u64,
+    used: u32,
+}
 
 impl Encoder {
     pub(super) fn share(&mut self, share: Share) {
-        self.0.push(share);
+        self.shares.push(share);
     }
 
     /// The lower `bits` of a value.
     pub(super) fn bits(&mut self, value: u64, bits: u32) {
-        let (mut value, mut left) = (value, bits);
-        while left > 0 {
-            let bits = left.min(16);
-            self.0.push(Share { start: (value & ((1 << bits) - 1)) as u32, size: 1, bits });
-            value >>= bits;
-            left -= bits;
+        let value = if bits < u64::BITS { value & ((1 << bits) - 1) } else { value };
+        let all = u128::from(self.pending) | u128::from(value) << self.used;
+        (self.pending, self.used) = (all as u64, self.used + bits);
+        if self.used >= u64::BITS {
+            self.bits.extend_from_slice(&self.pending.to_le_bytes());
+            (self.pending, self.used) = ((all >> u64::BITS) as u64, self.used - u64::BITS);
         }
     }
 
     /// Any number, small ones in few bits (Elias's gamma of one more).
     pub(super) fn number(&mut self, value: u64) {
         let length = (u128::from(value) + 1).ilog2();
-        for _ in 0..length {
-            self.bits(1, 1);
-        }
+        self.bits(u64::MAX, length);
         if length < u64::BITS {
             self.bits(0, 1);
         }
         self.bits(value.wrapping_add(1), length);
     }
 
+    /// Writes the bits, then what is read from the end on: words, and the states.
     pub(super) fn finish(self, out: &mut Vec<u8>) {
-        let mut state = LOW;
-        let mut words = Vec::with_capacity(self.0.len() / 2);
-        for Share { start, size, bits } in self.0.into_iter().rev() {
+        out.extend_from_slice(&self.bits);
+        out.extend_from_slice(&self.pending.to_le_bytes()[..self.used.div_ceil(8) as usize]);
+        // The one that the share at hand goes into, and the other: they take turns.
+        let (mut state, mut other) = (LOW, LOW);
+        for Share { start, size, bits } in self.shares.iter().rev().copied() {
+            (state, other) = (other, state);
             let size = u64::from(size);
             if state >= ((LOW >> bits) << 32) * size {
-                words.push(state as u32);
+                out.extend_from_slice(&(state as u32).to_le_bytes());
                 state >>= 32;
             }
             state = ((state / size) << bits) + state % size + u64::from(start);
         }
+        out.extend_from_slice(&other.to_le_bytes());
         out.extend_from_slice(&state.to_le_bytes());
-        words.iter().rev().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
     }
 }
 
@@ -72,20 +81,27 @@ pub(super) fn length_of(value: u64) -> u64 {
 
 /// Reads what an [`Encoder`] wrote. Beyond its end, and in rubbish, it gives some numbers; [`Decoder::is_over`] tells.
 pub(super) struct Decoder<'a> {
+    /// The one that the next share is in, and the other.
     state: u64,
-    words: std::slice::ChunksExact<'a, u8>,
-    over: bool,
+    other: u64,
+    bytes: &'a [u8],
+    /// Where the next word ends; beyond the end it is `None`.
+    words: Option<usize>,
+    /// Bits that were read.
+    read: usize,
 }
 
 impl<'a> Decoder<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Option<Self> {
-        let (state, words) = bytes.split_first_chunk()?;
-        Some(Self { state: u64::from_le_bytes(*state), words: words.chunks_exact(4), over: false })
+        let (bytes, state) = bytes.split_last_chunk()?;
+        let (bytes, other) = bytes.split_last_chunk()?;
+        let [state, other] = [*state, *other].map(u64::from_le_bytes);
+        Some(Self { state, other, bytes, words: Some(bytes.len()), read: 0 })
     }
 
     /// Whether more was read than was written.
     pub(super) fn is_over(&self) -> bool {
-        self.over
+        self.words.is_none_or(|words| self.read.div_ceil(8) > words)
     }
 
     /// Where in `1 << bits` the next share is.
@@ -96,33 +112,53 @@ impl<'a> Decoder<'a> {
     /// Goes on behind the share that [`Decoder::place`] was found in.
     pub(super) fn take(&mut self, share: Share) {
         let inside = u64::from(self.place(share.bits).wrapping_sub(share.start));
-        self.state = u64::from(share.size).wrapping_mul(self.state >> share.bits).wrapping_add(inside);
-        if self.state < LOW {
-            let word = self.words.next().and_then(|word| word.try_into().ok()).map(u32::from_le_bytes);
-            self.over |= word.is_none();
-            self.state = self.state << 32 | u64::from(word.unwrap_or_default());
+        let mut state = u64::from(share.size).wrapping_mul(self.state >> share.bits).wrapping_add(inside);
+        if state < LOW {
+            state = state << 32 | u64::from(self.word());
         }
+        (self.state, self.other) = (self.other, state);
+    }
+
+    fn word(&mut self) -> u32 {
+        let word = self.words.and_then(|end| self.bytes[..end].split_last_chunk());
+        self.words = word.map(|(rest, _)| rest.len());
+        word.map_or(0, |(_, word)| u32::from_le_bytes(*word))
+    }
+
+    /// At least 56 of the bits that come next; zeros behind the last.
+    fn peek(&self) -> u64 {
+        let rest = self.bytes.get(self.read / 8..).unwrap_or_default();
+        let word = match rest.first_chunk() {
+            Some(word) => u64::from_le_bytes(*word),
+            None => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+        };
+        word >> (self.read % 8)
     }
 
     pub(super) fn bits(&mut self, bits: u32) -> u64 {
-        let mut value = 0;
-        let mut done = 0;
-        while done < bits {
-            let bits = (bits - done).min(16);
-            let start = self.place(bits);
-            self.take(Share { start, size: 1, bits });
-            value |= u64::from(start) << done;
-            done += bits;
+        if bits > 56 {
+            let low = self.bits(32);
+            return low | self.bits(bits - 32) << 32;
         }
+        let value = self.peek() & ((1 << bits) - 1);
+        self.read += bits as usize;
         value
     }
 
     pub(super) fn number(&mut self) -> u64 {
         let mut length = 0;
-        while length < u64::BITS && self.bits(1) == 1 {
-            length += 1;
+        loop {
+            let ones = self.peek().trailing_ones().min(56).min(u64::BITS - length);
+            self.read += ones as usize;
+            length += ones;
+            if ones < 56 {
+                break;
+            }
         }
-        let value = self.bits(length);
-        if length < u64::BITS { (value | 1 << length) - 1 } else { value.wrapping_sub(1) }
+        if length == u64::BITS {
+            return self.bits(length).wrapping_sub(1);
+        }
+        self.read += 1;
+        (self.bits(length) | 1 << length) - 1
     }
 }

@@ -39,35 +39,100 @@ impl Shares {
         Share { start, size: self.starts[value + 1] - start, bits: self.bits }
     }
 
-    fn read(&self, decoder: &mut Decoder<'_>) -> u32 {
-        let place = decoder.place(self.bits);
-        // Where values have no share, several begin at one place, and the last of them is meant.
-        let value = self.starts.partition_point(|&start| start <= place) - 1;
-        decoder.take(self.of_value(value));
-        value as u32
+    /// Reads so many values.
+    fn read(&self, decoder: &mut Decoder<'_>, count: usize) -> Vec<u32> {
+        let values = Values::of(self);
+        if let [only] = values.used[..] {
+            // Its share would be the whole: nothing was written.
+            return vec![only.value; count];
+        }
+        (0..count).map(|_| values.read(decoder)).collect()
     }
 }
 
-/// Values that are evenly spread over `0..width`.
+/// Places taken together in the table of [`Values`], as a power of two: at most so many values have to be passed.
+const TOGETHER: u32 = 4;
+/// The size of a table in which every place can stand for itself, as a power of two.
+const TABLE: u32 = 12;
+
+/// Which value has which place.
+struct Values {
+    /// Values that have a share, in order.
+    used: Vec<Used>,
+    /// For some places together, the first value that has one of them.
+    table: Vec<u32>,
+    together: u32,
+    bits: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Used {
+    value: u32,
+    start: u32,
+    end: u32,
+}
+
+impl Values {
+    fn of(shares: &Shares) -> Self {
+        let bits = shares.bits;
+        let together = bits.saturating_sub(TABLE).min(TOGETHER);
+        let pairs = (0..).zip(shares.starts.windows(2));
+        let used: Vec<Used> = pairs
+            .filter(|(_, pair)| pair[0] < pair[1])
+            .map(|(value, pair)| Used { value, start: pair[0], end: pair[1] })
+            .collect();
+        let mut table = Vec::with_capacity(1 << (bits - together));
+        for (at, it) in (0..).zip(&used) {
+            table.resize(((it.end - 1) >> together) as usize + 1, at);
+        }
+        Self { used, table, together, bits }
+    }
+
+    fn read(&self, decoder: &mut Decoder<'_>) -> u32 {
+        let place = decoder.place(self.bits);
+        let mut at = self.table[(place >> self.together) as usize] as usize;
+        while self.used[at].end <= place {
+            at += 1;
+        }
+        let Used { value, start, end } = self.used[at];
+        decoder.take(Share { start, size: end - start, bits: self.bits });
+        value
+    }
+}
+
+/// Values that are evenly spread over `0..width`. What is left of the places behind the last value is never written.
 #[derive(Clone, Copy)]
 struct Even {
     width: u64,
     bits: u32,
+    /// Places of one value, times `1 << FRACTION`: a division once, not for every value.
+    each: u64,
 }
+
+const FRACTION: u32 = 16;
 
 impl Even {
     fn over(width: u32) -> Self {
-        Self { width: u64::from(width), bits: (width.ilog2() + 8).min(SHARE) }
+        let bits = (width.ilog2() + 8).min(SHARE);
+        let width = u64::from(width);
+        Self { width, bits, each: (1 << (bits + FRACTION)) / width }
+    }
+
+    fn start(self, value: u64) -> u32 {
+        (value * self.each >> FRACTION) as u32
     }
 
     fn of_value(self, value: u32) -> Share {
-        let start = |value: u64| (value << self.bits).div_ceil(self.width) as u32;
         let value = u64::from(value);
-        Share { start: start(value), size: start(value + 1) - start(value), bits: self.bits }
+        let start = self.start(value);
+        Share { start, size: self.start(value + 1) - start, bits: self.bits }
     }
 
     fn read(self, decoder: &mut Decoder<'_>) -> u32 {
-        let value = ((u64::from(decoder.place(self.bits)) * self.width) >> self.bits) as u32;
+        let place = decoder.place(self.bits);
+        // As starts are rounded down, this may be one too few.
+        let value = (u64::from(place) * self.width) >> self.bits;
+        let value = (value + u64::from(self.start(value + 1) <= place)).min(self.width - 1) as u32;
         decoder.take(self.of_value(value));
         value
     }
@@ -100,7 +165,9 @@ pub(super) fn write(encoder: &mut Encoder, values: &[u32], kinds: u32, lengths: 
     encoder.bits(u64::from(shares.is_some()), 1);
     if let Some(shares) = shares {
         counts.iter().for_each(|&count| encoder.number(count));
-        values.iter().for_each(|&value| encoder.share(shares.of_value(value as usize)));
+        let is_only = counts.contains(&(values.len() as u64));
+        let written = if is_only { &[] } else { values };
+        written.iter().for_each(|&value| encoder.share(shares.of_value(value as usize)));
         return;
     }
     for group in groups(values, lengths) {
@@ -115,8 +182,10 @@ pub(super) fn write(encoder: &mut Encoder, values: &[u32], kinds: u32, lengths: 
 /// What the column takes in bits if it is written by counts.
 fn by_counts(counts: &[u64]) -> f64 {
     let total = counts.iter().sum::<u64>() as f64;
-    let values = |&count: &u64| if count == 0 { 0.0 } else { count as f64 * (total / count as f64).log2() };
-    counts.iter().map(|count| length_of(*count) as f64 + values(count)).sum()
+    // Most counts are 0 or 1, of which the logarithm is known.
+    let value = |&count: &u64| if count <= 1 { 0.0 } else { count as f64 * (count as f64).log2() };
+    let lengths = counts.iter().map(|&count| length_of(count)).sum::<u64>();
+    lengths as f64 + total * total.log2() - counts.iter().map(value).sum::<f64>()
 }
 
 /// What the column takes in bits if it is written by spans.
@@ -135,7 +204,7 @@ pub(super) fn read(decoder: &mut Decoder<'_>, kinds: u32, lengths: &[usize]) -> 
     if decoder.bits(1) == 1 {
         let counts: Vec<u64> = (0..kinds).map(|_| decoder.number()).collect();
         let shares = Shares::of(&counts)?;
-        return (!decoder.is_over()).then(|| (0..total).map(|_| shares.read(decoder)).collect());
+        return (!decoder.is_over()).then(|| shares.read(decoder, total));
     }
     let mut values = Vec::with_capacity(total);
     for &length in lengths.iter().filter(|&&it| it > 0) {

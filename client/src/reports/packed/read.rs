@@ -7,8 +7,12 @@ use super::ans::Decoder;
 use super::column::{read, read_numbers};
 use super::mark::{Mark, Marks};
 use super::row::{Database, Place, Rating, Row};
-use super::{PackedError, ROWS, TEXT, VERSION, texts};
+use super::texts::{self, Span, Texts};
+use super::{PackedError, ROWS, TEXT, VERSION};
 use crate::reports::{Finding, Severity, VulnerabilityId};
+
+/// Findings that room is made for at once: of more, the text may be too large before the last.
+const EXPECTED: usize = 1 << 12;
 
 /// A blob, its columns read.
 pub(super) struct Table {
@@ -17,9 +21,10 @@ pub(super) struct Table {
     places_of: Vec<u32>,
     published: Vec<Option<i64>>,
     modified: Vec<Option<i64>>,
-    others: Vec<String>,
+    others: Vec<Span>,
     ratings: Vec<OwnRating>,
     places: Vec<OwnPlace>,
+    texts: Texts,
 }
 
 /// What is said of each vulnerability, column by column.
@@ -40,23 +45,23 @@ struct Names {
     groups: Vec<usize>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct OwnRating {
     verbatim: bool,
-    database: String,
-    feed_rating: String,
+    database: Span,
+    feed_rating: Span,
     severity: Severity,
     score: u8,
     score_v3: u8,
 }
 
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct OwnPlace {
     in_base: bool,
-    package: String,
-    version: String,
-    fixed_version: String,
-    file: String,
+    package: Span,
+    version: Span,
+    fixed_version: Span,
+    file: Span,
 }
 
 impl Table {
@@ -87,32 +92,34 @@ impl Table {
             repeats,
         };
         let places_of = column(places.len(), &[rows])?;
-        let others = vec![String::new(); facts.names.others.last().map_or(0, |last| last + 1)];
-        Some(Self { facts, places_of, published, modified, others, ratings, places })
+        let others = vec![Span::default(); facts.names.others.last().map_or(0, |last| last + 1)];
+        let texts = Texts::default();
+        Some(Self { facts, places_of, published, modified, others, ratings, places, texts })
     }
 
     fn read_texts(&mut self, decoder: &mut Decoder<'_>, text: &[u8]) -> Result<(), PackedError> {
         let count = self.others.len() + 2 * self.ratings.len() + 4 * self.places.len();
         let mut texts = texts::Reader::new(decoder, count, text).ok_or(PackedError::Senseless)?;
-        let mut last = "";
+        let mut last = Span::default();
         for name in &mut self.others {
             *name = texts.read(last)?;
-            last = name;
+            last = *name;
         }
-        let (mut database, mut feed_rating) = ("", "");
+        let mut last = OwnRating::default();
         for rating in &mut self.ratings {
-            rating.database = texts.read(database)?;
-            rating.feed_rating = texts.read(feed_rating)?;
-            (database, feed_rating) = (&rating.database, &rating.feed_rating);
+            rating.database = texts.read(last.database)?;
+            rating.feed_rating = texts.read(last.feed_rating)?;
+            last = *rating;
         }
-        let mut last = &OwnPlace::default();
+        let mut last = OwnPlace::default();
         for place in &mut self.places {
-            place.package = texts.read(&last.package)?;
-            place.version = texts.read(&last.version)?;
-            place.fixed_version = texts.read(&place.version)?;
-            place.file = texts.read(&last.file)?;
-            last = place;
+            place.package = texts.read(last.package)?;
+            place.version = texts.read(last.version)?;
+            place.fixed_version = texts.read(place.version)?;
+            place.file = texts.read(last.file)?;
+            last = *place;
         }
+        self.texts = texts.finish()?;
         Ok(())
     }
 
@@ -125,7 +132,7 @@ impl Table {
 
     pub(super) fn findings(&self) -> Result<Vec<Finding>, PackedError> {
         let canonical = self.facts.names.canonical.len();
-        let mut findings = Vec::new();
+        let mut findings = Vec::with_capacity(self.places_of.len().min(EXPECTED));
         let mut left = TEXT;
         let (mut named, mut name) = (usize::MAX, String::new());
         for (fact, place) in self.rows() {
@@ -133,7 +140,7 @@ impl Table {
                 named = fact;
                 name = match fact.checked_sub(canonical) {
                     None => self.facts.names.canonical[fact].name().ok_or(PackedError::Senseless)?,
-                    Some(other) => self.others[self.facts.names.others[other]].clone(),
+                    Some(other) => self.other(other).to_owned(),
                 };
             }
             let finding = self.row(&name, fact, place).finding();
@@ -146,33 +153,39 @@ impl Table {
     /// The findings of one vulnerability.
     pub(super) fn findings_of(&self, name: &str) -> Vec<Finding> {
         let id = VulnerabilityId::of(name);
-        let Names { canonical, others, .. } = &self.facts.names;
+        let canonical = &self.facts.names.canonical;
         let wanted = |fact: usize| match fact.checked_sub(canonical.len()) {
             None => canonical[fact] == id,
-            Some(other) => self.others[others[other]] == name,
+            Some(other) => self.other(other) == name,
         };
         let rows = self.rows().filter(|&(fact, _)| wanted(fact));
         rows.map(|(fact, place)| self.row(name, fact, place).finding()).collect()
     }
 
+    /// The name of a vulnerability that is not the number of its name.
+    fn other(&self, number: usize) -> &str {
+        self.texts.get(self.others[self.facts.names.others[number]])
+    }
+
     fn row<'a>(&'a self, name: &'a str, fact: usize, place: usize) -> Row<'a> {
         let rating = &self.ratings[self.facts.ratings[fact] as usize];
         let place = &self.places[place];
+        let text = |span: Span| self.texts.get(span);
         Row {
             name,
             place: Place {
-                package: &place.package,
-                version: &place.version,
-                fixed_version: &place.fixed_version,
-                file: &place.file,
+                package: text(place.package),
+                version: text(place.version),
+                fixed_version: text(place.fixed_version),
+                file: text(place.file),
                 in_base: place.in_base,
             },
             rating: Rating {
                 database: match rating.verbatim {
-                    true => Database::Text(&rating.database),
-                    false => Database::Prefix(&rating.database),
+                    true => Database::Text(text(rating.database)),
+                    false => Database::Prefix(text(rating.database)),
                 },
-                feed_rating: &rating.feed_rating,
+                feed_rating: text(rating.feed_rating),
                 severity: rating.severity,
                 score: rating.score,
                 score_v3: rating.score_v3,
@@ -182,35 +195,65 @@ impl Table {
         }
     }
 
-    pub(super) fn marks(self) -> Marks {
-        let facts = &self.facts;
-        let mut feed_ratings: Vec<String> = self.ratings.iter().map(|it| it.feed_rating.clone()).collect();
+    pub(super) fn marks(&self) -> Marks {
+        let text = |span: &Span| self.texts.get(*span);
+        let mut feed_ratings: Vec<&str> = self.ratings.iter().map(|it| text(&it.feed_rating)).collect();
         feed_ratings.sort_unstable();
         feed_ratings.dedup();
-        let feed_rating = |it: &OwnRating| feed_ratings.partition_point(|text| *text < it.feed_rating) as u32;
-        let of_ratings: Vec<u32> = self.ratings.iter().map(feed_rating).collect();
-        let has_fix: Vec<bool> = self.places.iter().map(|it| !it.fixed_version.is_empty()).collect();
-        let [published, modified] = [&self.published, &self.modified].map(|dates| seconds(dates));
-        let other_ids: Vec<_> = self.others.iter().map(|name| VulnerabilityId::of(name)).collect();
-        let of_others = facts.names.others.iter().map(|&other| other_ids[other]);
-        let ids: Vec<_> = facts.names.canonical.iter().copied().chain(of_others).collect();
-        let mark = |(fact, place): (usize, usize)| {
-            let number = facts.ratings[fact] as usize;
-            let rating = &self.ratings[number];
+        let names: Vec<_> = self.others.iter().map(|it| (VulnerabilityId::of(text(it)), text(it))).collect();
+        let of_others = self.facts.names.others.iter().map(|&other| names[other].0);
+        let ids = self.facts.names.canonical.iter().copied().chain(of_others);
+        let of_ratings = self.marks_of_ratings(&feed_ratings);
+        let of_facts = self.marks_of_facts(ids, &of_ratings);
+        let mut places = self.places_of.iter().copied();
+        let mut marks = Vec::with_capacity(self.places_of.len());
+        for (mark, &rows) in of_facts.zip(&self.facts.repeats) {
+            marks.extend(places.by_ref().take(rows).map(|place| {
+                let has_fix = !self.places[place as usize].fixed_version.is_empty();
+                Mark { has_fix, place, ..mark }
+            }));
+        }
+        Marks {
+            marks,
+            feed_ratings: feed_ratings.into_iter().map(str::to_owned).collect(),
+            names: names.into_iter().map(|(id, name)| (id, name.to_owned())).collect(),
+        }
+    }
+
+    /// What a rating says in a mark; the rest of it is still to be said.
+    fn marks_of_ratings(&self, feed_ratings: &[&str]) -> Vec<Mark> {
+        let mark = |rating: &OwnRating| {
+            let feed_rating = self.texts.get(rating.feed_rating);
             Mark {
-                vulnerability: ids[fact],
+                vulnerability: VulnerabilityId::from_number(0),
                 severity: rating.severity,
                 score: rating.score,
                 score_v3: rating.score_v3,
-                has_fix: has_fix[place],
-                published: published[facts.published[fact] as usize],
-                modified: modified[facts.modified[fact] as usize],
-                feed_rating: of_ratings[number],
-                place: place as u32,
+                has_fix: false,
+                published: 0,
+                modified: 0,
+                feed_rating: feed_ratings.partition_point(|&text| text < feed_rating) as u32,
+                place: 0,
             }
         };
-        let marks = self.rows().map(mark).collect();
-        Marks { marks, feed_ratings, names: other_ids.into_iter().zip(self.others).collect() }
+        self.ratings.iter().map(mark).collect()
+    }
+
+    /// The same for all that is said of a vulnerability.
+    fn marks_of_facts(
+        &self,
+        ids: impl Iterator<Item = VulnerabilityId>,
+        ratings: &[Mark],
+    ) -> impl Iterator<Item = Mark> {
+        let Facts { ratings: of_ratings, published, modified, .. } = &self.facts;
+        let [dates_published, dates_modified] = [&self.published, &self.modified].map(|dates| seconds(dates));
+        let columns = of_ratings.iter().zip(published).zip(modified);
+        ids.zip(columns).map(move |(vulnerability, ((&rating, &published), &modified))| Mark {
+            vulnerability,
+            published: dates_published[published as usize],
+            modified: dates_modified[modified as usize],
+            ..ratings[rating as usize]
+        })
     }
 }
 

@@ -45,10 +45,70 @@ impl<T: Copy + Ord + Hash> Dictionary<T> {
         of_row.iter_mut().for_each(|number| *number = ranks[*number as usize]);
         Self { values: values.into_iter().map(|(value, _)| value).collect(), of_row }
     }
+}
 
+/// The rows in the order of their numbers, which have 96 bits at most. Sorted are numbers with their rows behind them, in one word where they fit.
+fn order(numbers: &[u128]) -> Vec<u32> {
+    let bits = usize::BITS - numbers.len().leading_zeros();
+    let greatest = numbers.iter().fold(0, |all, number| all | number);
+    if greatest >> (u64::BITS - bits) > 0 {
+        let mut all: Vec<u128> =
+            (0..).zip(numbers).map(|(row, number): (u32, _)| number << 32 | u128::from(row)).collect();
+        all.sort_unstable();
+        return all.into_iter().map(|it| it as u32).collect();
+    }
+    let mut all: Vec<u64> = (0..).zip(numbers).map(|(row, &number)| (number as u64) << bits | row).collect();
+    all.sort_unstable();
+    all.into_iter().map(|it| (it & ((1 << bits) - 1)) as u32).collect()
+}
+
+impl Dictionary<u128> {
+    /// Of numbers, most of them different: sorting is cheaper than hashing.
+    fn of_numbers(numbers: &[u128]) -> Self {
+        let mut of_row = vec![0; numbers.len()];
+        let mut values: Vec<u128> = Vec::with_capacity(numbers.len());
+        for row in order(numbers) {
+            let number = numbers[row as usize];
+            if values.last() != Some(&number) {
+                values.push(number);
+            }
+            of_row[row as usize] = values.len() as u32 - 1;
+        }
+        Self { values, of_row }
+    }
+
+    fn map<T>(self, value: impl FnMut(u128) -> T) -> Dictionary<T> {
+        Dictionary { values: self.values.into_iter().map(value).collect(), of_row: self.of_row }
+    }
+}
+
+impl<T> Dictionary<T> {
     fn kinds(&self) -> u32 {
         self.values.len() as u32
     }
+}
+
+/// Dates are counted from the first of them, so that they are small numbers; 0 is none.
+fn dates(rows: impl Iterator<Item = Option<i64>> + Clone) -> Dictionary<Option<i64>> {
+    let first = rows.clone().flatten().min().unwrap_or_default();
+    let number = |date: Option<i64>| date.map_or(0, |date| u128::from(date.wrapping_sub(first) as u64) + 1);
+    let date = |number: u128| number.checked_sub(1).map(|it| first.wrapping_add(it as u64 as i64));
+    Dictionary::of_numbers(&rows.map(number).collect::<Vec<_>>()).map(date)
+}
+
+/// Texts of ratings are few, and what is beside them are numbers.
+fn ratings<'a>(rows: &[Row<'a>]) -> Dictionary<Rating<'a>> {
+    let texts = Dictionary::of(rows.iter().map(|row| (row.rating.database, row.rating.feed_rating)));
+    let number = |(row, &texts): (&Row<'_>, &u32)| {
+        let Rating { severity, score, score_v3, .. } = row.rating;
+        u128::from(texts) << 24 | (severity as u128) << 16 | u128::from(score) << 8 | u128::from(score_v3)
+    };
+    let numbers: Vec<u128> = rows.iter().zip(&texts.of_row).map(number).collect();
+    let Dictionary { values, of_row } = Dictionary::of_numbers(&numbers);
+    // Any row of the number has its rating.
+    let mut rating_of = vec![None; values.len()];
+    rows.iter().zip(&of_row).for_each(|(row, &number)| rating_of[number as usize] = Some(row.rating));
+    Dictionary { values: rating_of.into_iter().flatten().collect(), of_row }
 }
 
 /// What is said of a vulnerability, as numbers in dictionaries. It may be said of several places.
@@ -64,9 +124,9 @@ struct Fact {
 
 pub(super) fn encode(rows: &[Row<'_>]) -> Vec<u8> {
     let places = Dictionary::of(rows.iter().map(|row| row.place));
-    let ratings = Dictionary::of(rows.iter().map(|row| row.rating));
-    let published = Dictionary::of(rows.iter().map(|row| row.published));
-    let modified = Dictionary::of(rows.iter().map(|row| row.modified));
+    let ratings = ratings(rows);
+    let published = dates(rows.iter().map(|row| row.published));
+    let modified = dates(rows.iter().map(|row| row.modified));
     let ids: Vec<_> = rows.iter().map(|row| VulnerabilityId::of(row.name)).collect();
     let mut others: Vec<_> = ids.iter().zip(rows).filter(|(id, _)| !id.is_canonical()).collect();
     others.sort_unstable_by_key(|(id, row)| (**id, row.name));
@@ -82,8 +142,11 @@ pub(super) fn encode(rows: &[Row<'_>]) -> Vec<u8> {
         published: published.of_row[row],
         modified: modified.of_row[row],
     };
-    let mut sorted: Vec<(Fact, u32)> = (0..rows.len()).map(|row| (fact(row), places.of_row[row])).collect();
-    sorted.sort_unstable();
+    // By the numbers alone first: few vulnerabilities stand there twice.
+    let numbers: Vec<u128> = ids.iter().map(|id| id.get().into()).collect();
+    let mut sorted: Vec<(Fact, u32)> =
+        order(&numbers).into_iter().map(|row| (fact(row as usize), places.of_row[row as usize])).collect();
+    sorted.chunk_by_mut(|a, b| a.0.id == b.0.id).for_each(<[_]>::sort_unstable);
     let places_of_rows: Vec<u32> = sorted.iter().map(|&(_, place)| place).collect();
     let facts: Vec<(Fact, u64)> =
         sorted.chunk_by(|a, b| a.0 == b.0).map(|rows| (rows[0].0, rows.len() as u64 - 1)).collect();
