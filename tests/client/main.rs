@@ -4,6 +4,10 @@
 #[path = "../../client/tests/database/suite/mod.rs"]
 mod suite;
 
+#[path = "../../client/examples/controller.rs"]
+#[expect(dead_code, reason = "its main function is for people")]
+mod controller;
+mod controllers;
 mod outage;
 
 use std::sync::Arc;

@@ -11,6 +11,7 @@
 mod api;
 mod listing;
 mod txn;
+mod watch;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,6 +27,7 @@ use listing::Page;
 use txn::{Done, Failed, Wrapped};
 
 pub(crate) use api::{Api, ApiAnswer};
+pub use watch::{KeyChange, KeyChanges};
 
 /// `kv_max_value_size` of an agent that nobody configured otherwise.
 const VALUE: usize = 512 << 10;
