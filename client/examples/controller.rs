@@ -63,7 +63,7 @@ pub(crate) type Assets = BTreeMap<ReportKey, Version>;
 /// The state that is announced beside a report.
 #[derive(Serialize, Deserialize)]
 struct ScanState {
-    scanned_at: Timestamp,
+    scanned_at: String,
     status: String,
 }
 
@@ -143,7 +143,7 @@ impl Controller {
         let _call = self.traffic.enter();
         let put = self.reports.put(report).await;
         let status = if put.is_ok() { "finished" } else { "failed" };
-        let state = ScanState { scanned_at: report.scanned_at, status: status.to_owned() };
+        let state = ScanState { scanned_at: report.scanned_at.to_string(), status: status.to_owned() };
         let value = serde_json::to_vec(&state)?.into();
         let write = Operation::Put { key: state_key(&report.key), value, condition: Condition::Any };
         self.consul.commit(vec![write]).await?;
@@ -201,7 +201,9 @@ async fn cold_start(reports: &Reports) -> Assets {
     let mut stream = reports.get_many("workload/");
     loop {
         match stream.next().await {
-            Ok(Some(answered)) => drop(assets.insert(answered.report.key, answered.version)),
+            Ok(Some(answered)) => {
+                assets.insert(answered.report.key, answered.version);
+            }
             Ok(None) => return assets,
             Err(error) => tracing::warn!(%error, "not every report could be read"),
         }
@@ -236,10 +238,14 @@ async fn follow(consul: Consul, reports: Reports, assets: watch::Sender<Assets>)
             match reports.get(&key).await {
                 // A store that is away may hold the newer one that was announced.
                 Ok(Some(found)) if found.complete || found.report.scanned_at >= scanned_at => {
-                    assets.send_modify(|assets| drop(assets.insert(key, found.version)));
+                    assets.send_modify(|assets| {
+                        assets.insert(key, found.version);
+                    });
                 }
-                Ok(None) => assets.send_modify(|assets| drop(assets.remove(&key))),
-                Ok(Some(_)) | Err(_) => drop(due.insert(key, scanned_at)),
+                Ok(None) => forget(&key, &assets),
+                Ok(Some(_)) | Err(_) => {
+                    due.insert(key, scanned_at);
+                }
             }
         }
     }
@@ -250,14 +256,20 @@ fn note(change: KeyChange, assets: &watch::Sender<Assets>, due: &mut BTreeMap<Re
     let Some(Ok(key)) = change.key.strip_prefix(STATES).map(ReportKey::new) else { return };
     let Some(entry) = change.entry else {
         due.remove(&key);
-        assets.send_modify(|assets| drop(assets.remove(&key)));
-        return;
+        return forget(&key, assets);
     };
     let Ok(state) = serde_json::from_slice::<ScanState>(&entry.value) else { return };
+    let Ok(scanned_at) = state.scanned_at.parse() else { return };
     let known = assets.borrow().get(&key).map(|version| version.scanned_at);
-    if state.status == "finished" && known < Some(state.scanned_at) {
-        due.insert(key, state.scanned_at);
+    if state.status == "finished" && known < Some(scanned_at) {
+        due.insert(key, scanned_at);
     }
+}
+
+fn forget(key: &ReportKey, assets: &watch::Sender<Assets>) {
+    assets.send_modify(|assets| {
+        assets.remove(key);
+    });
 }
 
 impl Settings {
