@@ -138,7 +138,8 @@ async fn keys_are_followed_as_they_are_written_and_removed() {
     let key = |name: &str| format!("consul-follow/{name}");
     let written = |name: &str, value: &str| (key(name), Some(value.to_owned()));
 
-    // Nothing is there: it waits for the first key, and forgets nothing if somebody stops waiting.
+    // Nothing is there, which is told; then it waits, and forgets nothing if somebody stops waiting.
+    assert_eq!(told(&mut changes).await, []);
     tokio::select! {
         biased;
         _ = changes.next() => panic!("nothing has changed"),

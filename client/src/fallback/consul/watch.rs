@@ -33,7 +33,8 @@ pub struct KeyChanges {
     prefix: String,
     /// What Consul calls the state that was seen last.
     index: u64,
-    known: BTreeMap<String, Revision>,
+    /// What was there then.
+    known: Option<BTreeMap<String, Revision>>,
 }
 
 #[derive(Deserialize)]
@@ -49,23 +50,24 @@ impl Consul {
     #[must_use]
     pub fn follow(&self, prefix: impl Into<String>) -> KeyChanges {
         let (consul, prefix) = (self.clone(), prefix.into());
-        KeyChanges { consul, prefix, index: 0, known: BTreeMap::new() }
+        KeyChanges { consul, prefix, index: 0, known: None }
     }
 }
 
 impl KeyChanges {
-    /// Waits until keys have changed since the last call, and tells which: at first, those that are there. Dropped before it has answered, it
-    /// forgets nothing; after an error it goes on where it was.
+    /// Tells at first which keys are there, which may be none, and afterwards waits until some have changed since the last call. Dropped before
+    /// it has answered, it forgets nothing; after an error it goes on where it was.
     ///
     /// # Errors
     /// Consul does not answer, or not to this token.
     pub async fn next(&mut self) -> Result<Vec<KeyChange>, StoreError> {
         loop {
             let (index, standing) = self.wait().await?;
+            let begins = self.known.is_none();
             let changes = self.compare(standing);
             // An index that goes back is of another history, and no index at all would be a loop without a pause.
             self.index = if index < self.index { 0 } else { index.max(1) };
-            if !changes.is_empty() {
+            if begins || !changes.is_empty() {
                 return Ok(changes);
             }
         }
@@ -97,13 +99,15 @@ impl KeyChanges {
 
     /// What is not as it was, and remembers it.
     fn compare(&mut self, standing: Vec<(String, Entry)>) -> Vec<KeyChange> {
-        let now = standing.iter().map(|(key, entry)| (key.clone(), entry.revision)).collect();
-        let before = std::mem::replace(&mut self.known, now);
-        let removed = before.keys().filter(|key| !self.known.contains_key(*key));
+        let now: BTreeMap<_, _> = standing.iter().map(|(key, entry)| (key.clone(), entry.revision)).collect();
+        let before = self.known.take().unwrap_or_default();
+        let removed = before.keys().filter(|key| !now.contains_key(*key));
         let removed: Vec<_> = removed.map(|key| KeyChange { key: key.clone(), entry: None }).collect();
         let written = standing.into_iter().filter(|(key, entry)| before.get(key) != Some(&entry.revision));
         let written = written.map(|(key, entry)| KeyChange { key, entry: Some(entry) });
-        removed.into_iter().chain(written).collect()
+        let changes = removed.into_iter().chain(written).collect();
+        self.known = Some(now);
+        changes
     }
 }
 
