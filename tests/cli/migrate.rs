@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use larder_client::fallback::{Condition, Directory, KeyValue as _, Operation};
-use larder_harness::{Consul, Server, need, setup};
+use larder_harness::{Consul, Etcd, Server, need, setup};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 
@@ -103,6 +103,18 @@ fn what_cannot_be_moved_stays_and_is_named() {
 }
 
 #[test]
+fn payloads_stay_closed_if_nobody_wants_findings() {
+    let server = setup!().start();
+    let from = directory(&server);
+    succeeds(&server, "owner", &["reports", "generate", "--count", "10", "--cves", "5", "--to", &from]);
+    let run = migrate(&server, &from, &["--findings", "off"]);
+    assert_eq!((run.code, &last(&run)["moved"]), (0, &10.into()), "{run:?}");
+    let stats = objects(&succeeds(&server, "reader", &["reports", "stats"]));
+    assert!(stats.iter().all(|it| it["with_findings"] == 0), "{stats:?}");
+    assert_eq!(succeeds(&server, "reader", &["reports", "cves"]), "");
+}
+
+#[test]
 fn the_way_back_leaves_nothing_in_the_database() {
     let (server, other) = (setup!().start(), setup!().start());
     let from = directory(&server);
@@ -142,6 +154,49 @@ fn a_migration_that_runs_for_ever_ends_with_a_signal() {
 }
 
 #[test]
+fn nothing_moves_while_nobody_is_known_to_be_ready() {
+    let server = setup!().start();
+    let from = directory(&server);
+    succeeds(&server, "owner", &["reports", "generate", "--count", "2", "--cves", "5", "--to", &from]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
+        .envs(environment(&server, "owner"))
+        .args(["migrate", "--from", &from, "--members", "announced", "--since", "5.5.0", "--interval", "1s"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let waits = |line: String| {
+        let state = object(&line);
+        assert_eq!((&state["state"], &state["moved"]), (&"waiting".into(), &0.into()), "{line}");
+        state["waits_for"].as_str().unwrap().contains("no member is alive")
+    };
+    assert!(lines.by_ref().any(|it| waits(it.unwrap())));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(object(&lines.last().unwrap().unwrap())["moved"], 0);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn who_waits_for_others_says_so_and_can_be_stopped() {
+    let server = setup!().start();
+    let from = directory(&server);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
+        .envs(environment(&server, "owner"))
+        .args(["migrate", "--from", &from, "--members", "announced", "--since", "5.5.0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    assert!(said.any(|it| it.unwrap() == "waiting: closed: no member is alive"));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!(said.last().unwrap().unwrap(), "cancelled");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(object(&String::from_utf8(output.stdout).unwrap())["state"], "stopped");
+}
+
+#[test]
 fn a_store_or_a_database_that_is_away_is_said_to_be() {
     let mut server = setup!().start();
     // A port that was free a moment ago: nobody listens.
@@ -176,6 +231,27 @@ fn keys_in(consul: &Consul) -> Vec<String> {
     let url = format!("{}/v1/kv/?keys", consul.url());
     let output = Command::new("curl").args(["--silent", "--header", &token, &url]).output().unwrap();
     serde_json::from_slice(&output.stdout).unwrap_or_default()
+}
+
+#[test]
+fn reports_move_out_of_etcd() {
+    let etcd = need!(Etcd::start());
+    let server = setup!().start();
+    let mut variables = environment(&server, "owner").to_vec();
+    variables.extend([
+        ("LARDER_ETCD_USER", etcd.user().to_owned()),
+        ("LARDER_ETCD_PASSWORD", etcd.password().to_owned()),
+    ]);
+    let store = format!("etcd={}", etcd.url());
+    let run = |arguments: &[&str]| {
+        let run = larder(server.home(), &variables, &[arguments, &["--layout", "plain"]].concat(), "");
+        assert_eq!(run.code, 0, "{run:?}");
+        run
+    };
+    run(&["reports", "generate", "--count", "12", "--cves", "10", "--to", &store]);
+    let summary = last(&run(&["migrate", "--from", &store]));
+    assert_eq!((&summary["moved"], &summary["left"]), (&12.into(), &0.into()), "{summary}");
+    assert_eq!(everything(&server).len(), 12);
 }
 
 #[test]

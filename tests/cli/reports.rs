@@ -262,3 +262,17 @@ fn a_fallback_takes_over_and_says_so() {
     let lost = run(&server, &["get", "host/b"], "");
     assert!(lost.code == 1 && lost.err.contains("there is no report host/b"), "{lost:?}");
 }
+
+#[test]
+fn a_database_without_tables_is_one_that_is_away() {
+    let server = setup!().start();
+    let shelf = format!("directory={}", server.home().join("shelf").display());
+    succeeds(&server, "reader", &["reports", "generate", "--count", "1", "--cves", "1", "--to", &shelf]);
+    let listed = run_as(&server, "reader", &["reports", "list", "--fallback", &shelf], "");
+    assert!(listed.code == 0 && listed.err.contains("a store is away"), "{listed:?}");
+    let key = objects(&listed.out)[0]["key"].as_str().unwrap().to_owned();
+    let got = run_as(&server, "reader", &["reports", "get", "--meta", &key, "--fallback", &shelf], "");
+    assert_eq!((got.code, &object(&got.out)["complete"]), (0, &false.into()), "{got:?}");
+    let lost = run_as(&server, "reader", &["reports", "get", "host/none", "--fallback", &shelf], "");
+    assert!(lost.code == 3 && !lost.err.contains("there is no report"), "{lost:?}");
+}

@@ -15,7 +15,9 @@ pub(crate) struct Run {
 /// Runs the command line with these variables and this on its standard input.
 pub(crate) fn larder(directory: &Path, variables: &[(&str, String)], arguments: &[&str], input: &str) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
-    for name in ["LARDER_URL", "LARDER_CA", "LARDER_CERT", "LARDER_KEY"] {
+    for name in
+        ["LARDER_URL", "LARDER_CA", "LARDER_CERT", "LARDER_KEY", "LARDER_FALLBACK", "LARDER_CONSUL_TOKEN"]
+    {
         command.env_remove(name);
     }
     command.envs(variables.iter().map(|(name, value)| (name, value)));

@@ -8,6 +8,7 @@ use crate::database::DatabaseError;
 use crate::reports::{
     self, List, Put, Report, ReportError, ReportKey, ReportStore, ReportStream, Selection, Version,
 };
+use crate::wire::Kind;
 
 /// Reports of a page, and tombstones, at most.
 const PAGE: usize = 1000;
@@ -16,6 +17,8 @@ impl From<ReportError> for PrimaryError {
     fn from(error: ReportError) -> Self {
         let text = error.to_string();
         match error {
+            // The statements are ours: if the database does not understand one, its schema is not ready.
+            ReportError::Database(error) if error.kind() == Some(Kind::Invalid) => Self::Unwell(text),
             error if error.blames_the_caller() => Self::Rejected(text),
             ReportError::Database(DatabaseError::Unreachable(_)) => Self::Unreachable(text),
             ReportError::Database(DatabaseError::Unanswered(_) | DatabaseError::Broken(_)) => {

@@ -31,11 +31,19 @@ impl Kept {
     /// Looks into one of many reports, with what is kept from one to the next.
     #[must_use]
     pub fn with(report: &Report, extractor: &mut Extractor) -> Self {
+        let mut kept = Self::given(report);
+        if report.findings.is_none() && report.checks.is_none() {
+            kept.read(report, extractor);
+        }
+        kept
+    }
+
+    /// What the writer gives, and nothing else: the payload stays closed.
+    #[must_use]
+    pub fn given(report: &Report) -> Self {
         let mut kept = Self { checks: report.checks.as_deref().map(pack_checks), ..Self::default() };
-        match &report.findings {
-            Some(findings) => kept.take(Packed::of(findings)),
-            None if report.checks.is_none() => kept.read(report, extractor),
-            None => {}
+        if let Some(findings) = &report.findings {
+            kept.take(Packed::of(findings));
         }
         kept
     }

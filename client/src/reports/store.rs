@@ -79,13 +79,26 @@ pub const PAYLOAD_LIMIT: usize = 64 << 20;
 pub struct ReportStore {
     database: Arc<dyn Database>,
     clock: Arc<Clock>,
+    /// Whether what is moved here is stored with the findings that it is given alone.
+    closed: bool,
 }
 
 impl ReportStore {
     /// The reports of a database. What this writes without being told a sequence takes it from `clock`, which is to be the only one of the
     /// process.
     pub fn new(database: Arc<dyn Database>, clock: Arc<Clock>) -> Self {
-        Self { database, clock }
+        Self { database, clock, closed: false }
+    }
+
+    /// The same, that leaves the payloads of reports closed which are moved here: what their writers do not tell is not asked for. Their findings
+    /// are known when they are put again.
+    #[must_use]
+    pub fn moving_closed(self) -> Self {
+        Self { closed: true, ..self }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// Where they are.

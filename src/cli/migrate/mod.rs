@@ -23,6 +23,7 @@ use super::connect::Connect;
 use super::failure::is_unprepared;
 use super::keyvalue::{Access, Source};
 use super::output::listing::Show;
+use super::output::say;
 use super::reports::place;
 use leader::LeaderFlags;
 use members::{MemberFlags, Members};
@@ -44,7 +45,7 @@ pub(crate) struct Migrate {
     /// Run for ever, and look for reports this often, as 30s or 5m.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     interval: Option<Duration>,
-    /// Whether the index of findings is made, so that questions are answered fast.
+    /// Whether findings are read out of payloads in JSON and indexed, so that questions can be asked.
     #[arg(long, value_enum, default_value = "on")]
     findings: OnOff,
     /// The way back: move everything out of the database, into the store that --from names.
@@ -77,6 +78,7 @@ impl Migrate {
             return self.look().await;
         }
         let store = place::prepared(&self.connect).await?;
+        let store = if self.findings == OnOff::On { store } else { store.moving_closed() };
         let shelf = Arc::new(self.access.shelf(&self.from)?);
         let database = Arc::new(store.clone());
         if self.evacuate {
@@ -124,12 +126,12 @@ impl Migrate {
         followed.end().await;
         drop(index);
         let summary = ended?;
-        if let (Some(store), None, false) = (&into, self.interval, stop.is_signalled()) {
+        if let (Some(store), None, false) = (&into, self.interval, summary.is_stopped()) {
             index::finish(store).await?;
         }
         let code = screen.end(&summary)?;
-        // What was asked for was not done, and not for want of trying.
-        if stop.is_signalled() && self.interval.is_none() { Err(Failure::Cancelled) } else { Ok(code) }
+        // Who runs for ever is meant to be stopped.
+        if summary.is_stopped() && self.interval.is_none() { Err(Failure::Cancelled) } else { Ok(code) }
     }
 }
 
@@ -143,6 +145,9 @@ async fn once<F: Depot, T: Depot>(
 ) -> Result<Summary, Failure> {
     permitted(leadership, stop).await;
     let mut summary = Summary::default();
+    if stop.is_signalled() {
+        return Ok(summary.stopped());
+    }
     for _ in 0..PASSES {
         let done = mover.pass().await;
         summary.add(&mover.progress().borrow());
@@ -190,14 +195,26 @@ async fn for_ever<F: Depot, T: Depot>(
 /// Returns once we lead and the gate is open, or a signal came.
 async fn permitted(leadership: &dyn Leadership, stop: &Stop) {
     let (mut leader, mut gate) = (leadership.leader(), stop.gate());
-    let leads_and_may = async {
-        // Neither fails: who sends outlives who waits, or has said all that there is to say.
-        while *leader.borrow_and_update() != Leader::Me && leader.changed().await.is_ok() {}
-        while !gate.borrow_and_update().is_open() && gate.changed().await.is_ok() {}
-    };
-    tokio::select! {
-        () = leads_and_may => {}
-        () = stop.signalled() => {}
+    let mut said = String::new();
+    loop {
+        let (leads, state) = (leader.borrow_and_update().clone(), gate.borrow_and_update().clone());
+        let waits_for = match leads {
+            Leader::Me if state.is_open() => return,
+            Leader::Me => state.to_string(),
+            Leader::Other(who) => format!("{who} leads"),
+            Leader::Unknown => "nobody leads".to_owned(),
+        };
+        if said != waits_for {
+            say(&format!("waiting: {waits_for}\n"));
+            said = waits_for;
+        }
+        tokio::select! {
+            biased;
+            () = stop.signalled() => return,
+            Ok(()) = leader.changed() => {}
+            Ok(()) = gate.changed() => {}
+            else => return,
+        }
     }
 }
 

@@ -257,6 +257,10 @@ impl Summary {
         Self { state: "stopped", ..self }
     }
 
+    pub(super) fn is_stopped(&self) -> bool {
+        self.state == "stopped"
+    }
+
     pub(super) fn departed(self, departure: &Departure) -> Self {
         let database = match departure {
             Departure::Unknown => "it is not known whether it is empty".to_owned(),

@@ -117,6 +117,12 @@ impl Output {
     }
 }
 
+/// Says something to the person, beside what goes into the pipe.
+#[expect(clippy::print_stderr, reason = "this is where the command line speaks of what is no error")]
+pub(crate) fn say(text: &str) {
+    eprint!("{}", escape::text(text));
+}
+
 /// Why printing stopped.
 enum Stop {
     Call(CallError),

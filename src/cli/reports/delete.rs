@@ -6,13 +6,12 @@ use larder_client::reports::ReportKey;
 use larder_wire::Value;
 use serde::Serialize;
 
-use super::get::say;
 use super::place::{Fallback, Place};
 use super::time;
 use crate::cli::Failure;
 use crate::cli::connect::Connect;
-use crate::cli::output::Sink;
 use crate::cli::output::listing::{Record, Show};
+use crate::cli::output::{Sink, say};
 
 /// Deletes reports. What is deleted does not come back from another store that was away.
 #[derive(Debug, Args)]

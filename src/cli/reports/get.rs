@@ -13,7 +13,7 @@ use super::place::{self, Fallback, Place};
 use super::{sniff, time};
 use crate::cli::connect::Connect;
 use crate::cli::output::listing::{Record, Show};
-use crate::cli::output::{Sink, escape};
+use crate::cli::output::{Sink, escape, say};
 use crate::cli::{Failure, progress};
 
 /// Fetches a report's payload exactly as it was stored.
@@ -164,9 +164,4 @@ fn save(file: &Path, payload: &[u8]) -> Result<(), Failure> {
     part.persist(file).map_err(|error| failed()(error.error))?;
     say(&format!("{}: {}\n", file.display(), progress::bytes(payload.len() as u64)));
     Ok(())
-}
-
-#[expect(clippy::print_stderr, reason = "it is said to the person, not to the pipe")]
-pub(super) fn say(text: &str) {
-    eprint!("{}", escape::text(text));
 }

@@ -7,11 +7,11 @@ use larder_wire::Value;
 use serde::Serialize;
 
 use super::place::{Fallback, Place};
-use super::{get, sniff, time};
+use super::{sniff, time};
 use crate::cli::Failure;
 use crate::cli::connect::Connect;
-use crate::cli::output::Sink;
 use crate::cli::output::listing::{Listing, Record, Show};
+use crate::cli::output::{Sink, say};
 
 /// Lines that a table has, if nobody says how many.
 const SHOWN: usize = 100;
@@ -85,7 +85,7 @@ impl List {
                 let (next, complete) = briefs(&reports, &self.prefix, left, &mut list).await?;
                 finish(list, next)?;
                 if !complete {
-                    get::say("note: a store is away; reports that only it holds are missing here\n");
+                    say("note: a store is away; reports that only it holds are missing here\n");
                 }
                 Ok(())
             }

@@ -12,14 +12,13 @@ use larder_wire::Value;
 use serde::Serialize;
 
 use super::asset::AssetFlags;
-use super::get::say;
 use super::place::{self, Fallback, Place};
 use super::sniff::{self, EncodingName};
 use super::time;
 use crate::cli::Failure;
 use crate::cli::connect::Connect;
-use crate::cli::output::Sink;
 use crate::cli::output::listing::{Record, Show};
+use crate::cli::output::{Sink, say};
 
 /// Stores a report.
 #[derive(Debug, Args)]

@@ -60,7 +60,7 @@ impl Depot for ReportStore {
     async fn bring(&self, parcels: Vec<Parcel>) -> Result<Vec<Arrival>, DepotError> {
         let keys: Vec<_> = parcels.iter().map(|it| it.report.key.clone()).collect();
         let before = self.versions(&keys).await?;
-        let (moving, mut refused) = look_into(parcels).await?;
+        let (moving, mut refused) = look_into(parcels, self.is_closed()).await?;
         let puts = self.put_each(&moving).await?;
         let confirmed = self.confirm(&moving).await?;
         let standing = self.standing(&keys).await?;
@@ -159,12 +159,16 @@ fn one_is_refused(error: &DatabaseError) -> bool {
 }
 
 /// Looks into reports; those that cannot be stored are told by the reason, in their places.
-async fn look_into(parcels: Vec<Parcel>) -> Result<(Vec<Moving>, Vec<Option<String>>), DepotError> {
+async fn look_into(
+    parcels: Vec<Parcel>,
+    closed: bool,
+) -> Result<(Vec<Moving>, Vec<Option<String>>), DepotError> {
+    let take = if closed { Moving::closed } else { Moving::new };
     let looked = tokio::task::spawn_blocking(move || {
         let (mut moving, mut refused) =
             (Vec::with_capacity(parcels.len()), Vec::with_capacity(parcels.len()));
         for Parcel { report, sequence, over } in parcels {
-            match Moving::new(report, sequence) {
+            match take(report, sequence) {
                 Ok(it) => {
                     moving.push(it.over(over));
                     refused.push(None);

@@ -72,6 +72,15 @@ impl Moving {
         Ok(Self { report, sequence, kept, over: None })
     }
 
+    /// The same, with the findings that it is given and no others: its payload stays closed.
+    ///
+    /// # Errors
+    /// As for [`Moving::new`].
+    pub fn closed(report: Report, sequence: i64) -> Result<Self, ReportError> {
+        let kept = checked(&report, Kept::given)?;
+        Ok(Self { report, sequence, kept, over: None })
+    }
+
     /// The same, which may replace this version although that was written later. Without it, an earlier scan that was written later stays: the
     /// report may have been deleted before that, elsewhere.
     #[must_use]
@@ -314,6 +323,11 @@ async fn looked_into_aside(report: Report) -> Result<Kept, ReportError> {
 
 /// Looks into a report, and whether it can be stored.
 fn looked_into(report: &Report, extractor: &mut Extractor) -> Result<Kept, ReportError> {
+    checked(report, |report| Kept::with(report, extractor))
+}
+
+/// What is kept of a report, if it can be stored.
+fn checked(report: &Report, keep: impl FnOnce(&Report) -> Kept) -> Result<Kept, ReportError> {
     let limited = |what, size, limit| {
         let key = report.key.clone();
         if size > limit { Err(ReportError::TooLarge { key, what, size, limit }) } else { Ok(()) }
@@ -326,7 +340,7 @@ fn looked_into(report: &Report, extractor: &mut Extractor) -> Result<Kept, Repor
     for (name, text) in texts(&report.asset) {
         limited(name, text.len(), TEXT_LIMIT)?;
     }
-    let kept = Kept::with(report, extractor);
+    let kept = keep(report);
     limited("findings", kept.packed.as_ref().map_or(0, Vec::len), PACKED_LIMIT)?;
     limited("checks", kept.checks.as_ref().map_or(0, Vec::len), PACKED_LIMIT)?;
     Ok(kept)
