@@ -48,6 +48,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) version: String,
+    /// `leaving` also wants somebody to take reports out of the sidecar: an `Evacuation`, or `larder migrate --evacuate`.
     pub(crate) mode: Mode,
     pub(crate) sidecar: String,
     pub(crate) ca: String,
@@ -289,23 +290,30 @@ impl Settings {
     }
 }
 
-/// Scans an asset every second until it is interrupted, and says where its report went and how many it knows.
+/// Scans one of twenty containers every second until it is interrupted, and says where its report went.
 #[tokio::main]
 #[expect(clippy::print_stdout, reason = "an example is looked at")]
 async fn main() -> Result<()> {
     let name = std::env::args().nth(1).unwrap_or_else(|| "controller".to_owned());
-    let controller = Controller::start(Settings::from_environment(name)?).await?;
+    let mut controller = Controller::start(Settings::from_environment(name)?).await?;
     let generator = Generator::new(1);
-    for number in 0.. {
+    let reports = (0..).map(|number| generator.report(number, 142));
+    let containers: Vec<_> = reports.filter(|it| it.key.class() == "workload").take(20).collect();
+    let live = containers.iter().map(|it| it.key.clone()).collect();
+    for container in containers.iter().cycle() {
         tokio::select! {
             interrupted = tokio::signal::ctrl_c() => { interrupted?; break }
             () = sleep(PAUSE) => {}
         }
-        let report = Report { scanned_at: Timestamp::now(), ..generator.report(number % 20, 142) };
-        let known = controller.assets.borrow().len();
+        let report = Report { scanned_at: Timestamp::now(), ..container.clone() };
         match controller.scan(&report).await {
-            Ok(put) => println!("{}: stored by {:?}; {known} assets are known", report.key, put.store),
-            Err(error) => println!("{}: {error}; scanned again later", report.key),
+            Ok(put) => println!("{}: stored in the {:?} store", report.key, put.store),
+            Err(error) => println!("{}: {error}; it is scanned again later", report.key),
+        }
+        let (known, leader) = (controller.assets.borrow().len(), controller.leader().borrow().clone());
+        match controller.prune(&live).await {
+            Ok(pruned) => println!("{known} assets are known, {pruned} were orphans; leader: {leader:?}"),
+            Err(error) => println!("orphans are looked for later: {error}"),
         }
     }
     controller.stop().await;
