@@ -25,8 +25,9 @@ check: setup servers ## What a change has to pass: format, lints, tests, documen
 		$(CARGO) install cargo-deny --locked --root $(TARGET)/tools
 	PATH="$(TARGET)/tools/bin:$$PATH" $(CARGO) deny check bans licenses sources
 
-bench: ## Measure the floors and the server in one run.
+bench: servers ## Measure the floors, the server, and moving reports out of Consul.
 	$(CARGO) run --release --locked -- bench
+	$(CARGO) run --release --locked -- bench migrate
 
 faults: fuzz servers ## The fault lab in its long form, and the fuzzers.
 	LARDER_FAULTS=long $(CARGO) test --release --locked --test faults -- --nocapture

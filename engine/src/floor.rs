@@ -4,12 +4,16 @@
 //! One connection on the caller's thread; the caller holds the clock. Checkpoints are SQLite's own
 //! (`wal_autocheckpoint` at its default), since that is what an application gets that does not write a server.
 
+mod rows;
+
 use larder_wire::encode::{Encoder as _, Ndjson, Style, Trailer};
 use rusqlite::{Connection, params};
 use std::hint::black_box;
 use std::path::Path;
 
 use crate::statement::{self, CurrentRow};
+
+pub use rows::Rows;
 
 const INSERT: &str = "INSERT INTO bench (id, body) VALUES (?, ?)";
 

@@ -173,6 +173,12 @@ pub trait KeyValue: Send + Sync + 'static {
     /// As fresh as the store can be: what was written before the call is seen.
     async fn get(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError>;
 
+    /// As [`KeyValue::get`], the values of `large` and behind them those of `small`: a store that gives large values in a cheaper way may do
+    /// so for the first ones.
+    async fn get_large(&self, large: &[String], small: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {
+        self.get(&[large, small].concat()).await
+    }
+
     /// The keys that begin with `prefix` and come behind `after`, in the order of their bytes, `limit` at most. Fewer than
     /// `limit` are the last ones.
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, StoreError>;

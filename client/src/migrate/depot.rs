@@ -12,6 +12,7 @@
 //! 2. *A removal names the stamp.* [`Depot::remove`] and [`Depot::unbury`] do nothing unless the stamp is the one that was read.
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::decision::{Skip, There};
@@ -194,6 +195,15 @@ pub trait Depot: Send + Sync + 'static {
     /// A report of `limit` bytes at most. What is larger is told without holding it in memory, as far as the depot can.
     async fn read(&self, key: &ReportKey, limit: usize) -> Result<Found<Self::Stamp>, DepotError>;
 
+    /// As [`Depot::read`], several reports in their order.
+    async fn read_all(
+        &self,
+        keys: &[ReportKey],
+        limit: usize,
+    ) -> Vec<Result<Found<Self::Stamp>, DepotError>> {
+        join_all(keys.iter().map(|key| self.read(key, limit))).await
+    }
+
     /// Writes reports with the sequences that they have, each wholly or not at all, durably; then reads them back from where they were written
     /// to, and compares payloads and metadata bit for bit. The answers are in the order of `parcels`; one that is refused does
     /// not stop the others.
@@ -211,6 +221,11 @@ pub trait Depot: Send + Sync + 'static {
 
     /// Removes a report if its stamp is still this; says whether it did.
     async fn remove(&self, key: &ReportKey, stamp: &Self::Stamp) -> Result<bool, DepotError>;
+
+    /// As [`Depot::remove`], several reports in their order.
+    async fn remove_all(&self, removals: &[(ReportKey, Self::Stamp)]) -> Vec<Result<bool, DepotError>> {
+        join_all(removals.iter().map(|(key, stamp)| self.remove(key, stamp))).await
+    }
 
     /// About `limit` tombstones, from where a page before said that the next begins.
     async fn tombstones(&self, from: Option<&str>, limit: usize) -> Result<Graves<Self::Seal>, DepotError>;

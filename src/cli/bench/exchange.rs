@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::path::Path;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -49,7 +49,7 @@ impl Target {
         tcp.set_nodelay(true)?;
         let stream =
             self.connector.connect(self.name.clone(), tcp).await.context("the TLS handshake failed")?;
-        Ok(Connection { stream, inbox: BytesMut::with_capacity(READ) })
+        Ok(Connection::over(stream))
     }
 }
 
@@ -72,12 +72,16 @@ fn chain(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
 }
 
 /// An open connection, between two requests.
-pub(super) struct Connection {
-    stream: TlsStream<TcpStream>,
+pub(super) struct Connection<S = TlsStream<TcpStream>> {
+    stream: S,
     inbox: BytesMut,
 }
 
-impl Connection {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) fn over(stream: S) -> Self {
+        Self { stream, inbox: BytesMut::with_capacity(READ) }
+    }
+
     /// Sends `request` and gives the body of the answer to `sink`, piece by piece. Returns the status.
     pub(super) async fn exchange(
         &mut self,

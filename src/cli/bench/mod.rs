@@ -7,10 +7,12 @@
 //!
 //! Not here: comparisons with other databases, which need those databases.
 
+mod bound;
 mod exchange;
 mod framing;
 mod load;
 mod machine;
+mod migrate;
 mod question;
 mod report;
 mod resident;
@@ -36,6 +38,7 @@ const MIB: u64 = 1 << 20;
 
 /// Measure this machine: the server against SQLite in process
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct BenchArgs {
     /// How long each measurement counts in each round
     #[arg(long, default_value_t = 2.0)]
@@ -46,6 +49,37 @@ pub(crate) struct BenchArgs {
     /// Only these figures
     #[arg(long, value_enum, num_args = 1.., value_name = "NAME")]
     only: Vec<Question>,
+    /// How large the database is whose memory and restart are measured
+    #[arg(long, default_value = "2GiB", value_parser = parse_size)]
+    size: u64,
+    #[command(flatten)]
+    bench: Common,
+    #[command(subcommand)]
+    other: Option<Other>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    Migrate(migrate::MigrateArgs),
+    #[command(name = bound::NAME, hide = true)]
+    Bound(bound::Bound),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The server does not start, fails, or answers wrongly; a file cannot be written.
+pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
+    match &args.other {
+        Some(Other::Bound(bound)) => match bound.become_it()? {},
+        Some(Other::Migrate(migrate)) => migrate.bench.run(|dir| migrate.measure(dir)),
+        None => args.bench.run(|dir| measure(args, dir)),
+    }
+}
+
+/// What every bench is told.
+#[derive(Debug, clap::Args)]
+struct Common {
     /// Everything small: shows that it works, measures nothing
     #[arg(long)]
     quick: bool,
@@ -55,36 +89,26 @@ pub(crate) struct BenchArgs {
     /// Where to put the data for as long as it runs, several GiB; the disk is part of what is measured
     #[arg(long, default_value = ".")]
     dir: PathBuf,
-    /// How large the database is whose memory and restart are measured
-    #[arg(long, default_value = "2GiB", value_parser = parse_size)]
-    size: u64,
     /// Exit with 1 if a target is missed
     #[arg(long)]
     strict: bool,
-    /// Become the server under test
-    #[arg(long, hide = true, value_name = "DIR")]
-    serve: Option<PathBuf>,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The server does not start, fails, or answers wrongly; a file cannot be written.
-pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
-    if let Some(data) = &args.serve {
-        match server::serve_bound_to_parent(data)? {}
+impl Common {
+    /// Measures in a directory of its own and shows what came out.
+    fn run(&self, measure: impl FnOnce(&Path) -> anyhow::Result<Report>) -> anyhow::Result<ExitCode> {
+        let dir = tempfile::Builder::new().prefix("larder-bench-").tempdir_in(&self.dir);
+        let dir = dir.with_context(|| self.dir.display().to_string())?;
+        remove_when_interrupted(dir.path().to_owned())?;
+        let report = measure(dir.path())?;
+        std::io::stdout().write_all(report.text().as_bytes())?;
+        if let Some(path) = &self.json {
+            std::fs::write(path, serde_json::to_vec_pretty(&report)?)
+                .with_context(|| path.display().to_string())?;
+        }
+        let missed = report.figures.iter().any(|it| !it.is_met());
+        Ok(if missed && self.strict { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
-    let dir = tempfile::Builder::new().prefix("larder-bench-").tempdir_in(&args.dir);
-    let dir = dir.with_context(|| args.dir.display().to_string())?;
-    remove_when_interrupted(dir.path().to_owned())?;
-    let report = measure(args, dir.path())?;
-    std::io::stdout().write_all(report.text().as_bytes())?;
-    if let Some(path) = &args.json {
-        std::fs::write(path, serde_json::to_vec_pretty(&report)?)
-            .with_context(|| path.display().to_string())?;
-    }
-    let missed = report.figures.iter().any(|it| !it.is_met());
-    Ok(if missed && args.strict { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn measure(args: &BenchArgs, dir: &Path) -> anyhow::Result<Report> {
@@ -92,7 +116,7 @@ fn measure(args: &BenchArgs, dir: &Path) -> anyhow::Result<Report> {
     let mut figures = compare(args, &scale, dir)?;
     figures.extend(reside(args, &scale, dir)?);
     let (rounds, seconds) = (scale.rounds, scale.extent.timing.measure.as_secs_f64());
-    Ok(Report { machine: Machine::observe(dir), quick: args.quick, rounds, seconds, figures })
+    Ok(Report { machine: Machine::observe(dir), quick: args.bench.quick, rounds, seconds, figures })
 }
 
 /// How much of everything.
@@ -108,7 +132,7 @@ impl Scale {
             warm_up: Duration::from_secs_f64((seconds / 3.0).min(1.0)),
             measure: Duration::from_secs_f64(seconds),
         };
-        if args.quick {
+        if args.bench.quick {
             let extent = Extent { timing: timing(0.2), points: 1_000, streamed: 10_000 };
             return Self { extent, rounds: 1, size: 8 * MIB };
         }

@@ -24,13 +24,14 @@ pub(super) enum Unit {
     #[serde(rename = "MiB")]
     Mebibytes,
     Seconds,
+    Milliseconds,
 }
 
 /// One line of the report.
 #[derive(Debug, Serialize)]
 pub(super) struct Figure {
-    name: &'static str,
-    what: &'static str,
+    name: String,
+    what: String,
     server: Option<Side>,
     floor: Option<Side>,
     unit: Unit,
@@ -51,6 +52,11 @@ pub(super) struct Side {
 }
 
 impl Side {
+    /// A rate, and nothing else.
+    pub(super) fn rate(per_second: f64) -> Self {
+        Self { per_second, p50_ms: None, p99_ms: None }
+    }
+
     pub(super) fn of(samples: &[Sample]) -> Self {
         let latency = |choose: fn((Duration, Duration)) -> Duration| {
             let found: Vec<_> = samples.iter().filter_map(|it| it.latency).map(choose).map(ms).collect();
@@ -70,8 +76,8 @@ impl Figure {
     /// # Panics
     /// There was no round.
     pub(super) fn new(
-        name: &'static str,
-        what: &'static str,
+        name: impl Into<String>,
+        what: impl Into<String>,
         unit: Unit,
         rounds: &[f64],
         target: Target,
@@ -83,6 +89,7 @@ impl Figure {
         };
         let lowest = rounds.iter().copied().fold(f64::INFINITY, f64::min);
         let highest = rounds.iter().copied().fold(0.0, f64::max);
+        let (name, what) = (name.into(), what.into());
         Self { name, what, server: None, floor: None, unit, reached, lowest, highest, target, met }
     }
 
@@ -101,7 +108,7 @@ impl Figure {
         };
         let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
         [
-            Cell::new(self.what),
+            Cell::new(&self.what),
             Cell::new(
                 [self.server, self.floor].map(|it| it.map_or_else(String::new, side)).join("\n").trim_end(),
             ),
@@ -120,8 +127,9 @@ impl Figure {
 impl Unit {
     fn number(self, value: f64) -> String {
         match self {
+            Self::Ratio if value < 0.1 => format!("{value:.4}"),
             Self::Ratio => format!("{value:.2}"),
-            Self::Mebibytes => format!("{value:.1}"),
+            Self::Mebibytes | Self::Milliseconds => format!("{value:.1}"),
             Self::Seconds => format!("{value:.3}"),
         }
     }
@@ -131,6 +139,7 @@ impl Unit {
             Self::Ratio => "×",
             Self::Mebibytes => " MiB",
             Self::Seconds => " s",
+            Self::Milliseconds => " ms",
         };
         self.number(value) + unit
     }

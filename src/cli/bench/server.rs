@@ -1,15 +1,15 @@
 //! The server under test: a process of its own, of the same binary, that ends when this one does.
 
 use anyhow::{Context as _, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
-use std::convert::Infallible;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
+
+use super::bound;
 
 /// How long a start or a stop may take before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,16 +24,6 @@ pub(super) struct Server {
     pub(super) ready_after: Duration,
 }
 
-/// Becomes the server, which the kernel kills once the process that called this is gone.
-///
-/// A detour, since a process can ask for that only on its own behalf, between its own start and its `exec`.
-pub(super) fn serve_bound_to_parent(data: &Path) -> anyhow::Result<Infallible> {
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    let mut serve = Command::new(std::env::current_exe()?);
-    serve.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0", "--data"]);
-    Err(serve.arg(data).exec().into())
-}
-
 impl Server {
     /// Starts a server on `data` and waits until it is ready.
     pub(super) fn start(data: &Path) -> anyhow::Result<Self> {
@@ -46,8 +36,8 @@ impl Server {
         }
         let log = File::options().create(true).append(true).open(log_of(data))?;
         let started = Instant::now();
-        let child = Command::new(std::env::current_exe()?)
-            .args(["bench", "--serve"])
+        let child = bound::command(std::env::current_exe()?)?
+            .args(["serve", "--dev", "--listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -150,7 +140,7 @@ fn is_ready(data: &Path) -> bool {
 }
 
 /// The status line of a plain `GET`.
-fn get(url: &str, path: &str) -> anyhow::Result<String> {
+pub(super) fn get(url: &str, path: &str) -> anyhow::Result<String> {
     let authority = url.strip_prefix("http://").context("the probe's URL is not http")?.trim_end_matches('/');
     let mut stream = TcpStream::connect(authority)?;
     stream.set_read_timeout(Some(PATIENCE))?;

@@ -10,6 +10,7 @@
 
 mod api;
 mod listing;
+mod raw;
 mod txn;
 mod watch;
 
@@ -24,7 +25,7 @@ use super::{Condition, Entry, KeyValue, Limits, Listed, Operation, Revision, Sto
 use crate::http::{Call, Caller, Credentials, Endpoint, EndpointError, Timeouts, escape};
 use api::{SHORT, is_permission};
 use listing::Page;
-use txn::{Done, Failed, Wrapped};
+use txn::{Done, Failed, Found, Wrapped};
 
 pub(crate) use api::{Api, ApiAnswer};
 pub use watch::{KeyChange, KeyChanges};
@@ -36,7 +37,7 @@ const TRANSACTION: usize = (512 << 10) - 2;
 /// A transaction has 64 entries; an operation is two at most.
 const OPERATIONS: usize = 32;
 /// Values that are read by one transaction: what it may answer is bounded by this many values of the largest size.
-const READ: usize = 16;
+const READ: usize = 32;
 /// Transactions that read at one time.
 const READERS: usize = 2;
 /// The longest listing that is read whole, if nobody says otherwise.
@@ -137,14 +138,17 @@ impl Consul {
         wanted: &[&str],
         done: &Done<'_>,
     ) -> Result<Vec<Option<Entry>>, StoreError> {
-        let mut entries = HashMap::new();
-        for found in done.results.iter().flatten() {
-            entries.insert(found.key(), found.entry().map_err(|error| self.api.broken(error))?);
-        }
+        let entries = self.entries(done)?;
         if let Some(hidden) = wanted.iter().find(|key| !entries.contains_key(**key)) {
             return Err(self.api.refused(format!("Permission denied: the token may not read {hidden:?}")));
         }
         Ok(keys.iter().map(|key| entries.get(key.as_str()).cloned()).collect())
+    }
+
+    fn entries<'d>(&self, done: &'d Done<'_>) -> Result<HashMap<&'d str, Entry>, StoreError> {
+        let entry = |found: &'d Found<'_>| Ok((found.key(), found.entry()?));
+        let entries: Result<_, base64::DecodeError> = done.results.iter().flatten().map(entry).collect();
+        entries.map_err(|error| self.api.broken(error))
     }
 
     fn transaction(&self, path: &str, entries: &[Wrapped<'_>]) -> Result<Call, StoreError> {
@@ -197,6 +201,17 @@ impl KeyValue for Consul {
         let reads: Vec<_> = keys.chunks(READ).map(|keys| self.read(keys)).collect();
         let groups: Vec<_> = stream::iter(reads).buffered(READERS).try_collect().await?;
         Ok(groups.into_iter().flatten().collect())
+    }
+
+    async fn get_large(&self, large: &[String], small: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {
+        let all = [large, small].concat();
+        transaction::check_keys(self, &all)?;
+        if all.len() <= READ
+            && let Some(found) = self.read_raw(large, small).await?
+        {
+            return Ok(found);
+        }
+        self.get(&all).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, StoreError> {

@@ -35,6 +35,14 @@ impl<'a> Wrapped<'a> {
         Self { kv: Verb { verb, key, value: None, index } }
     }
 
+    /// That a key stands at this revision, or that there is none.
+    pub(super) fn stands(key: &'a str, revision: Option<Revision>) -> Self {
+        match revision {
+            Some(Revision(index)) => Self::new("check-index", key, Some(index)),
+            None => Self::new("check-not-exists", key, None),
+        }
+    }
+
     pub(super) fn get(key: &'a str) -> Self {
         Self::new("get", key, None)
     }

@@ -11,6 +11,7 @@ mod chunks;
 mod gzip;
 mod layout;
 mod list;
+mod many;
 mod metadata;
 mod read;
 mod sweep;

@@ -13,7 +13,7 @@ use crate::fallback::store::{Entry, Revision};
 use crate::reports::{Asset, Report, ReportKey, Version};
 
 /// Keys that are read together: value, entry, tombstone.
-const KEYS: usize = 3;
+pub(super) const KEYS: usize = 3;
 /// Bits below the microseconds in a sequence.
 const WRITER_BITS: u32 = 12;
 
@@ -112,7 +112,7 @@ pub(super) struct Header {
 
 impl Header {
     /// Whether value and entry belong together, as they do unless they were read at different moments or somebody else wrote the value.
-    fn fits(&self) -> bool {
+    pub(super) fn fits(&self) -> bool {
         match (&self.value, &self.metadata) {
             (None, None) => true,
             (None, Some(_)) | (Some(_), None) => false,
@@ -145,6 +145,17 @@ impl Header {
 
     pub(super) fn chunked(&self) -> bool {
         matches!(&self.metadata, Some((Metadata { place: Place::Chunks { .. }, .. }, _)))
+    }
+
+    /// How new a value is that somebody wrote alone, given its states. It stands after what it was written over: an entry that is still
+    /// there, and a tombstone, since a deletion takes the value with it.
+    pub(super) fn foreign_version(&self, states: &[Option<Entry>]) -> Version {
+        let scanned_at = states.iter().flatten().filter_map(|it| scanned_at(&it.value)).max();
+        let scanned_at = scanned_at.unwrap_or(Timestamp::UNIX_EPOCH);
+        let written_over = self.metadata.as_ref().map_or(0, |(metadata, _)| metadata.version().sequence + 1);
+        let deleted = self.tombstone().map_or(0, |sequence| sequence + 1);
+        let derived = scanned_at.as_microsecond() << WRITER_BITS;
+        Version { scanned_at, sequence: derived.max(written_over).max(deleted) }
     }
 
     pub(super) fn tombstone(&self) -> Option<i64> {
@@ -194,36 +205,42 @@ impl Shelf {
         let mut before = None;
         for _ in 0..ATTEMPTS {
             let header = self.header(key).await?;
-            let Some((version, origin)) = header.copy else {
-                let nothing = Lookup { copy: None, tombstone: header.tombstone() };
-                return Ok(Within::Whole(Box::new(nothing)));
-            };
-            // Before the pieces are read: whoever writes one of them since cannot lose it by a removal of what was read.
-            let holding = self.holding(key, &header).await?;
-            let size = header.size(origin, &holding);
-            if size > limit {
-                return Ok(Within::Larger(size));
-            }
-            let report = match origin {
-                Origin::Larder => self.ours(key, &header).await,
-                Origin::Foreign => self.foreign(key, &header, version).await,
-            };
-            match report {
+            match self.read_by(key, &header, limit).await {
                 // Chunks vanish when a newer report takes their place; the same entry without them is damage.
                 Err(ShelfError::Damaged { .. } | ShelfError::Incomplete { .. })
                     if before != Some(header.revisions()) =>
                 {
                     before = Some(header.revisions());
                 }
-                Err(error) => return Err(error),
-                Ok(report) => {
-                    let held = Held { report, version, origin, holding };
-                    let lookup = Lookup { copy: Some(held), tombstone: header.tombstone() };
-                    return Ok(Within::Whole(Box::new(lookup)));
-                }
+                read => return read,
             }
         }
         Err(self.contended(key))
+    }
+
+    /// The report that a header speaks of.
+    pub(super) async fn read_by(
+        &self,
+        key: &ReportKey,
+        header: &Header,
+        limit: usize,
+    ) -> Result<Within, ShelfError> {
+        let Some((version, origin)) = header.copy else {
+            let nothing = Lookup { copy: None, tombstone: header.tombstone() };
+            return Ok(Within::Whole(Box::new(nothing)));
+        };
+        // Before the pieces are read: whoever writes one of them since cannot lose it by a removal of what was read.
+        let holding = self.holding(key, header).await?;
+        let size = header.size(origin, &holding);
+        if size > limit {
+            return Ok(Within::Larger(size));
+        }
+        let report = match origin {
+            Origin::Larder => self.ours(key, header).await,
+            Origin::Foreign => self.foreign(key, header, version).await,
+        };
+        let held = Held { report: report?, version, origin, holding };
+        Ok(Within::Whole(Box::new(Lookup { copy: Some(held), tombstone: header.tombstone() })))
     }
 
     /// The version of the report under `key`, and the keys that it stands in.
@@ -265,8 +282,22 @@ impl Shelf {
     }
 
     async fn read_header(&self, key: &ReportKey) -> Result<Header, ShelfError> {
-        let keys: [_; KEYS] = [self.layout.data(key), self.layout.metadata(key), self.layout.tombstone(key)];
-        let mut entries = self.read(&keys).await?.into_iter();
+        let entries = self.read(&self.names(key)).await?;
+        self.parse_header(key, entries)
+    }
+
+    /// The keys of a header.
+    pub(super) fn names(&self, key: &ReportKey) -> [String; KEYS] {
+        [self.layout.data(key), self.layout.metadata(key), self.layout.tombstone(key)]
+    }
+
+    /// A header out of the values of its keys.
+    pub(super) fn parse_header(
+        &self,
+        key: &ReportKey,
+        entries: Vec<Option<Entry>>,
+    ) -> Result<Header, ShelfError> {
+        let mut entries = entries.into_iter();
         let mut next = || entries.next().flatten();
         let (value, metadata, tombstone) = (next(), next(), next());
         let metadata = match metadata {
@@ -286,18 +317,10 @@ impl Shelf {
         Ok(Header { value, metadata, tombstone, copy: None })
     }
 
-    /// How new a value is that somebody wrote alone. It stands after what it was written over: an entry that is still there, and a
-    /// tombstone, since a deletion takes the value with it.
     async fn foreign_version(&self, key: &ReportKey, header: &Header) -> Result<Version, ShelfError> {
         let states = self.layout.states(key);
         let entries = if states.is_empty() { Vec::new() } else { self.read(&states).await? };
-        let scanned_at = entries.iter().flatten().filter_map(|it| scanned_at(&it.value)).max();
-        let scanned_at = scanned_at.unwrap_or(Timestamp::UNIX_EPOCH);
-        let written_over =
-            header.metadata.as_ref().map_or(0, |(metadata, _)| metadata.version().sequence + 1);
-        let deleted = header.tombstone().map_or(0, |sequence| sequence + 1);
-        let derived = scanned_at.as_microsecond() << WRITER_BITS;
-        Ok(Version { scanned_at, sequence: derived.max(written_over).max(deleted) })
+        Ok(header.foreign_version(&entries))
     }
 
     async fn ours(&self, key: &ReportKey, header: &Header) -> Result<Report, ShelfError> {

@@ -47,24 +47,15 @@ impl Depot for Shelf {
     }
 
     async fn read(&self, key: &ReportKey, limit: usize) -> Result<Found<shelf::Holding>, DepotError> {
-        let unreadable = |skip, detail: String| Ok(Found::Unreadable(skip, detail));
-        let lookup = match self.get_within(key, limit).await {
-            Ok(Within::Whole(lookup)) => *lookup,
-            Ok(Within::Larger(size)) => return Ok(Found::Large(size as u64)),
-            Err(error @ ShelfError::Incomplete { .. }) => {
-                return unreadable(Skip::Incomplete, error.to_string());
-            }
-            Err(error @ ShelfError::Damaged { .. }) => {
-                return unreadable(Skip::Undecodable, error.to_string());
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let Some(held) = lookup.copy else { return Ok(Found::Absent) };
-        if let Some(fault) = held.fault().filter(|_| held.origin == Origin::Foreign) {
-            return unreadable(Skip::Undecodable, fault.to_owned());
-        }
-        let parcel = Box::new(Parcel::new(held.report, held.version.sequence));
-        Ok(Found::Report { parcel, tombstone: lookup.tombstone, stamp: held.holding })
+        found(self.get_within(key, limit).await)
+    }
+
+    async fn read_all(
+        &self,
+        keys: &[ReportKey],
+        limit: usize,
+    ) -> Vec<Result<Found<shelf::Holding>, DepotError>> {
+        self.get_all_within(keys, limit).await.into_iter().map(found).collect()
     }
 
     async fn bring(&self, parcels: Vec<Parcel>) -> Result<Vec<Arrival>, DepotError> {
@@ -78,6 +69,11 @@ impl Depot for Shelf {
 
     async fn remove(&self, _: &ReportKey, stamp: &shelf::Holding) -> Result<bool, DepotError> {
         Ok(Shelf::remove(self, stamp).await?)
+    }
+
+    async fn remove_all(&self, removals: &[(ReportKey, shelf::Holding)]) -> Vec<Result<bool, DepotError>> {
+        let holdings: Vec<_> = removals.iter().map(|it| &it.1).collect();
+        Shelf::remove_all(self, &holdings).await.into_iter().map(|it| it.map_err(DepotError::from)).collect()
     }
 
     async fn tombstones(
@@ -148,6 +144,28 @@ impl Shelf {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// What a depot says of what was read.
+fn found(read: Result<Within, ShelfError>) -> Result<Found<shelf::Holding>, DepotError> {
+    let unreadable = |skip, detail: String| Ok(Found::Unreadable(skip, detail));
+    let lookup = match read {
+        Ok(Within::Whole(lookup)) => *lookup,
+        Ok(Within::Larger(size)) => return Ok(Found::Large(size as u64)),
+        Err(error @ ShelfError::Incomplete { .. }) => {
+            return unreadable(Skip::Incomplete, error.to_string());
+        }
+        Err(error @ ShelfError::Damaged { .. }) => {
+            return unreadable(Skip::Undecodable, error.to_string());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let Some(held) = lookup.copy else { return Ok(Found::Absent) };
+    if let Some(fault) = held.fault().filter(|_| held.origin == Origin::Foreign) {
+        return unreadable(Skip::Undecodable, fault.to_owned());
+    }
+    let parcel = Box::new(Parcel::new(held.report, held.version.sequence));
+    Ok(Found::Report { parcel, tombstone: lookup.tombstone, stamp: held.holding })
 }
 
 fn key_of(text: &str) -> Result<ReportKey, DepotError> {

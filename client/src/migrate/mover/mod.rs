@@ -57,12 +57,12 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             page: 10_000,
-            readers: 16,
-            batches: 3,
+            readers: 32,
+            batches: 2,
             removers: 16,
             batch_reports: 64,
             batch_bytes: 2 << 20,
-            in_flight: 12 << 20,
+            in_flight: 8 << 20,
             large: 1 << 20,
             largest: 64 << 20,
             patience: Duration::from_millis(250),

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use futures_util::stream::{self, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 
 use super::stream::Load;
@@ -110,14 +109,15 @@ impl<F: Depot, T: Depot> Pass<F, T> {
             return Ok(());
         }
         self.leadership.confirm().await?;
-        stream::iter(removals.into_iter().map(Ok))
-            .try_for_each_concurrent(self.pace.removers, |it| async move {
-                match self.from.remove(&it.key, &it.stamp).await.map_err(|error| self.here_failed(error))? {
+        for removals in removals.chunks(self.pace.removers.max(1)) {
+            let these: Vec<_> = removals.iter().map(|it| (it.key.clone(), it.stamp.clone())).collect();
+            for (it, removed) in removals.iter().zip(self.from.remove_all(&these).await) {
+                match removed.map_err(|error| self.here_failed(error))? {
                     true => self.gone(it.because, it.was_there),
                     false => self.changed(),
                 }
-                Ok(())
-            })
-            .await
+            }
+        }
+        Ok(())
     }
 }

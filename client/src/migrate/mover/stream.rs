@@ -14,6 +14,8 @@ use crate::migrate::depot::{Depot, DepotError, Found, Parcel};
 use crate::migrate::progress::Skipped;
 use crate::reports::ReportKey;
 
+/// Reports that are asked for by one call, at most.
+const AT_ONCE: usize = 8;
 /// Keys that wait to be read.
 const KEYS: usize = 256;
 
@@ -26,6 +28,9 @@ pub(super) struct Load<S> {
     pub(super) share: Option<OwnedSemaphorePermit>,
 }
 
+/// A report that was read, without its share of the memory.
+type Loose<S> = (Parcel, Option<i64>, S);
+
 type Queue<T> = Arc<Mutex<mpsc::Receiver<T>>>;
 
 /// Moves every report that is not too large to share memory with others.
@@ -35,7 +40,7 @@ pub(super) async fn run<F: Depot, T: Depot>(pass: &Arc<Pass<F, T>>) -> Result<()
     let waiting = Arc::new(Mutex::new(waiting));
     let mut stages = JoinSet::new();
     stages.spawn(list(Arc::clone(pass), keys));
-    for _ in 0..pass.pace.readers {
+    for _ in 0..pass.pace.readers.div_ceil(at_once(pass)) {
         stages.spawn(read_all(Arc::clone(pass), Arc::clone(&waiting), loads.clone()));
     }
     drop(loads);
@@ -86,14 +91,23 @@ async fn read_all<F: Depot, T: Depot>(
     keys: Queue<ReportKey>,
     loads: mpsc::Sender<Load<F::Stamp>>,
 ) -> Result<(), Halt> {
-    loop {
-        let Some(key) = keys.lock().await.recv().await else { return Ok(()) };
-        if let Some(found) = pass.read(&key, pass.pace.large).await?
-            && loads.send(pass.load(found).await).await.is_err()
-        {
-            return Ok(());
+    let mut few = Vec::new();
+    while keys.lock().await.recv_many(&mut few, at_once(&pass)).await > 0 {
+        let found = pass.from.read_all(&few, pass.pace.large).await;
+        for (key, found) in few.drain(..).zip(found) {
+            if let Some(found) = pass.found(&key, found, pass.pace.large)?
+                && loads.send(pass.load(found).await).await.is_err()
+            {
+                return Ok(());
+            }
         }
     }
+    Ok(())
+}
+
+/// Reports that are asked for by one call.
+fn at_once<F: Depot, T: Depot>(pass: &Pass<F, T>) -> usize {
+    pass.pace.readers.clamp(1, AT_ONCE)
 }
 
 async fn settle_all<F: Depot, T: Depot>(
@@ -129,12 +143,18 @@ async fn next_batch<F: Depot, T: Depot>(
 
 impl<F: Depot, T: Depot> Pass<F, T> {
     /// Reads a report. `None` if there is nothing to move under the key, now or at all.
-    pub(super) async fn read(
+    pub(super) async fn read(&self, key: &ReportKey, limit: usize) -> Result<Option<Loose<F::Stamp>>, Halt> {
+        let found = self.from.read(key, limit).await;
+        self.found(key, found, limit)
+    }
+
+    fn found(
         &self,
         key: &ReportKey,
+        found: Result<Found<F::Stamp>, DepotError>,
         limit: usize,
-    ) -> Result<Option<(Parcel, Option<i64>, F::Stamp)>, Halt> {
-        let found = match self.from.read(key, limit).await {
+    ) -> Result<Option<Loose<F::Stamp>>, Halt> {
+        let found = match found {
             Err(DepotError::Refused(reason)) => Found::Unreadable(Skip::Refused, reason),
             other => other.map_err(|it| self.here_failed(it))?,
         };
@@ -154,7 +174,7 @@ impl<F: Depot, T: Depot> Pass<F, T> {
     }
 
     /// Waits for a share of the memory for what was read.
-    async fn load(&self, (parcel, tombstone, stamp): (Parcel, Option<i64>, F::Stamp)) -> Load<F::Stamp> {
+    async fn load(&self, (parcel, tombstone, stamp): Loose<F::Stamp>) -> Load<F::Stamp> {
         // A single report above the whole budget takes all of it. The semaphore is never closed.
         let bytes = u32::try_from(parcel.size().min(self.pace.in_flight)).unwrap_or(u32::MAX);
         let share = Arc::clone(&self.in_flight).acquire_many_owned(bytes).await.expect("never closed");

@@ -42,6 +42,14 @@ enum Kind {
 }
 
 impl Consul {
+    /// Where its program is.
+    ///
+    /// # Errors
+    /// There is none on this machine.
+    pub fn program() -> Result<PathBuf, Skip> {
+        binary("consul")
+    }
+
     /// Starts an agent of the test's own, in development mode: it keeps everything in memory and writes JSON for people.
     ///
     /// # Errors
@@ -67,7 +75,7 @@ impl Consul {
     }
 
     fn start_as(kind: Kind) -> Result<Self, Skip> {
-        let binary = binary("consul")?;
+        let binary = Self::program()?;
         let home = tempfile::tempdir().unwrap();
         let authority = Authority::new("consul test");
         fs::write(home.path().join("ca.crt"), authority.pem()).unwrap();

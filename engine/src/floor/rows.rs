@@ -1,0 +1,111 @@
+//! Rows that a server has stored, taken to a floor: the same rows, with nobody between the caller and the file.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, params_from_iter};
+use std::hint::black_box;
+use std::path::Path;
+
+use super::{Floor, FloorError};
+
+/// All rows of a table, in memory, in the order of their insertion.
+#[derive(Debug)]
+pub struct Rows {
+    create: Vec<String>,
+    insert: String,
+    rows: Vec<Vec<Value>>,
+}
+
+impl Rows {
+    /// Reads a table of the database in `path`, which a server may have open.
+    ///
+    /// # Errors
+    /// There is no such table.
+    pub fn of(path: &Path, table: &str) -> Result<Self, FloorError> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let mut made = connection.prepare(
+            "SELECT sql FROM sqlite_schema WHERE tbl_name = ?1 AND sql IS NOT NULL ORDER BY rowid",
+        )?;
+        let create = made.query_map([table], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        let mut all = connection.prepare(&format!("SELECT * FROM {table} ORDER BY rowid"))?;
+        let columns = all.column_count();
+        let places = vec!["?"; columns].join(", ");
+        let row = |row: &rusqlite::Row<'_>| (0..columns).map(|column| row.get(column)).collect();
+        let rows = all.query_map([], row)?.collect::<Result<_, _>>()?;
+        Ok(Self { create, insert: format!("INSERT INTO {table} VALUES ({places})"), rows })
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.rows.len()
+    }
+}
+
+impl Floor {
+    /// Makes the table of `rows` with its indexes.
+    ///
+    /// # Errors
+    /// It is there already.
+    pub fn make_room_for(&self, rows: &Rows) -> Result<(), FloorError> {
+        rows.create.iter().try_for_each(|sql| self.prepare(sql))
+    }
+
+    /// Inserts `rows`, so many in a commit.
+    ///
+    /// # Errors
+    /// A row is there already, or the disk fails.
+    pub fn insert_rows(&mut self, rows: &Rows, in_a_commit: usize) -> Result<(), FloorError> {
+        for group in rows.rows.chunks(in_a_commit) {
+            let transaction = self.connection.transaction()?;
+            {
+                let mut statement = transaction.prepare_cached(&rows.insert)?;
+                for row in group {
+                    statement.execute(params_from_iter(row))?;
+                }
+            }
+            transaction.commit()?;
+        }
+        Ok(())
+    }
+
+    /// Steps through a query and takes every row into memory of the caller's, to forget it there. Says how many there were.
+    ///
+    /// # Errors
+    /// The query fails.
+    pub fn read(&self, sql: &str) -> Result<u64, FloorError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let columns = statement.column_count();
+        let mut stepped = statement.query([])?;
+        let mut rows = 0;
+        while let Some(row) = stepped.next()? {
+            let row: Vec<Value> = (0..columns).map(|column| row.get(column)).collect::<Result<_, _>>()?;
+            black_box(row);
+            rows += 1;
+        }
+        Ok(rows)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_the_same_on_the_other_side() {
+        let dir = tempfile::tempdir().unwrap();
+        let [from, to] = ["from.db", "to.db"].map(|name| dir.path().join(name));
+        let one = Floor::open(&from).unwrap();
+        one.prepare("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, a TEXT, b BLOB)").unwrap();
+        one.prepare("CREATE INDEX t_a ON t (a)").unwrap();
+        one.prepare("INSERT INTO t (a, b) VALUES ('x', x'00'), (NULL, x''), (1.5, 'y')").unwrap();
+        let rows = Rows::of(&from, "t").unwrap();
+        let mut other = Floor::open(&to).unwrap();
+        other.make_room_for(&rows).unwrap();
+        other.insert_rows(&rows, 2).unwrap();
+        assert_eq!(Rows::of(&to, "t").unwrap().rows, rows.rows);
+        assert_eq!(Rows::of(&to, "t").unwrap().create, rows.create);
+        assert_eq!(other.read("SELECT b, a FROM t").unwrap(), 3);
+        assert!(other.insert_rows(&rows, 2).is_err());
+    }
+}
