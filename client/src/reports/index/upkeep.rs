@@ -66,6 +66,7 @@ impl Index {
     }
 
     /// Folds what is pending if it is much, and merges what is due. Call it after some writes; it is cheap if there is nothing to do.
+    /// [`Upkeep`](crate::migrate::Upkeep) does so by itself.
     ///
     /// # Errors
     /// Any [`IndexError`]; the index is as right after it as before.
