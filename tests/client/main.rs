@@ -4,6 +4,10 @@
 #[path = "../../client/tests/database/suite/mod.rs"]
 mod suite;
 
+#[path = "../../client/examples/controller.rs"]
+#[expect(dead_code, reason = "its main function is for people")]
+mod controller;
+mod controllers;
 mod outage;
 
 use std::sync::Arc;
@@ -21,9 +25,14 @@ fn open() -> (Server, Arc<dyn Database>) {
 
 /// A client with the certificate of a role.
 fn sidecar(server: &Server, role: &str) -> Sidecar {
+    sidecar_at(server.url(), server, role)
+}
+
+/// The same, at the other end of a wire.
+fn sidecar_at(url: &str, server: &Server, role: &str) -> Sidecar {
     let pair = server.pair(role);
     let credentials = Credentials::from_files(server.home().join("ca.crt"), pair.cert, pair.key);
-    let endpoint = server.url().parse().expect("a URL");
+    let endpoint = url.parse().expect("a URL");
     Sidecar::new(endpoint, credentials.expect("certificates")).expect("an encrypted endpoint")
 }
 

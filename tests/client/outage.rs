@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use larder_client::database::{Database, DatabaseError};
+use larder_client::migrate::{Leader, Progress, Upkeep};
 use larder_client::reports::{Asset, Clock, Encoding, Put, Report, ReportError, ReportStore, Selection};
 use larder_client::schema::{self, SchemaError};
 use larder_client::wire::{Kind, Request, Statement};
+use larder_harness::{Proxy, Server};
+use tokio::sync::watch;
 
-use crate::{open, sidecar};
+use crate::{open, sidecar, sidecar_at};
 
 fn report(text: &str, second: i64) -> Report {
     Report {
@@ -119,4 +122,40 @@ async fn a_watch_ends_with_its_server() {
         waiting.await.unwrap(),
         Ok(None) | Err(DatabaseError::Broken(_) | DatabaseError::Unanswered(_))
     ));
+}
+
+/// Whether more reports than a few are not counted by the index yet.
+const PENDING: &str =
+    "SELECT COUNT(*) > 512 FROM report WHERE id > (SELECT value FROM counter WHERE name = 'indexed')";
+
+/// Waits until they are few.
+async fn until_kept_up(database: &dyn Database) {
+    let mut changes = database.changes(None).await.unwrap();
+    let counted = Request::new([Statement::new(PENDING)]);
+    while database.query(&counted).await.unwrap().results[0].rows == [[1.into()]] {
+        changes.next().await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_index_is_kept_up_again_once_the_sidecar_is_back() {
+    let (mut server, database) = open();
+    schema::prepare(&*database).await.unwrap();
+    let address = |server: &Server| server.url().strip_prefix("https://").unwrap().to_owned();
+    let wire = Proxy::start(address(&server));
+    let database: Arc<dyn Database> =
+        Arc::new(sidecar_at(&format!("https://{}", wire.address()), &server, "writer"));
+    let (_leads, leader) = watch::channel(Leader::Me);
+    let _upkeep = Upkeep::start(Arc::clone(&database), leader, watch::channel(Progress::default()).1);
+
+    let reports = ReportStore::new(Arc::clone(&database), Arc::new(Clock::new(1)));
+    let burst = |class: &str| (0..600).map(|it| report(&format!("{class}/{it}"), 10)).collect::<Vec<_>>();
+    reports.put_many(&burst("before")).await.unwrap();
+    until_kept_up(&*database).await;
+    server.kill();
+    server.start_again();
+    wire.lead_to(address(&server));
+    reports.put_many(&burst("after")).await.unwrap();
+    let patience = Duration::from_secs(60);
+    tokio::time::timeout(patience, until_kept_up(&*database)).await.expect("is kept up");
 }

@@ -21,7 +21,7 @@ pub use chooser::{
     Answered, Counters, Deleted, Gate, ListAnswer, Mode, ModeError, Put, PutAnswer, Reports, ReportsError,
     ReportsOptions, ReportsStream, Stats, Store, Swept,
 };
-pub use consul::{Consul, TokenError};
+pub use consul::{Consul, KeyChange, KeyChanges, TokenError};
 pub use directory::Directory;
 pub use etcd::{Etcd, Login};
 pub use memory::Memory;

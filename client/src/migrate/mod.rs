@@ -2,7 +2,7 @@
 //!
 //! [`leadership`] picks one controller, [`roster`] knows who takes part, [`Gate`] says whether all of them can find what is moved. A [`Mover`]
 //! then takes reports from one [`Depot`] to another: read, write with the sequence that they have, read back and compare, confirm the
-//! lead, remove by compare-and-swap. A [`Migrator`] does so again and again.
+//! lead, remove by compare-and-swap. A [`Migrator`] does so again and again; [`Upkeep`] keeps the index of findings beside it.
 
 pub mod leadership;
 pub mod roster;
@@ -16,6 +16,7 @@ mod mover;
 mod progress;
 mod scheduler;
 mod traffic;
+mod upkeep;
 
 pub use decision::{Because, Decision, Offer, Skip, There, decide};
 pub use depot::{
@@ -28,3 +29,4 @@ pub use mover::{Halt, Mover, Outcome, Pace};
 pub use progress::{Phase, Progress, Skipped};
 pub use scheduler::Migrator;
 pub use traffic::{Call, Traffic};
+pub use upkeep::Upkeep;

@@ -10,4 +10,5 @@ mod real;
 mod roles;
 mod rules;
 mod schedules;
+mod upkeep;
 mod world;

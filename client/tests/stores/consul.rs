@@ -1,11 +1,11 @@
 //! What is special to Consul.
 
 use larder_client::Credentials;
-use larder_client::fallback::{Condition, Consul, KeyValue as _, StoreError};
+use larder_client::fallback::{Condition, Consul, Entry, KeyChanges, KeyValue as _, StoreError};
 use larder_harness::{Authority, need};
 
 use crate::consul_at;
-use crate::suite::{find, is_refused, keys, put, set};
+use crate::suite::{delete, find, is_refused, keys, put, set};
 
 #[tokio::test]
 async fn a_token_that_may_nothing_is_refused_everywhere() {
@@ -119,4 +119,53 @@ async fn a_large_value_under_an_odd_key_is_refused_with_a_reason() {
     assert_eq!(find(&store, "consul-odd/a b?c#%").await.unwrap().value.len(), 500 << 10);
     let reason = is_refused(store.commit(large("consul-odd/../b")).await);
     assert!(reason.contains("consul-odd/../b"), "{reason}");
+}
+
+/// What is told, in the order of keys, as text.
+async fn told(changes: &mut KeyChanges) -> Vec<(String, Option<String>)> {
+    let text = |entry: Entry| String::from_utf8(entry.value.to_vec()).unwrap();
+    let mut told: Vec<_> =
+        changes.next().await.unwrap().into_iter().map(|it| (it.key, it.entry.map(text))).collect();
+    told.sort();
+    told
+}
+
+#[tokio::test]
+async fn keys_are_followed_as_they_are_written_and_removed() {
+    let server = need!(larder_harness::Consul::shared());
+    let store = consul_at(&server.url(), server.token());
+    let mut changes = store.follow("consul-follow/");
+    let key = |name: &str| format!("consul-follow/{name}");
+    let written = |name: &str, value: &str| (key(name), Some(value.to_owned()));
+
+    // Nothing is there, which is told; then it waits, and forgets nothing if somebody stops waiting.
+    assert_eq!(told(&mut changes).await, []);
+    tokio::select! {
+        biased;
+        _ = changes.next() => panic!("nothing has changed"),
+        _ = set(&store, "consul-follow", "beside it") => {}
+    }
+    let (first, _) = tokio::join!(told(&mut changes), async { set(&store, &key("a"), "1").await });
+    assert_eq!(first, [written("a", "1")]);
+    let both = vec![put(&key("a"), "2", Condition::Any), put(&key("b/ü"), "", Condition::Absent)];
+    assert!(store.commit(both).await.unwrap());
+    assert_eq!(told(&mut changes).await, [written("a", "2"), written("b/ü", "")]);
+    assert!(store.commit(vec![delete(&key("a"), Condition::Any)]).await.unwrap());
+    assert_eq!(told(&mut changes).await, [(key("a"), None)]);
+    // Who begins is told of what is there.
+    assert_eq!(told(&mut store.follow("consul-follow/")).await, [written("b/ü", "")]);
+    assert!(store.commit(vec![delete(&key("b/ü"), Condition::Any)]).await.unwrap());
+    assert_eq!(told(&mut changes).await, [(key("b/ü"), None)]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_followed_is_refused() {
+    let server = need!(larder_harness::Consul::shared());
+    let store = consul_at(&server.url(), server.token());
+    set(&store, "consul-unfollowed/key", vec![b'x'; 4000]).await;
+    let nobody = Consul::new(server.url().parse().unwrap(), None).unwrap();
+    assert!(is_refused(nobody.follow("consul-unfollowed/").next().await).contains("Permission denied"));
+    assert!(is_refused(store.follow("consul-unfollowed/../").next().await).contains("cannot be followed"));
+    let narrow = store.with_listing_limit(1000);
+    assert!(is_refused(narrow.follow("consul-unfollowed/").next().await).contains("too much"));
 }

@@ -116,7 +116,7 @@ impl Migrate {
         let stop = Stop::on_signal(members.gate())?;
         let mover = Mover::new(from, to, Arc::clone(&leadership), stop.gate());
         let into = into.filter(|_| self.findings == OnOff::On);
-        let index = into.as_ref().map(|store| index::keep(store, mover.progress()));
+        let index = into.as_ref().map(|store| index::keep(store, &*leadership, mover.progress()));
         let followed = screen.follow(mover.progress());
         let ended = match self.interval {
             Some(interval) => for_ever(mover, interval, self.evacuate, &members, &stop).await,
@@ -124,9 +124,7 @@ impl Migrate {
         };
         leadership.resign().await;
         followed.end().await;
-        if let Some(index) = index {
-            index.abort();
-        }
+        drop(index);
         let summary = ended?;
         if let (Some(store), None, false) = (&into, self.interval, summary.is_stopped()) {
             index::finish(store).await?;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,9 +26,13 @@ enum Wire {
 /// A new state of the wire, and who waits until it is so.
 type Turn = (Wire, mpsc::Sender<()>);
 
+/// Where new connections go.
+type Target = Arc<Mutex<String>>;
+
 /// A TCP proxy on the loopback with a thread of its own. Dropping it breaks its connections.
 pub struct Proxy {
     address: SocketAddr,
+    target: Target,
     turns: UnboundedSender<Turn>,
     accepted: Arc<AtomicUsize>,
 }
@@ -37,7 +41,8 @@ impl Proxy {
     /// Passes on to `target`, `host:port`, what comes to [`Proxy::address`].
     #[must_use]
     pub fn start(target: impl Into<String>) -> Self {
-        let target = target.into();
+        let target = Arc::new(Mutex::new(target.into()));
+        let to = Arc::clone(&target);
         let (turns, turned) = unbounded_channel();
         let (tell, told) = mpsc::channel();
         let accepted = Arc::new(AtomicUsize::new(0));
@@ -47,10 +52,10 @@ impl Proxy {
             runtime.block_on(async move {
                 let listener = listen_somewhere().await;
                 tell.send(listener.local_addr().unwrap()).unwrap();
-                serve(listener, &target, turned, &count).await;
+                serve(listener, &to, turned, &count).await;
             });
         });
-        Self { address: told.recv().unwrap(), turns, accepted }
+        Self { address: told.recv().unwrap(), target, turns, accepted }
     }
 
     /// Where to connect instead of the target: `127.0.0.1:PORT`.
@@ -63,6 +68,11 @@ impl Proxy {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Passes what comes from now on to another `host:port`: the target was started again elsewhere.
+    pub fn lead_to(&self, target: impl Into<String>) {
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target.into();
     }
 
     /// How many connections have come about so far.
@@ -100,7 +110,7 @@ impl Proxy {
 
 async fn serve(
     listener: TcpListener,
-    target: &str,
+    target: &Target,
     mut turns: UnboundedReceiver<Turn>,
     accepted: &AtomicUsize,
 ) {
@@ -124,7 +134,8 @@ async fn serve(
             client = accept(listener.as_ref()) => {
                 let Ok(client) = client else { continue };
                 accepted.fetch_add(1, Ordering::Relaxed);
-                connections.spawn(carry(client, target.to_owned(), wire.subscribe()));
+                let target = target.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                connections.spawn(carry(client, target, wire.subscribe()));
             }
             Some(_) = connections.join_next() => {}
         }

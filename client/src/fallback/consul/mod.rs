@@ -12,6 +12,7 @@ mod api;
 mod listing;
 mod raw;
 mod txn;
+mod watch;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -27,6 +28,7 @@ use listing::Page;
 use txn::{Done, Failed, Found, Wrapped};
 
 pub(crate) use api::{Api, ApiAnswer};
+pub use watch::{KeyChange, KeyChanges};
 
 /// `kv_max_value_size` of an agent that nobody configured otherwise.
 const VALUE: usize = 512 << 10;

@@ -16,6 +16,8 @@ use crate::database::Database;
 
 /// Pending findings that questions lay over the index without being slow.
 const PENDING: i64 = 64 << 10;
+/// What a pending report costs a question beside its findings, counted in findings.
+const REPORT: i64 = 128;
 /// Retired reports that questions may have to subtract, if that is more than one in [`RETIRED_SHARE`] of the reports.
 const RETIRED: i64 = 256;
 const RETIRED_SHARE: i64 = 32;
@@ -64,6 +66,7 @@ impl Index {
     }
 
     /// Folds what is pending if it is much, and merges what is due. Call it after some writes; it is cheap if there is nothing to do.
+    /// [`Upkeep`](crate::migrate::Upkeep) does so by itself.
     ///
     /// # Errors
     /// Any [`IndexError`]; the index is as right after it as before.
@@ -220,11 +223,13 @@ impl Index {
         done
     }
 
-    /// How many findings are pending, about: up to those that one run takes.
+    /// How much is pending, in findings, about: up to those that one run takes.
     async fn pending(&self) -> Result<i64, IndexError> {
-        let sql = "SELECT SUM(findings) FROM (SELECT critical + high + medium + low AS findings FROM report \
-                   WHERE id > (SELECT value FROM counter WHERE name = 'indexed') ORDER BY id LIMIT 1024)";
-        self.number(sql).await
+        let sql = format!(
+            "SELECT SUM(findings) FROM (SELECT critical + high + medium + low + {REPORT} AS findings FROM report \
+             WHERE id > (SELECT value FROM counter WHERE name = 'indexed') ORDER BY id LIMIT 1024)"
+        );
+        self.number(&sql).await
     }
 
     /// How many reports there are, about: as far as segments go.
