@@ -113,7 +113,7 @@ impl Shelf {
         let key = parcel.report.key.clone();
         let written = match self.put_moved(&parcel.report, parcel.sequence, parcel.over).await {
             Ok(Placed::Stored) => Written::Stored,
-            Ok(Placed::Superseded(_) | Placed::Buried(_)) => Written::Outdated,
+            Ok(Placed::Superseded(_) | Placed::Crossed(_) | Placed::Buried(_)) => Written::Outdated,
             Err(error) => match DepotError::from(error) {
                 DepotError::Refused(reason) => Written::Refused(reason),
                 away => return Err(away),
