@@ -86,7 +86,7 @@ pub(crate) async fn take_out(
                     primary.remove(&key, stamp);
                 }
             }
-            Placed::Superseded(_) | Placed::Buried(_) => drop(primary.remove(&key, stamp)),
+            Placed::Superseded(_) | Placed::Crossed(_) | Placed::Buried(_) => drop(primary.remove(&key, stamp)),
         }
     }
     Ok(())

@@ -75,6 +75,9 @@ impl Primary for MemoryPrimary {
             }
             match kept.reports.get(&report.key) {
                 Some((standing, _)) if standing.version > version => Placed::Superseded(standing.version),
+                Some((standing, _)) if standing.version.sequence > *sequence => {
+                    Placed::Crossed(standing.version.sequence)
+                }
                 _ => {
                     kept.stamp += 1;
                     let it = (Kept { report: (*report).clone(), version }, kept.stamp);

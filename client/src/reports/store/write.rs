@@ -167,16 +167,13 @@ impl ReportStore {
         let entries: Vec<_> = reports.iter().map(|report| (report, self.clock.next())).collect();
         let mut puts = self.put_sequenced(&entries).await?;
         for (put, report) in puts.iter_mut().zip(reports) {
-            for _ in 0..RAISES {
-                // The clock has seen what stands in the way.
-                let again = match *put {
-                    Put::Stored(_) => false,
-                    Put::Superseded(standing) => standing.scanned_at < report.scanned_at,
-                    Put::Suppressed(_) => true,
-                };
-                if !again {
-                    break;
+            let mut raises = 0;
+            while is_in_the_way(put, report) {
+                if raises == RAISES {
+                    return Err(ReportError::Contended { key: report.key.clone() });
                 }
+                raises += 1;
+                // The clock has seen what stands in the way.
                 let raised = self.put_sequenced(&[(report, self.clock.next())]).await?;
                 *put = raised.into_iter().next().unwrap_or(*put);
             }
@@ -274,6 +271,15 @@ impl ReportStore {
             }
         }
         Ok(puts)
+    }
+}
+
+/// Whether a put was refused for its sequence alone.
+fn is_in_the_way(put: &Put, report: &Report) -> bool {
+    match put {
+        Put::Stored(_) => false,
+        Put::Superseded(standing) => standing.scanned_at < report.scanned_at,
+        Put::Suppressed(_) => true,
     }
 }
 
