@@ -31,6 +31,8 @@ struct PutRecord {
     span: Span,
     /// The version that was acknowledged.
     stored: Option<Version>,
+    /// Whether an older controller wrote it, of which a listing knows nothing.
+    is_foreign: bool,
 }
 
 #[derive(Debug)]
@@ -99,8 +101,18 @@ impl History {
     pub(crate) fn begin_put(&mut self, key: &ReportKey, scanned_at: Timestamp) -> usize {
         let span = self.begin();
         note(|| format!("{}: put {} of {key} at {scanned_at} begins", span.begin, self.puts.len()));
-        self.puts.push(PutRecord { key: key.clone(), scanned_at, span, stored: None });
+        self.puts.push(PutRecord { key: key.clone(), scanned_at, span, stored: None, is_foreign: false });
         self.puts.len() - 1
+    }
+
+    /// What an older controller wrote: it is there as soon as it is written, under a sequence that a reader derives.
+    pub(crate) fn end_foreign_put(&mut self, number: usize) {
+        let end = self.tick();
+        note(|| format!("{end}: put {number} was that of an older controller"));
+        let put = &mut self.puts[number];
+        put.span.end = Some(end);
+        put.is_foreign = true;
+        put.stored = Some(Version { scanned_at: put.scanned_at, sequence: i64::MIN });
     }
 
     pub(crate) fn end_put(&mut self, number: usize, answer: &Result<PutAnswer, ReportsError>) {
@@ -129,14 +141,14 @@ impl History {
     }
 
     /// The newest acknowledged put that a read over `span` has to find: none that may be deleted.
-    fn required(&self, key: &ReportKey, span: Span) -> Option<(usize, Version)> {
+    fn required(&self, key: &ReportKey, span: Span, listed: bool) -> Option<(usize, Version)> {
         let end = span.end.unwrap_or(u64::MAX);
         let may_be_deleted = |put: &PutRecord| {
             let deletes = self.deletes.iter().filter(|it| it.of.takes(key) && it.span.begin < end);
             deletes.into_iter().any(|it| !it.span.ended_before(put.span.begin))
         };
         let acknowledged = self.puts.iter().enumerate().filter(|(_, it)| {
-            it.key == *key && it.span.ended_before(span.begin) && it.stored.is_some() && !may_be_deleted(it)
+            it.key == *key && it.span.ended_before(span.begin) && it.stored.is_some() && !may_be_deleted(it) && !(listed && it.is_foreign)
         });
         acknowledged.filter_map(|(number, it)| Some((number, it.stored?))).max_by_key(|it| it.1)
     }
@@ -177,7 +189,7 @@ impl History {
         if complete && version.is_none() {
             self.certain_absences += 1;
         }
-        if complete && let Some((put, required)) = self.required(key, span) {
+        if complete && let Some((put, required)) = self.required(key, span, matches!(told, Told::Listed(_))) {
             let record = &self.puts[put];
             assert!(
                 version >= Some(required),

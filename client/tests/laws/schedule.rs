@@ -6,29 +6,39 @@
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use larder_client::fallback::{
-    BreakerOptions, BreakerState, KeyValue, Layout, Limits, Memory, Mode, Primary, Reports, ReportsError,
-    ReportsOptions, Shelf,
+    BreakerOptions, BreakerState, Condition, KeyValue, Layout, Limits, Memory, Mode, Operation, Primary, Reports,
+    ReportsError, ReportsOptions, Shelf,
 };
+use larder_client::migrate::roster::Member;
+use larder_client::migrate::{GateState, Obstacle, Rules};
 use larder_client::reports::{Clock, Encoding, Report, ReportKey};
 
+use crate::log::note;
 use crate::history::{Doomed, History, Told, told};
 use crate::mover;
 use crate::primary::MemoryPrimary;
 use crate::random::Random;
+use tokio::sync::watch;
+
 use crate::wire::{Weather, Wire, WiredKeyValue, WiredPrimary};
 
 /// Keys of every shape that the layout tells apart.
 const KEYS: [&str; 5] = ["bench/h:1/kube_master", "function/f", "image/r/1", "workload/a", "workload/b"];
+/// Keys that an older controller writes.
+const FOREIGN: [&str; 2] = ["workload/a", "workload/b"];
 const PREFIXES: [&str; 3] = ["", "workload/", "image/r/1"];
 /// The first microsecond of every schedule.
 const BEGIN: i64 = 1_700_000_000_000_000;
+/// Microseconds between two scans.
+const SCAN: i64 = 1000;
 /// The small values that make most payloads go in chunks, or none.
 const LIMITS: [Limits; 3] = [
     Limits { value: 64 << 20, operations: 1024, transaction: 128 << 20 },
@@ -56,7 +66,12 @@ enum Step {
     /// Chunks that nothing refers to are looked for.
     Sweep,
     SetMode,
+    /// A controller asks who else there is.
     Gate,
+    /// An older controller, which knows nothing of the primary, comes or goes.
+    Neighbour,
+    /// It writes a report where it always did.
+    ForeignPut,
     Weather,
     /// A call that lost its caller arrives.
     Arrive,
@@ -67,7 +82,7 @@ enum Step {
 }
 
 /// How often each step is taken.
-const STEPS: [(Step, usize); 19] = [
+const STEPS: [(Step, usize); 21] = [
     (Step::Put, 24),
     (Step::PutMany, 3),
     (Step::Get, 20),
@@ -83,9 +98,11 @@ const STEPS: [(Step, usize); 19] = [
     (Step::Sweep, 1),
     (Step::SetMode, 4),
     (Step::Gate, 3),
+    (Step::Neighbour, 1),
+    (Step::ForeignPut, 3),
     (Step::Weather, 12),
     (Step::Arrive, 4),
-    (Step::GiveUp, 1),
+    (Step::GiveUp, 3),
     (Step::Wait, 4),
 ];
 
@@ -101,17 +118,22 @@ struct Controller {
     wires: [Wire; 2],
     /// Since when each wire is as it is.
     since: Arc<Mutex<[u64; 2]>>,
-    gate: Arc<AtomicBool>,
+    gate: watch::Sender<GateState>,
     clock: Arc<AtomicI64>,
 }
 
 /// The world of one schedule.
 pub(crate) struct World {
     random: Random,
-    primary: Arc<MemoryPrimary>,
+    store: Arc<dyn KeyValue>,
     controllers: Vec<Controller>,
     history: Arc<Mutex<History>>,
-    calls: Vec<Call>,
+    /// Calls under way, and when each began.
+    calls: Vec<(u64, Call)>,
+    /// Since when an older controller is there.
+    neighbour: Option<u64>,
+    /// Whether one may come: it writes where NeuVector does, and its clock is right.
+    neighbours: bool,
     late: Underway,
     /// The last turn at which time passed, or drafts were taken for forgotten: calls that began before may end by it.
     waited: Arc<Mutex<u64>>,
@@ -158,24 +180,26 @@ impl World {
                 let wired = WiredKeyValue { store: Arc::clone(&store), wire: wires[0].clone(), torn };
                 let wired_primary =
                     Arc::new(WiredPrimary { primary: Arc::clone(&primary), wire: wires[1].clone() });
-                let gate = Arc::new(AtomicBool::new(true));
-                let open = Arc::clone(&gate);
+                let gate = watch::Sender::new(GateState::Open);
                 let breaker = BreakerOptions { jitter: 0.0, ..BreakerOptions::default() };
-                let mode = *random.pick(&[Mode::Auto, Mode::Auto, Mode::Off, Mode::Required]);
+                let mode = *random.pick(&[Mode::Auto, Mode::Auto, Mode::Auto, Mode::Off, Mode::Required]);
                 let reports = Reports::new(
                     Some(Arc::clone(&wired_primary) as Arc<dyn Primary>),
                     Shelf::new(Arc::new(wired), layout.clone()),
                     Arc::new(Clock::driven(number as u16, Arc::clone(&clock))),
-                    move || open.load(Ordering::Relaxed),
+                    gate.subscribe(),
                     ReportsOptions { mode, breaker, ..ReportsOptions::default() },
                 );
                 Controller { reports, primary: wired_primary, wires, since: Arc::default(), gate, clock }
             })
             .collect();
+        let neighbours = stormy && matches!(layout, Layout::NeuVector);
         Self {
             random,
-            primary,
+            store,
             controllers,
+            neighbour: None,
+            neighbours,
             history: Arc::default(),
             calls: Vec::new(),
             late,
@@ -201,7 +225,9 @@ impl World {
         let controller = self.random.pick(&self.controllers).clone();
         match step {
             Step::Weather => self.change_weather(&controller),
-            Step::Gate => controller.gate.store(self.random.chance(70), Ordering::Relaxed),
+            Step::Gate => self.ask_who_is_there(&controller),
+            Step::Neighbour => self.neighbour_comes_or_goes(),
+            Step::ForeignPut => self.foreign_put().await,
             Step::Arrive => self.arrive().await,
             Step::GiveUp if self.calls.is_empty() => {}
             Step::GiveUp => drop(self.calls.swap_remove(self.random.below(self.calls.len()))),
@@ -210,8 +236,9 @@ impl World {
                 self.wait(time).await;
             }
             step => {
+                let begin = lock(&self.history).now();
                 let call = self.call(step, controller);
-                self.calls.push(call);
+                self.calls.push((begin, call));
             }
         }
     }
@@ -223,7 +250,7 @@ impl World {
             controller.clock.fetch_add(7, Ordering::Relaxed);
         }
         lock(&self.history).tick();
-        let done = self.calls[number].as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        let done = self.calls[number].1.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
         if done {
             drop(self.calls.swap_remove(number));
         }
@@ -263,6 +290,60 @@ impl World {
         controller.set_weather(wire, weather, lock(&self.history).tick());
     }
 
+    /// What a roster tells, and what the gate makes of it; without a neighbour, now and then the gate is as wrong as it can be.
+    fn ask_who_is_there(&mut self, controller: &Controller) {
+        let state = match self.random.below(8) {
+            0 => GateState::Closed(vec![Obstacle::Nobody]),
+            1..4 if self.neighbour.is_none() => GateState::Open,
+            _ => Rules::arriving(|version| version == "new").judge(&self.members()),
+        };
+        controller.gate.send_replace(state);
+    }
+
+    fn members(&self) -> Vec<Member> {
+        let member = |id: String, version: &str, mode| Member { id, version: Some(version.into()), mode, alive: true };
+        let controllers = self.controllers.iter().enumerate();
+        let known = controllers.map(|(it, on)| member(it.to_string(), "new", Some(on.reports.mode())));
+        known.chain(self.neighbour.map(|_| member("neighbour".into(), "old", None))).collect()
+    }
+
+    /// An older controller takes longer to its first report than the others to notice it.
+    fn neighbour_comes_or_goes(&mut self) {
+        if !self.neighbours {
+            return;
+        }
+        let now = lock(&self.history).tick();
+        self.neighbour = if self.neighbour.is_none() { Some(now) } else { None };
+        for controller in self.controllers.clone() {
+            self.ask_who_is_there(&controller);
+        }
+    }
+
+    /// An older controller writes a value and its state, whatever stood there; what was begun before it came is over by then.
+    async fn foreign_put(&mut self) {
+        let Some(came) = self.neighbour else { return };
+        if self.calls.iter().any(|it| it.0 <= came) {
+            return;
+        }
+        let clock = self.controllers.iter().map(|it| it.clock.load(Ordering::Relaxed)).max().unwrap_or(BEGIN);
+        self.scan = (self.scan + 1).max((clock - BEGIN) / SCAN + 1);
+        let name = *self.random.pick(&FOREIGN);
+        let (key, scanned_at) = (ReportKey::new(name).expect("a key"), self.moment(0));
+        let number = lock(&self.history).begin_put(&key, scanned_at);
+        let state = format!(r#"{{"scanned_at":"{scanned_at}"}}"#);
+        let put = |key: String, value: String| Operation::Put {
+            key,
+            value: Bytes::from(value),
+            condition: Condition::Any,
+        };
+        let writes = vec![
+            put(format!("scan/data/report/{name}"), number.to_string()),
+            put(format!("scan/state/report/{name}"), state),
+        ];
+        assert!(self.store.commit(writes).await.expect("memory answers"));
+        lock(&self.history).end_foreign_put(number);
+    }
+
     fn key(&mut self) -> ReportKey {
         ReportKey::new(*self.random.pick(&KEYS)).expect("a key")
     }
@@ -288,7 +369,11 @@ impl World {
         if back == 0 && self.random.chance(85) {
             self.scan += 1;
         }
-        Timestamp::from_second(1_600_000_000 + self.scan - back).expect("in range")
+        self.moment(back)
+    }
+
+    fn moment(&self, back: i64) -> Timestamp {
+        Timestamp::from_microsecond(BEGIN + SCAN * (self.scan - back)).expect("in range")
     }
 
     fn draw(&mut self) -> (usize, Report) {
@@ -299,7 +384,7 @@ impl World {
 
     fn call(&mut self, step: Step, on: Controller) -> Call {
         let history = Arc::clone(&self.history);
-        let primary = Arc::clone(&self.primary);
+        let left = Rules::leaving().judge(&self.members());
         let trouble = Trouble::new(&on, Arc::clone(&self.waited), &self.history);
         let prefix = *self.random.pick(&PREFIXES);
         let key = self.key();
@@ -357,10 +442,13 @@ impl World {
                 })
             }
             Step::BringHome => Box::pin(async move {
-                drop(mover::bring_home(on.reports.shelf(), &*on.primary).await);
+                let ended = mover::bring_home(on.reports.shelf().clone(), on.primary, on.gate.subscribe()).await;
+                note(|| format!("a move home ended: {ended:?}"));
             }),
             Step::TakeOut => Box::pin(async move {
-                drop(mover::take_out(on.reports.shelf(), &*on.primary, &primary).await);
+                let left = watch::channel(left).1;
+                let ended = mover::take_out(on.reports.shelf().clone(), on.primary, left).await;
+                note(|| format!("an evacuation ended: {ended:?}"));
             }),
             Step::Sweep => {
                 // A draft that is older than this is forgotten: now and then one is that is not.
@@ -371,10 +459,10 @@ impl World {
             }
             Step::SetMode => {
                 let mode =
-                    *self.random.pick(&[Mode::Auto, Mode::Auto, Mode::Off, Mode::Required, Mode::Leaving]);
+                    *self.random.pick(&[Mode::Auto, Mode::Auto, Mode::Auto, Mode::Off, Mode::Required, Mode::Leaving]);
                 Box::pin(async move { on.reports.set_mode(mode).await })
             }
-            Step::Gate | Step::Weather | Step::Arrive | Step::GiveUp | Step::Wait => {
+            Step::Gate | Step::Neighbour | Step::ForeignPut | Step::Weather | Step::Arrive | Step::GiveUp | Step::Wait => {
                 unreachable!("no call: {step:?}")
             }
         }
@@ -383,9 +471,10 @@ impl World {
     /// Heals everything and asks every controller for everything: what is told now has to be the whole truth, and the same everywhere.
     async fn settle(&mut self) {
         let turn = lock(&self.history).tick();
+        self.neighbour = None;
         for controller in &self.controllers {
             (0..2).for_each(|wire| controller.set_weather(wire, Weather::Fair, turn));
-            controller.gate.store(true, Ordering::Relaxed);
+            controller.gate.send_replace(GateState::Open);
         }
         while !self.calls.is_empty() {
             self.go_on().await;
@@ -409,7 +498,9 @@ impl World {
             );
         }
         let on = self.controllers[0].clone();
-        mover::bring_home(on.reports.shelf(), &*on.primary).await.expect("nothing stands in the way");
+        let home = mover::bring_home(on.reports.shelf().clone(), on.primary.clone(), on.gate.subscribe());
+        let outcome = home.await.expect("nothing stands in the way");
+        assert!(outcome.is_clean(), "{outcome:?}");
         assert_eq!(on.reports.shelf().stats().await.expect("answers").reports, 0, "all are home");
         assert_eq!(truth, Some(self.tell_everything(&on).await), "a move changed what is told");
     }
