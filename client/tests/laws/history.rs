@@ -81,6 +81,38 @@ pub(crate) struct History {
     pub(crate) reads: u64,
     pub(crate) complete: u64,
     pub(crate) certain_absences: u64,
+    pub(crate) happened: Happened,
+}
+
+/// What a schedule was about, besides calls.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Happened {
+    /// Reports that were moved home, and that were taken out.
+    pub(crate) home: u64,
+    pub(crate) out: u64,
+    /// Moves that were killed, and that ended early by themselves.
+    pub(crate) killed: u64,
+    pub(crate) halted: u64,
+    /// Reports that an older controller wrote.
+    pub(crate) foreign: u64,
+    /// Times that the primary was said to be no longer needed.
+    pub(crate) removable: u64,
+}
+
+impl Happened {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.home += other.home;
+        self.out += other.out;
+        self.killed += other.killed;
+        self.halted += other.halted;
+        self.foreign += other.foreign;
+        self.removable += other.removable;
+    }
+
+    /// Whether each of them happened.
+    pub(crate) fn everything(&self) -> bool {
+        [self.home, self.out, self.killed, self.halted, self.foreign, self.removable].iter().all(|it| *it > 0)
+    }
 }
 
 impl History {
@@ -112,6 +144,7 @@ impl History {
         let put = &mut self.puts[number];
         put.span.end = Some(end);
         put.is_foreign = true;
+        self.happened.foreign += 1;
         put.stored = Some(Version { scanned_at: put.scanned_at, sequence: i64::MIN });
     }
 

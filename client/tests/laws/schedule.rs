@@ -18,11 +18,11 @@ use larder_client::fallback::{
     ReportsError, ReportsOptions, Shelf,
 };
 use larder_client::migrate::roster::Member;
-use larder_client::migrate::{GateState, Obstacle, Rules};
+use larder_client::migrate::{Departure, GateState, Obstacle, Rules};
 use larder_client::reports::{Clock, Encoding, Report, ReportKey};
 
 use crate::log::note;
-use crate::history::{Doomed, History, Told, told};
+use crate::history::{Doomed, Happened, History, Told, told};
 use crate::mover;
 use crate::primary::MemoryPrimary;
 use crate::random::Random;
@@ -148,6 +148,7 @@ pub(crate) struct Judged {
     pub(crate) reads: u64,
     pub(crate) complete: u64,
     pub(crate) absences: u64,
+    pub(crate) happened: Happened,
 }
 
 /// Runs one schedule to its end; a law that does not hold is a panic.
@@ -159,7 +160,7 @@ pub(crate) async fn run(seed: u64) -> Judged {
     }
     world.settle().await;
     let history = lock(&world.history);
-    Judged { reads: history.reads, complete: history.complete, absences: history.certain_absences }
+    Judged { reads: history.reads, complete: history.complete, absences: history.certain_absences, happened: history.happened }
 }
 
 impl World {
@@ -442,13 +443,26 @@ impl World {
                 })
             }
             Step::BringHome => Box::pin(async move {
+                let killed = Killed(Some(history));
                 let ended = mover::bring_home(on.reports.shelf().clone(), on.primary, on.gate.subscribe()).await;
                 note(|| format!("a move home ended: {ended:?}"));
+                killed.ended(|happened| match ended {
+                    Ok(outcome) => happened.home += outcome.gone,
+                    Err(_) => happened.halted += 1,
+                });
             }),
             Step::TakeOut => Box::pin(async move {
+                let killed = Killed(Some(history));
                 let left = watch::channel(left).1;
                 let ended = mover::take_out(on.reports.shelf().clone(), on.primary, left).await;
                 note(|| format!("an evacuation ended: {ended:?}"));
+                killed.ended(|happened| match ended {
+                    Ok((outcome, departure)) => {
+                        happened.out += outcome.gone;
+                        happened.removable += u64::from(departure == Departure::MayBeRemoved);
+                    }
+                    Err(_) => happened.halted += 1,
+                });
             }),
             Step::Sweep => {
                 // A draft that is older than this is forgotten: now and then one is that is not.
@@ -539,6 +553,25 @@ impl Controller {
     /// Whether a store could not be reached at all since `begin`.
     fn missed_one(&self, begin: u64) -> bool {
         (0..2).any(|wire| self.since(wire, Weather::Cut).is_some_and(|since| since <= begin))
+    }
+}
+
+/// A move that is counted as killed, unless it ends.
+struct Killed(Option<Arc<Mutex<History>>>);
+
+impl Killed {
+    fn ended(mut self, count: impl FnOnce(&mut Happened)) {
+        if let Some(history) = self.0.take() {
+            count(&mut lock(&history).happened);
+        }
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        if let Some(Ok(mut history)) = self.0.as_ref().map(|it| it.lock()) {
+            history.happened.killed += 1;
+        }
     }
 }
 
