@@ -4,7 +4,17 @@
 #[path = "../../client/tests/database/suite/mod.rs"]
 mod suite;
 
+mod laws;
 mod outage;
+
+#[path = "../../client/tests/laws/history.rs"]
+#[expect(dead_code, reason = "not everything that happens in the client's schedules happens here")]
+mod history;
+#[path = "../../client/tests/laws/log.rs"]
+#[expect(dead_code, reason = "notes are for schedules that can be repeated to the last turn")]
+mod log;
+#[path = "../../client/tests/laws/random.rs"]
+mod random;
 
 use std::sync::Arc;
 

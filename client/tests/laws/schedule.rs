@@ -138,7 +138,8 @@ pub(crate) struct World {
     /// The last turn at which time passed, or drafts were taken for forgotten: calls that began before may end by it.
     waited: Arc<Mutex<u64>>,
     scan: i64,
-    /// Whether wires are cut; if not, clocks differ.
+    /// Whether wires are cut; if not, clocks differ. Not both: who deletes what he cannot see, by a clock that is behind, deletes nothing that was
+    /// written by one that is ahead.
     stormy: bool,
 }
 
@@ -232,6 +233,8 @@ impl World {
             Step::Arrive => self.arrive().await,
             Step::GiveUp if self.calls.is_empty() => {}
             Step::GiveUp => drop(self.calls.swap_remove(self.random.below(self.calls.len()))),
+            // A call would time out, as if its store were away.
+            Step::Wait if !self.stormy && !self.calls.is_empty() => {}
             Step::Wait => {
                 let time = Duration::from_millis(50 << self.random.below(8));
                 self.wait(time).await;
