@@ -446,7 +446,7 @@ impl World {
                 })
             }
             Step::BringHome => Box::pin(async move {
-                let killed = Killed(Some(history));
+                let killed = Killed::unless_it_ends(history, false);
                 let ended = mover::bring_home(on.reports.shelf().clone(), on.primary, on.gate.subscribe()).await;
                 note(|| format!("a move home ended: {ended:?}"));
                 killed.ended(|happened| match ended {
@@ -455,7 +455,7 @@ impl World {
                 });
             }),
             Step::TakeOut => Box::pin(async move {
-                let killed = Killed(Some(history));
+                let killed = Killed::unless_it_ends(history, true);
                 let left = watch::channel(left).1;
                 let ended = mover::take_out(on.reports.shelf().clone(), on.primary, left).await;
                 note(|| format!("an evacuation ended: {ended:?}"));
@@ -560,20 +560,30 @@ impl Controller {
 }
 
 /// A move that is counted as killed, unless it ends.
-struct Killed(Option<Arc<Mutex<History>>>);
+struct Killed {
+    history: Arc<Mutex<History>>,
+    out: bool,
+    ended: bool,
+}
 
 impl Killed {
+    fn unless_it_ends(history: Arc<Mutex<History>>, out: bool) -> Self {
+        lock(&history).begin_move(out);
+        Self { history, out, ended: false }
+    }
+
     fn ended(mut self, count: impl FnOnce(&mut Happened)) {
-        if let Some(history) = self.0.take() {
-            count(&mut lock(&history).happened);
-        }
+        self.ended = true;
+        count(&mut lock(&self.history).happened);
     }
 }
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        if let Some(Ok(mut history)) = self.0.as_ref().map(|it| it.lock()) {
-            history.happened.killed += 1;
+        // A law that does not hold is a panic, which may have come while it was locked.
+        if let Ok(mut history) = self.history.lock() {
+            history.happened.killed += u64::from(!self.ended);
+            history.end_move(self.out);
         }
     }
 }

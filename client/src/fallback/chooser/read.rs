@@ -3,6 +3,7 @@
 //! A move writes before it removes. So of a report that goes home, whoever looks at the shelf first and at the primary afterwards misses
 //! nothing; of one that is taken out of the primary, it is the other way round. The shelf is therefore asked first, the primary next, and
 //! where that has no copy the shelf once more. Asking both at once would save a moment and could lose what travels in between.
+//! A report that travels both ways within these three questions can be missed: only one leader moves, and in one direction.
 
 use std::future::Future;
 
