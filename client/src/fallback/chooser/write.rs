@@ -109,7 +109,7 @@ impl Reports {
         target: &Target,
     ) -> Result<PutAnswer, ReportsError> {
         let version = Version { scanned_at: report.scanned_at, sequence };
-        let head = || self.look_for_stale(report);
+        let head = || self.look_on_shelf(&report.key);
         let put = match placed {
             None => return self.fall_back(report, sequence, target).await,
             Some(Placed::Superseded(newer)) => {
@@ -163,7 +163,7 @@ impl Reports {
             let version = Version { scanned_at: report.scanned_at, sequence };
             let reports = [(report, sequence)];
             let put = self.ask(report.payload.len(), |primary| primary.put(&reports));
-            let (placed, head) = join(put, self.look_for_stale(report)).await;
+            let (placed, head) = join(put, self.look_on_shelf(&report.key)).await;
             match placed?.first() {
                 Some(Placed::Superseded(newer)) => {
                     match tombstone_above(*newer, &report.key, head.as_ref()) {
@@ -265,10 +265,10 @@ impl Reports {
         Ok(None)
     }
 
-    /// What the shelf holds of a report that goes to the primary; nothing if it does not say so soon.
-    async fn look_for_stale(&self, report: &Report) -> Option<Lookup<Head>> {
+    /// What the shelf holds of a report of which the primary is asked; nothing if it does not say so soon.
+    pub(super) async fn look_on_shelf(&self, key: &ReportKey) -> Option<Lookup<Head>> {
         let head: Result<_, ShelfError> =
-            timeout(self.room.options.tidying, self.room.shelf.head(&report.key)).await.ok()?;
+            timeout(self.room.options.tidying, self.room.shelf.head(key)).await.ok()?;
         head.ok()
     }
 
