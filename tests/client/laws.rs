@@ -43,7 +43,8 @@ struct Controller {
 
 impl Controller {
     fn new(number: u16, server: &Server, consul: &larder_harness::Consul) -> Self {
-        let wires = [Proxy::start(consul.address()), Proxy::start(server.url().trim_start_matches("https://"))];
+        let wires =
+            [Proxy::start(consul.address()), Proxy::start(server.url().trim_start_matches("https://"))];
         let pair = server.pair("writer");
         let credentials = Credentials::from_files(server.home().join("ca.crt"), pair.cert, pair.key).unwrap();
         let endpoint = format!("https://{}", wires[1].address()).parse().unwrap();

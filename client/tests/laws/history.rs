@@ -207,7 +207,11 @@ impl History {
             deletes.into_iter().any(|it| !it.span.ended_before(put.span.begin))
         };
         let acknowledged = self.puts.iter().enumerate().filter(|(_, it)| {
-            it.key == *key && it.span.ended_before(span.begin) && it.stored.is_some() && !may_be_deleted(it) && !(listed && it.is_foreign)
+            it.key == *key
+                && it.span.ended_before(span.begin)
+                && it.stored.is_some()
+                && !may_be_deleted(it)
+                && !(listed && it.is_foreign)
         });
         acknowledged.filter_map(|(number, it)| Some((number, it.stored?))).max_by_key(|it| it.1)
     }
@@ -250,7 +254,8 @@ impl History {
         }
         if complete
             && !self.to_and_fro(begin)
-            && let Some((put, required)) = self.required(key, span, matches!(told, Told::Listed(_))) {
+            && let Some((put, required)) = self.required(key, span, matches!(told, Told::Listed(_)))
+        {
             let record = &self.puts[put];
             assert!(
                 version >= Some(required),

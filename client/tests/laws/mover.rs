@@ -6,12 +6,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use larder_client::fallback::{Kept, Shelf};
+use larder_client::migrate::GateState;
 use larder_client::migrate::leadership::Always;
 use larder_client::migrate::{
     Arrival, Departure, Depot, DepotError, Evacuation, Found, Grave, Graves, Halt, Holding, Migrator, Mover,
     Outcome, Pace, Page, Parcel, Standing, There, Tombstone, Written,
 };
-use larder_client::migrate::GateState;
 use larder_client::reports::ReportKey;
 use tokio::sync::watch;
 

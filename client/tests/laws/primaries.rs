@@ -44,7 +44,11 @@ async fn holds(primary: &impl Primary) -> Result<(), PrimaryError> {
     assert_eq!(put(10, 50).await?, Placed::Stored, "the same once more");
     assert!(matches!(put(9, 60).await?, Placed::Superseded(it) if it.sequence == 50));
     assert!(matches!(put(10, 40).await?, Placed::Superseded(_)));
-    assert_eq!(put(11, 30).await?, Placed::Crossed(50), "what was written later may have been written after a delete");
+    assert_eq!(
+        put(11, 30).await?,
+        Placed::Crossed(50),
+        "what was written later may have been written after a delete"
+    );
     assert_eq!(put(11, 51).await?, Placed::Stored);
 
     assert_eq!(bury(51).await?.survivor, Some(51), "only what is below a tombstone goes");

@@ -14,15 +14,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use larder_client::fallback::{
-    BreakerOptions, BreakerState, Condition, KeyValue, Layout, Limits, Memory, Mode, Operation, Primary, Reports,
-    ReportsError, ReportsOptions, Shelf,
+    BreakerOptions, BreakerState, Condition, KeyValue, Layout, Limits, Memory, Mode, Operation, Primary,
+    Reports, ReportsError, ReportsOptions, Shelf,
 };
 use larder_client::migrate::roster::Member;
 use larder_client::migrate::{Departure, GateState, Obstacle, Rules};
 use larder_client::reports::{Clock, Encoding, Report, ReportKey};
 
-use crate::log::note;
 use crate::history::{Doomed, Happened, History, Told, told};
+use crate::log::note;
 use crate::mover;
 use crate::primary::MemoryPrimary;
 use crate::random::Random;
@@ -161,7 +161,12 @@ pub(crate) async fn run(seed: u64) -> Judged {
     }
     world.settle().await;
     let history = lock(&world.history);
-    Judged { reads: history.reads, complete: history.complete, absences: history.certain_absences, happened: history.happened }
+    Judged {
+        reads: history.reads,
+        complete: history.complete,
+        absences: history.certain_absences,
+        happened: history.happened,
+    }
 }
 
 impl World {
@@ -305,7 +310,8 @@ impl World {
     }
 
     fn members(&self) -> Vec<Member> {
-        let member = |id: String, version: &str, mode| Member { id, version: Some(version.into()), mode, alive: true };
+        let member =
+            |id: String, version: &str, mode| Member { id, version: Some(version.into()), mode, alive: true };
         let controllers = self.controllers.iter().enumerate();
         let known = controllers.map(|(it, on)| member(it.to_string(), "new", Some(on.reports.mode())));
         known.chain(self.neighbour.map(|_| member("neighbour".into(), "old", None))).collect()
@@ -447,7 +453,8 @@ impl World {
             }
             Step::BringHome => Box::pin(async move {
                 let killed = Killed::unless_it_ends(history, false);
-                let ended = mover::bring_home(on.reports.shelf().clone(), on.primary, on.gate.subscribe()).await;
+                let ended =
+                    mover::bring_home(on.reports.shelf().clone(), on.primary, on.gate.subscribe()).await;
                 note(|| format!("a move home ended: {ended:?}"));
                 killed.ended(|happened| match ended {
                     Ok(outcome) => happened.home += outcome.gone,
@@ -475,11 +482,23 @@ impl World {
                 Box::pin(async move { drop(on.reports.shelf().sweep(before).await) })
             }
             Step::SetMode => {
-                let mode =
-                    *self.random.pick(&[Mode::Auto, Mode::Auto, Mode::Auto, Mode::Off, Mode::Required, Mode::Leaving]);
+                let mode = *self.random.pick(&[
+                    Mode::Auto,
+                    Mode::Auto,
+                    Mode::Auto,
+                    Mode::Off,
+                    Mode::Required,
+                    Mode::Leaving,
+                ]);
                 Box::pin(async move { on.reports.set_mode(mode).await })
             }
-            Step::Gate | Step::Neighbour | Step::ForeignPut | Step::Weather | Step::Arrive | Step::GiveUp | Step::Wait => {
+            Step::Gate
+            | Step::Neighbour
+            | Step::ForeignPut
+            | Step::Weather
+            | Step::Arrive
+            | Step::GiveUp
+            | Step::Wait => {
                 unreachable!("no call: {step:?}")
             }
         }

@@ -131,7 +131,9 @@ impl Reports {
                 let absent = lookup.copy.is_none();
                 seen.take(Store::Primary, lookup);
                 if absent {
-                    shelf_away = shelf().await.map(|it| seen.take(Store::Fallback, it)).err();
+                    // Of what it did not tell at first it cannot tell now: that may have gone home since.
+                    let again = shelf().await.map(|it| seen.take(Store::Fallback, it)).err();
+                    shelf_away = shelf_away.or(again);
                 }
             }
             Err(away) => match away.rejection() {

@@ -240,12 +240,7 @@ impl Shelf {
 }
 
 /// What a put is answered without writing anything.
-fn standing(
-    header: &Header,
-    version: Version,
-    over: Option<Version>,
-    payload: &Bytes,
-) -> Option<Placed> {
+fn standing(header: &Header, version: Version, over: Option<Version>, payload: &Bytes) -> Option<Placed> {
     if let Some(sequence) = header.tombstone().filter(|it| *it > version.sequence) {
         return Some(Placed::Buried(sequence));
     }

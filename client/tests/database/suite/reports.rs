@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use larder_client::database::Database;
 use larder_client::reports::{
-    Asset, Check, Clock, Confirmed, Encoding, Finding, List, Moving, Put, Report, ReportError, ReportKey, ReportStore,
-    Selection, Severity, Tombstone, Version,
+    Asset, Check, Clock, Confirmed, Encoding, Finding, List, Moving, Put, Report, ReportError, ReportKey,
+    ReportStore, Selection, Severity, Tombstone, Version,
 };
 use larder_client::schema;
 use larder_client::wire::Value;
@@ -151,7 +151,10 @@ pub(crate) async fn a_put_comes_after_the_delete(database: Arc<dyn Database>) {
     assert!(tombstone > Some(ahead));
     // A request that comes late brings nothing back. Who lives is above the deletion, though the scan is older than the one that was deleted.
     let again = ReportStore::new(Arc::clone(&database), Arc::new(Clock::new(7)));
-    assert_eq!(put_at(&again, &plain("a/1", 20, "late"), 5).await.unwrap(), Put::Suppressed(tombstone.unwrap()));
+    assert_eq!(
+        put_at(&again, &plain("a/1", 20, "late"), 5).await.unwrap(),
+        Put::Suppressed(tombstone.unwrap())
+    );
     let again = ReportStore::new(database, Arc::new(Clock::new(8)));
     let Put::Stored(version) = again.put(&plain("a/1", 5, "y")).await.unwrap() else { panic!() };
     assert!(Some(version.sequence) > tombstone);
@@ -441,8 +444,9 @@ pub(crate) async fn writers_race(database: Arc<dyn Database>) {
     for writer in writers {
         writer.await.unwrap();
     }
-    let newest = (0..8_i64)
-        .flat_map(|writer| (0..20_i64).map(move |round| ((round * 37 + writer * 11) % 101 * 8 + writer, writer)));
+    let newest = (0..8_i64).flat_map(|writer| {
+        (0..20_i64).map(move |round| ((round * 37 + writer * 11) % 101 * 8 + writer, writer))
+    });
     let (second, writer) = newest.max().unwrap();
     let store = ReportStore::new(Arc::clone(&database), Arc::new(Clock::new(9)));
     assert_eq!(payload(&store, "a/1").await, Some(format!("{second} {writer}")));
