@@ -29,8 +29,10 @@ bench: servers ## Measure the floors, the server, and moving reports out of Cons
 	$(CARGO) run --release --locked -- bench
 	$(CARGO) run --release --locked -- bench migrate
 
-faults: fuzz servers ## The fault lab in its long form, and the fuzzers.
+faults: fuzz servers ## The fault lab and the laws in their long form, and the fuzzers.
 	LARDER_FAULTS=long $(CARGO) test --release --locked --test faults -- --nocapture
+	LARDER_FAULTS=long $(CARGO) test --release --locked --package larder-client --test laws --test migrate
+	LARDER_FAULTS=long $(CARGO) test --release --locked --test client laws
 
 fuzz: ## Each fuzz target for FUZZ_SECONDS (20) seconds; needs a nightly toolchain.
 	fuzz/run $(FUZZ_SECONDS)

@@ -8,7 +8,17 @@ mod suite;
 #[expect(dead_code, reason = "its main function is for people")]
 mod controller;
 mod controllers;
+mod laws;
 mod outage;
+
+#[path = "../../client/tests/laws/history.rs"]
+#[expect(dead_code, reason = "not everything that happens in the client's schedules happens here")]
+mod history;
+#[path = "../../client/tests/laws/log.rs"]
+#[expect(dead_code, reason = "notes are for schedules that can be repeated to the last turn")]
+mod log;
+#[path = "../../client/tests/laws/random.rs"]
+mod random;
 
 use std::sync::Arc;
 

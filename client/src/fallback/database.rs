@@ -49,12 +49,15 @@ impl Primary for ReportStore {
     }
 
     async fn put(&self, reports: &[(&Report, i64)]) -> Result<Vec<Placed>, PrimaryError> {
-        let placed = |put| match put {
+        let placed = |(put, (report, _)): (Put, &(&Report, i64))| match put {
             Put::Stored(_) => Placed::Stored,
+            Put::Superseded(standing) if standing.scanned_at < report.scanned_at => {
+                Placed::Crossed(standing.sequence)
+            }
             Put::Superseded(newer) => Placed::Superseded(newer),
             Put::Suppressed(tombstone) => Placed::Buried(tombstone),
         };
-        Ok(self.put_sequenced(reports).await?.into_iter().map(placed).collect())
+        Ok(self.put_sequenced(reports).await?.into_iter().zip(reports).map(placed).collect())
     }
 
     async fn get(&self, key: &ReportKey) -> Result<Lookup<Kept>, PrimaryError> {

@@ -54,8 +54,8 @@ pub trait Primary: Send + Sync + 'static {
     /// Whether it answers and its schema is ready.
     async fn probe(&self) -> Result<(), PrimaryError>;
 
-    /// Puts reports with their sequences; each is answered on its own. Where a newer one stands or a tombstone of a greater
-    /// sequence, nothing changes.
+    /// Puts reports with their sequences; each is answered on its own. Where a newer one stands, an earlier scan that
+    /// was written later, or a tombstone of a greater sequence, nothing changes.
     async fn put(&self, reports: &[(&Report, i64)]) -> Result<Vec<Placed>, PrimaryError>;
 
     /// The report under a key and the tombstone beside it, of one moment.

@@ -162,6 +162,8 @@ pub struct Grave<S> {
 pub struct Graves<S> {
     /// The tombstones.
     pub graves: Vec<Grave<S>>,
+    /// What stands among them and cannot be read: the report, and why.
+    pub strange: Vec<(ReportKey, String)>,
     /// Where the next page begins; `None` behind the last.
     pub next: Option<String>,
 }
@@ -230,8 +232,9 @@ pub trait Depot: Send + Sync + 'static {
     /// About `limit` tombstones, from where a page before said that the next begins.
     async fn tombstones(&self, from: Option<&str>, limit: usize) -> Result<Graves<Self::Seal>, DepotError>;
 
-    /// Takes tombstones: of two under one key the greater stays, with a new seal, and reports of lower sequence are gone.
-    async fn bury(&self, tombstones: &[Tombstone]) -> Result<(), DepotError>;
+    /// Takes tombstones: of two under one key the greater stays, with a new seal, and reports of lower sequence are gone. Says in their order why one
+    /// is refused, which does not stop the others.
+    async fn bury(&self, tombstones: &[Tombstone]) -> Result<Vec<Option<String>>, DepotError>;
 
     /// Removes a tombstone if its seal is still this; says whether it did.
     async fn unbury(&self, key: &ReportKey, seal: &Self::Seal) -> Result<bool, DepotError>;

@@ -59,7 +59,7 @@ impl fmt::Display for GateState {
 /// What keeps the gate closed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
-    /// Nobody was asked yet.
+    /// Nobody was asked yet, or is asked any more.
     #[error("the members are not known yet")]
     Unasked,
     /// The roster could not be read.
@@ -155,13 +155,14 @@ impl Gate {
     /// Begins to poll. A roster that does not answer within two turns closes the gate.
     pub fn start(roster: Arc<dyn Roster>, rules: Rules, every: Duration) -> Self {
         let (sender, state) = watch::channel(GateState::Closed(vec![Obstacle::Unasked]));
+        let sender = ClosedAtTheEnd(sender);
         let task = tokio::spawn(async move {
             let mut turns = interval(every);
             turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 turns.tick().await;
                 let now = ask(&*roster, &rules, every * 2).await;
-                sender.send_if_modified(|before| std::mem::replace(before, now.clone()) != now);
+                sender.0.send_if_modified(|before| std::mem::replace(before, now.clone()) != now);
             }
         });
         Self { state, task }
@@ -171,6 +172,15 @@ impl Gate {
     #[must_use]
     pub fn state(&self) -> watch::Receiver<GateState> {
         self.state.clone()
+    }
+}
+
+/// Who still holds the state of a gate that nobody polls any more shall not find it open.
+struct ClosedAtTheEnd(watch::Sender<GateState>);
+
+impl Drop for ClosedAtTheEnd {
+    fn drop(&mut self) {
+        self.0.send_replace(GateState::Closed(vec![Obstacle::Unasked]));
     }
 }
 
@@ -236,5 +246,23 @@ mod tests {
         assert_eq!(Rules::leaving().judge(&members), GateState::Open);
         let members = [member("a", Some("v6"), Some(Mode::Auto)), member("b", None, Some(Mode::Off))];
         closed(&Rules::leaving(), &members, "a is set to auto");
+    }
+
+    struct Everybody;
+
+    #[async_trait::async_trait]
+    impl Roster for Everybody {
+        async fn members(&self) -> Result<Vec<Member>, crate::migrate::roster::RosterError> {
+            Ok(vec![member("a", Some("v6"), Some(Mode::Auto))])
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gate_that_nobody_polls_is_closed() {
+        let gate = Gate::start(Arc::new(Everybody), arriving(), Duration::from_secs(1));
+        let mut state = gate.state();
+        state.wait_for(GateState::is_open).await.expect("it is polled");
+        drop(gate);
+        state.wait_for(|it| !it.is_open()).await.expect("its last word");
     }
 }

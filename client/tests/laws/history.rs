@@ -31,6 +31,8 @@ struct PutRecord {
     span: Span,
     /// The version that was acknowledged.
     stored: Option<Version>,
+    /// Whether an older controller wrote it, of which a listing knows nothing.
+    is_foreign: bool,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,41 @@ pub(crate) struct History {
     pub(crate) reads: u64,
     pub(crate) complete: u64,
     pub(crate) certain_absences: u64,
+    pub(crate) happened: Happened,
+    /// Moves under way, home and out, and the last turn at which there were both.
+    moving: [usize; 2],
+    both: u64,
+}
+
+/// What a schedule was about, besides calls.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Happened {
+    /// Reports that were moved home, and that were taken out.
+    pub(crate) home: u64,
+    pub(crate) out: u64,
+    /// Moves that were killed, and that ended early by themselves.
+    pub(crate) killed: u64,
+    pub(crate) halted: u64,
+    /// Reports that an older controller wrote.
+    pub(crate) foreign: u64,
+    /// Times that the primary was said to be no longer needed.
+    pub(crate) removable: u64,
+}
+
+impl Happened {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.home += other.home;
+        self.out += other.out;
+        self.killed += other.killed;
+        self.halted += other.halted;
+        self.foreign += other.foreign;
+        self.removable += other.removable;
+    }
+
+    /// Whether each of them happened.
+    pub(crate) fn everything(&self) -> bool {
+        [self.home, self.out, self.killed, self.halted, self.foreign, self.removable].iter().all(|it| *it > 0)
+    }
 }
 
 impl History {
@@ -92,6 +129,29 @@ impl History {
         self.turn
     }
 
+    /// A move begins, home or out.
+    pub(crate) fn begin_move(&mut self, out: bool) {
+        self.moving[usize::from(out)] += 1;
+        self.both();
+    }
+
+    pub(crate) fn end_move(&mut self, out: bool) {
+        self.both();
+        self.moving[usize::from(out)] -= 1;
+    }
+
+    /// Whether reports may have gone to and fro since `begin`: whoever asks one store after the other may find them in neither.
+    fn to_and_fro(&mut self, begin: u64) -> bool {
+        self.both();
+        self.both >= begin
+    }
+
+    fn both(&mut self) {
+        if self.moving.iter().all(|it| *it > 0) {
+            self.both = self.turn;
+        }
+    }
+
     fn begin(&mut self) -> Span {
         Span { begin: self.tick(), end: None }
     }
@@ -99,8 +159,19 @@ impl History {
     pub(crate) fn begin_put(&mut self, key: &ReportKey, scanned_at: Timestamp) -> usize {
         let span = self.begin();
         note(|| format!("{}: put {} of {key} at {scanned_at} begins", span.begin, self.puts.len()));
-        self.puts.push(PutRecord { key: key.clone(), scanned_at, span, stored: None });
+        self.puts.push(PutRecord { key: key.clone(), scanned_at, span, stored: None, is_foreign: false });
         self.puts.len() - 1
+    }
+
+    /// What an older controller wrote: it is there as soon as it is written, under a sequence that a reader derives.
+    pub(crate) fn end_foreign_put(&mut self, number: usize) {
+        let end = self.tick();
+        note(|| format!("{end}: put {number} was that of an older controller"));
+        let put = &mut self.puts[number];
+        put.span.end = Some(end);
+        put.is_foreign = true;
+        self.happened.foreign += 1;
+        put.stored = Some(Version { scanned_at: put.scanned_at, sequence: i64::MIN });
     }
 
     pub(crate) fn end_put(&mut self, number: usize, answer: &Result<PutAnswer, ReportsError>) {
@@ -129,14 +200,18 @@ impl History {
     }
 
     /// The newest acknowledged put that a read over `span` has to find: none that may be deleted.
-    fn required(&self, key: &ReportKey, span: Span) -> Option<(usize, Version)> {
+    fn required(&self, key: &ReportKey, span: Span, listed: bool) -> Option<(usize, Version)> {
         let end = span.end.unwrap_or(u64::MAX);
         let may_be_deleted = |put: &PutRecord| {
             let deletes = self.deletes.iter().filter(|it| it.of.takes(key) && it.span.begin < end);
             deletes.into_iter().any(|it| !it.span.ended_before(put.span.begin))
         };
         let acknowledged = self.puts.iter().enumerate().filter(|(_, it)| {
-            it.key == *key && it.span.ended_before(span.begin) && it.stored.is_some() && !may_be_deleted(it)
+            it.key == *key
+                && it.span.ended_before(span.begin)
+                && it.stored.is_some()
+                && !may_be_deleted(it)
+                && !(listed && it.is_foreign)
         });
         acknowledged.filter_map(|(number, it)| Some((number, it.stored?))).max_by_key(|it| it.1)
     }
@@ -177,7 +252,10 @@ impl History {
         if complete && version.is_none() {
             self.certain_absences += 1;
         }
-        if complete && let Some((put, required)) = self.required(key, span) {
+        if complete
+            && !self.to_and_fro(begin)
+            && let Some((put, required)) = self.required(key, span, matches!(told, Told::Listed(_)))
+        {
             let record = &self.puts[put];
             assert!(
                 version >= Some(required),

@@ -1,93 +1,158 @@
-//! Moves of reports, as the migrator makes them: write, read back, remove what was read. They are here so that reads race them.
+//! The real migrator and the real evacuation at work in a schedule: between the real shelf and a primary in memory, over the wires of one controller,
+//! without a lead that anybody else respects. Whoever drops one kills it where it is.
 
-use larder_client::fallback::shelf::{Placed, ShelfError, Tombstone};
-use larder_client::fallback::{Primary, PrimaryError, Shelf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use larder_client::fallback::{Kept, Shelf};
+use larder_client::migrate::GateState;
+use larder_client::migrate::leadership::Always;
+use larder_client::migrate::{
+    Arrival, Departure, Depot, DepotError, Evacuation, Found, Grave, Graves, Halt, Holding, Migrator, Mover,
+    Outcome, Pace, Page, Parcel, Standing, There, Tombstone, Written,
+};
+use larder_client::reports::ReportKey;
+use tokio::sync::watch;
 
 use crate::primary::MemoryPrimary;
+use crate::wire::WiredPrimary;
 
-/// Why a move ended early. Nothing is lost by it.
-#[derive(Debug)]
-pub(crate) struct Ended;
+/// Small batches, so that a few reports are many steps.
+const PACE: Pace = Pace {
+    page: 2,
+    readers: 2,
+    batches: 2,
+    removers: 2,
+    batch_reports: 2,
+    batch_bytes: 2048,
+    in_flight: 8192,
+    large: 2048,
+    largest: 1 << 20,
+    patience: std::time::Duration::ZERO,
+    ahead: std::time::Duration::from_secs(3600),
+    retention: std::time::Duration::from_secs(24 * 3600),
+};
 
-impl From<ShelfError> for Ended {
-    fn from(error: ShelfError) -> Self {
-        assert!(!matches!(error, ShelfError::Damaged { .. } | ShelfError::Incomplete { .. }), "{error}");
-        Self
-    }
+/// Moves what is on the shelf into the primary.
+pub(crate) async fn bring_home(
+    shelf: Shelf,
+    primary: Arc<WiredPrimary<MemoryPrimary>>,
+    gate: watch::Receiver<GateState>,
+) -> Result<Outcome, Halt> {
+    let mover = Mover::new(Arc::new(shelf), primary, Arc::new(Always::default()), gate);
+    Migrator::new(mover.at(PACE)).run_once().await
 }
 
-impl From<PrimaryError> for Ended {
-    fn from(_: PrimaryError) -> Self {
-        Self
-    }
-}
-
-/// Moves what is on the shelf into the primary: each below its tombstone, then the tombstones.
-pub(crate) async fn bring_home(shelf: &Shelf, primary: &impl Primary) -> Result<(), Ended> {
-    let mut after = None;
-    loop {
-        let page = shelf.keys("", after.as_ref(), 2).await?;
-        for key in &page.items {
-            let lookup = shelf.get(key).await?;
-            let Some(held) = lookup.copy else { continue };
-            // What the tombstone hides in the primary must not keep the report out of it.
-            if let Some(sequence) = lookup.tombstone {
-                primary.bury(&[Tombstone { key: key.clone(), sequence }]).await?;
-            }
-            if Some(held.version.sequence) >= lookup.tombstone
-                && primary.put(&[(&held.report, held.version.sequence)]).await?.first()
-                    == Some(&Placed::Stored)
-            {
-                let back = primary.get(key).await?;
-                let same = back.copy.as_ref().is_some_and(|it| {
-                    it.version > held.version
-                        || (it.version == held.version && it.report.payload == held.report.payload)
-                });
-                if !same && back.tombstone < Some(held.version.sequence) {
-                    continue;
-                }
-            }
-            shelf.remove(&held.holding).await?;
-        }
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    let mut after = None;
-    loop {
-        let page = shelf.tombstones("", after.as_ref(), 2).await?;
-        for it in &page.items {
-            primary.bury(std::slice::from_ref(&it.tombstone)).await?;
-            shelf.remove_tombstone(it).await?;
-        }
-        after = page.next;
-        if after.is_none() {
-            return Ok(());
-        }
-    }
-}
-
-/// Moves what is in the primary onto the shelf: tombstones first, so that none is missing when the primary is gone.
+/// Moves what is in the primary onto the shelf. `left` says whether anybody may write to the primary.
 pub(crate) async fn take_out(
-    shelf: &Shelf,
-    wired: &impl Primary,
-    primary: &MemoryPrimary,
-) -> Result<(), Ended> {
-    for it in wired.tombstones("", None, usize::MAX - 1).await?.items {
-        shelf.bury(&it).await?;
+    shelf: Shelf,
+    primary: Arc<WiredPrimary<MemoryPrimary>>,
+    left: watch::Receiver<GateState>,
+) -> Result<(Outcome, Departure), Halt> {
+    let lead = Arc::new(Always::default());
+    let mover = Mover::new(primary, Arc::new(shelf), lead, GateState::always_open());
+    Evacuation::new(Migrator::new(mover.at(PACE)), left).run_once().await
+}
+
+fn parcel(kept: Kept) -> Parcel {
+    Parcel::new(kept.report, kept.version.sequence)
+}
+
+#[async_trait]
+impl Depot for WiredPrimary<MemoryPrimary> {
+    type Stamp = u64;
+    type Seal = u64;
+
+    fn name(&self) -> &str {
+        "a primary in memory"
     }
-    for (key, _) in wired.list("", None, usize::MAX - 1).await?.items {
-        let Some((kept, stamp)) = primary.stamped(&key) else { continue };
-        match shelf.put(&kept.report, kept.version.sequence).await? {
-            Placed::Stored => {
-                let back = shelf.get(&key).await?.copy;
-                if back.is_some_and(|it| it.version >= kept.version) {
-                    primary.remove(&key, stamp);
-                }
+
+    async fn list(&self, from: Option<&str>, limit: usize) -> Result<Page, DepotError> {
+        let from = from.map(str::to_owned);
+        self.depot_call("list", move |primary| {
+            let (keys, next) = primary.keys(from.as_deref(), limit);
+            Page { keys, strange: Vec::new(), next }
+        })
+        .await
+    }
+
+    async fn read(&self, key: &ReportKey, limit: usize) -> Result<Found<u64>, DepotError> {
+        let key = key.clone();
+        self.depot_call("read", move |primary| match primary.stamped(&key) {
+            None => Found::Absent,
+            Some((kept, _)) if kept.report.payload.len() > limit => {
+                Found::Large(kept.report.payload.len() as u64)
             }
-            Placed::Superseded(_) | Placed::Buried(_) => drop(primary.remove(&key, stamp)),
-        }
+            Some((kept, stamp)) => {
+                let tombstone = primary.tombstone(&key);
+                Found::Report { parcel: Box::new(parcel(kept)), tombstone, stamp }
+            }
+        })
+        .await
     }
-    Ok(())
+
+    async fn bring(&self, parcels: Vec<Parcel>) -> Result<Vec<Arrival>, DepotError> {
+        let sent = parcels.clone();
+        let bring = move |primary: &MemoryPrimary| sent.iter().map(|it| primary.bring(it)).collect();
+        let written: Vec<Written> = self.depot_call("bring", bring).await?;
+        let look = move |primary: &MemoryPrimary| {
+            let there = |sent: &Parcel| {
+                let back = primary.stamped(&sent.report.key).map(|it| parcel(it.0));
+                There {
+                    version: back.as_ref().map(Parcel::version),
+                    tombstone: primary.tombstone(&sent.report.key),
+                    same: back.is_some_and(|back| sent.is_same(&back)),
+                }
+            };
+            parcels.iter().map(there).collect::<Vec<_>>()
+        };
+        let there = self.depot_call("read back", look).await?;
+        Ok(written.into_iter().zip(there).map(|(written, there)| Arrival { written, there }).collect())
+    }
+
+    async fn look(&self, keys: &[ReportKey]) -> Result<Vec<Standing>, DepotError> {
+        let keys = keys.to_vec();
+        self.depot_call("look", move |primary| {
+            let standing = |key: &ReportKey| Standing {
+                holding: primary.stamped(key).map_or(Holding::Nothing, |it| Holding::Report(it.0.version)),
+                tombstone: primary.tombstone(key),
+            };
+            keys.iter().map(standing).collect()
+        })
+        .await
+    }
+
+    async fn remove(&self, key: &ReportKey, stamp: &u64) -> Result<bool, DepotError> {
+        let (key, stamp) = (key.clone(), *stamp);
+        self.depot_call("remove", move |primary| primary.remove(&key, stamp)).await
+    }
+
+    async fn tombstones(&self, from: Option<&str>, limit: usize) -> Result<Graves<u64>, DepotError> {
+        let from = from.map(str::to_owned);
+        self.depot_call("tombstones", move |primary| {
+            let (sealed, next) = primary.sealed(from.as_deref(), limit);
+            // None is old enough to be forgotten.
+            let grave = |(key, sequence, seal)| Grave {
+                tombstone: Tombstone { key, sequence },
+                since: Timestamp::now(),
+                seal,
+            };
+            Graves { graves: sealed.into_iter().map(grave).collect(), strange: Vec::new(), next }
+        })
+        .await
+    }
+
+    async fn bury(&self, tombstones: &[Tombstone]) -> Result<Vec<Option<String>>, DepotError> {
+        let tombstones = tombstones.to_vec();
+        self.depot_call("bury", move |primary| {
+            tombstones.iter().map(|it| primary.bury_one(&it.key, it.sequence)).map(|_| None).collect()
+        })
+        .await
+    }
+
+    async fn unbury(&self, key: &ReportKey, seal: &u64) -> Result<bool, DepotError> {
+        let (key, seal) = (key.clone(), *seal);
+        self.depot_call("unbury", move |primary| primary.unbury(&key, seal)).await
+    }
 }

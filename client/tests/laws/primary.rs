@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use async_trait::async_trait;
 use larder_client::fallback::shelf::{Burial, Lookup, Page, Placed, Tombstone};
 use larder_client::fallback::{Kept, KeptStream, Primary, PrimaryError, PrimaryStats};
+use larder_client::migrate::{Parcel, Written};
 use larder_client::reports::{Report, ReportKey, Version};
 
 /// Reports and tombstones.
@@ -17,7 +18,7 @@ pub(crate) struct MemoryPrimary {
 #[derive(Debug, Default)]
 struct State {
     reports: BTreeMap<ReportKey, (Kept, u64)>,
-    tombstones: BTreeMap<ReportKey, i64>,
+    tombstones: BTreeMap<ReportKey, (i64, u64)>,
     /// Grows with every write: each leaves a stamp of its own, under an equal version too.
     stamp: u64,
 }
@@ -37,6 +38,79 @@ impl MemoryPrimary {
         let mut kept = self.kept();
         let is_same = kept.reports.get(key).is_some_and(|it| it.1 == stamp);
         is_same && kept.reports.remove(key).is_some()
+    }
+
+    pub(crate) fn tombstone(&self, key: &ReportKey) -> Option<i64> {
+        self.kept().tombstones.get(key).map(|it| it.0)
+    }
+
+    /// Keys of reports behind `from`, and the last of them if there are more.
+    pub(crate) fn keys(&self, from: Option<&str>, limit: usize) -> (Vec<ReportKey>, Option<String>) {
+        let after = from.map(|it| ReportKey::new(it).expect("a key"));
+        let page = Self::page(&self.kept().reports, "", after.as_ref(), limit, |key, _| key.clone());
+        (page.items, page.next.map(|it| it.to_string()))
+    }
+
+    /// Tombstones behind `from` with their seals, and the last of them if there are more.
+    pub(crate) fn sealed(
+        &self,
+        from: Option<&str>,
+        limit: usize,
+    ) -> (Vec<(ReportKey, i64, u64)>, Option<String>) {
+        let after = from.map(|it| ReportKey::new(it).expect("a key"));
+        let item = |key: &ReportKey, it: &(i64, u64)| (key.clone(), it.0, it.1);
+        let page = Self::page(&self.kept().tombstones, "", after.as_ref(), limit, item);
+        (page.items, page.next.map(|it| it.to_string()))
+    }
+
+    /// Takes what a mover brings.
+    pub(crate) fn bring(&self, parcel: &Parcel) -> Written {
+        let mut kept = self.kept();
+        let (key, version) = (&parcel.report.key, parcel.version());
+        if kept.tombstones.get(key).is_some_and(|it| it.0 > parcel.sequence) {
+            return Written::Outdated;
+        }
+        kept.stamp += 1;
+        let stamp = kept.stamp;
+        match kept.reports.get_mut(key) {
+            Some(standing) if standing.0.version == version => {
+                standing.1 = stamp;
+                Written::Renewed
+            }
+            Some((standing, _))
+                if standing.version > version
+                    || (standing.version.sequence > parcel.sequence
+                        && parcel.over != Some(standing.version)) =>
+            {
+                Written::Outdated
+            }
+            _ => {
+                let it = Kept { report: parcel.report.clone(), version };
+                kept.reports.insert(key.clone(), (it, stamp));
+                Written::Stored
+            }
+        }
+    }
+
+    pub(crate) fn bury_one(&self, key: &ReportKey, sequence: i64) -> Burial {
+        let mut kept = self.kept();
+        kept.stamp += 1;
+        let stamp = kept.stamp;
+        let sequence = kept.tombstones.get(key).map_or(sequence, |it| it.0.max(sequence));
+        kept.tombstones.insert(key.clone(), (sequence, stamp));
+        let standing = kept.reports.get(key).map(|it| it.0.version.sequence);
+        let survivor = standing.filter(|it| *it >= sequence);
+        if survivor.is_none() {
+            kept.reports.remove(key);
+        }
+        Burial { removed: standing.is_some() && survivor.is_none(), survivor }
+    }
+
+    /// Removes a tombstone, if it was not written since.
+    pub(crate) fn unbury(&self, key: &ReportKey, seal: u64) -> bool {
+        let mut kept = self.kept();
+        let is_same = kept.tombstones.get(key).is_some_and(|it| it.1 == seal);
+        is_same && kept.tombstones.remove(key).is_some()
     }
 
     fn page<T: Clone, U>(
@@ -70,11 +144,14 @@ impl Primary for MemoryPrimary {
         let mut kept = self.kept();
         let mut place = |(report, sequence): &(&Report, i64)| {
             let version = Version { scanned_at: report.scanned_at, sequence: *sequence };
-            if let Some(tombstone) = kept.tombstones.get(&report.key).filter(|it| **it > *sequence) {
-                return Placed::Buried(*tombstone);
+            if let Some(tombstone) = kept.tombstones.get(&report.key).filter(|it| it.0 > *sequence) {
+                return Placed::Buried(tombstone.0);
             }
             match kept.reports.get(&report.key) {
                 Some((standing, _)) if standing.version > version => Placed::Superseded(standing.version),
+                Some((standing, _)) if standing.version.sequence > *sequence => {
+                    Placed::Crossed(standing.version.sequence)
+                }
                 _ => {
                     kept.stamp += 1;
                     let it = (Kept { report: (*report).clone(), version }, kept.stamp);
@@ -90,7 +167,7 @@ impl Primary for MemoryPrimary {
         let kept = self.kept();
         Ok(Lookup {
             copy: kept.reports.get(key).map(|it| it.0.clone()),
-            tombstone: kept.tombstones.get(key).copied(),
+            tombstone: kept.tombstones.get(key).map(|it| it.0),
         })
     }
 
@@ -116,17 +193,7 @@ impl Primary for MemoryPrimary {
     }
 
     async fn bury(&self, tombstones: &[Tombstone]) -> Result<Vec<Burial>, PrimaryError> {
-        let mut kept = self.kept();
-        let bury = |it: &Tombstone| {
-            let sequence = *kept.tombstones.get(&it.key).unwrap_or(&it.sequence).max(&it.sequence);
-            kept.tombstones.insert(it.key.clone(), sequence);
-            let standing = kept.reports.get(&it.key).map(|it| it.0.version.sequence);
-            let survivor = standing.filter(|it| *it >= sequence);
-            if survivor.is_none() {
-                kept.reports.remove(&it.key);
-            }
-            Burial { removed: standing.is_some() && survivor.is_none(), survivor }
-        };
+        let bury = |it: &Tombstone| self.bury_one(&it.key, it.sequence);
         Ok(tombstones.iter().map(bury).collect())
     }
 
@@ -136,7 +203,7 @@ impl Primary for MemoryPrimary {
         after: Option<&ReportKey>,
         limit: usize,
     ) -> Result<Page<Tombstone>, PrimaryError> {
-        let tombstone = |key: &ReportKey, sequence: &i64| Tombstone { key: key.clone(), sequence: *sequence };
+        let tombstone = |key: &ReportKey, it: &(i64, u64)| Tombstone { key: key.clone(), sequence: it.0 };
         Ok(Self::page(&self.kept().tombstones, prefix, after, limit, tombstone))
     }
 

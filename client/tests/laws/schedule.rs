@@ -6,29 +6,39 @@
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use larder_client::fallback::{
-    BreakerOptions, BreakerState, KeyValue, Layout, Limits, Memory, Mode, Primary, Reports, ReportsError,
-    ReportsOptions, Shelf,
+    BreakerOptions, BreakerState, Condition, KeyValue, Layout, Limits, Memory, Mode, Operation, Primary,
+    Reports, ReportsError, ReportsOptions, Shelf,
 };
+use larder_client::migrate::roster::Member;
+use larder_client::migrate::{Departure, GateState, Obstacle, Rules};
 use larder_client::reports::{Clock, Encoding, Report, ReportKey};
 
-use crate::history::{Doomed, History, Told, told};
+use crate::history::{Doomed, Happened, History, Told, told};
+use crate::log::note;
 use crate::mover;
 use crate::primary::MemoryPrimary;
 use crate::random::Random;
+use tokio::sync::watch;
+
 use crate::wire::{Weather, Wire, WiredKeyValue, WiredPrimary};
 
 /// Keys of every shape that the layout tells apart.
 const KEYS: [&str; 5] = ["bench/h:1/kube_master", "function/f", "image/r/1", "workload/a", "workload/b"];
+/// Keys that an older controller writes.
+const FOREIGN: [&str; 2] = ["workload/a", "workload/b"];
 const PREFIXES: [&str; 3] = ["", "workload/", "image/r/1"];
 /// The first microsecond of every schedule.
 const BEGIN: i64 = 1_700_000_000_000_000;
+/// Microseconds between two scans.
+const SCAN: i64 = 1000;
 /// The small values that make most payloads go in chunks, or none.
 const LIMITS: [Limits; 3] = [
     Limits { value: 64 << 20, operations: 1024, transaction: 128 << 20 },
@@ -56,7 +66,12 @@ enum Step {
     /// Chunks that nothing refers to are looked for.
     Sweep,
     SetMode,
+    /// A controller asks who else there is.
     Gate,
+    /// An older controller, which knows nothing of the primary, comes or goes.
+    Neighbour,
+    /// It writes a report where it always did.
+    ForeignPut,
     Weather,
     /// A call that lost its caller arrives.
     Arrive,
@@ -67,7 +82,7 @@ enum Step {
 }
 
 /// How often each step is taken.
-const STEPS: [(Step, usize); 19] = [
+const STEPS: [(Step, usize); 21] = [
     (Step::Put, 24),
     (Step::PutMany, 3),
     (Step::Get, 20),
@@ -83,9 +98,11 @@ const STEPS: [(Step, usize); 19] = [
     (Step::Sweep, 1),
     (Step::SetMode, 4),
     (Step::Gate, 3),
+    (Step::Neighbour, 1),
+    (Step::ForeignPut, 3),
     (Step::Weather, 12),
     (Step::Arrive, 4),
-    (Step::GiveUp, 1),
+    (Step::GiveUp, 3),
     (Step::Wait, 4),
 ];
 
@@ -101,22 +118,28 @@ struct Controller {
     wires: [Wire; 2],
     /// Since when each wire is as it is.
     since: Arc<Mutex<[u64; 2]>>,
-    gate: Arc<AtomicBool>,
+    gate: watch::Sender<GateState>,
     clock: Arc<AtomicI64>,
 }
 
 /// The world of one schedule.
 pub(crate) struct World {
     random: Random,
-    primary: Arc<MemoryPrimary>,
+    store: Arc<dyn KeyValue>,
     controllers: Vec<Controller>,
     history: Arc<Mutex<History>>,
-    calls: Vec<Call>,
+    /// Calls under way, and when each began.
+    calls: Vec<(u64, Call)>,
+    /// Since when an older controller is there.
+    neighbour: Option<u64>,
+    /// Whether one may come: it writes where NeuVector does, and its clock is right.
+    neighbours: bool,
     late: Underway,
     /// The last turn at which time passed, or drafts were taken for forgotten: calls that began before may end by it.
     waited: Arc<Mutex<u64>>,
     scan: i64,
-    /// Whether wires are cut; if not, clocks differ.
+    /// Whether wires are cut; if not, clocks differ. Not both: who deletes what he cannot see, by a clock that is behind, deletes nothing that was
+    /// written by one that is ahead.
     stormy: bool,
 }
 
@@ -126,6 +149,7 @@ pub(crate) struct Judged {
     pub(crate) reads: u64,
     pub(crate) complete: u64,
     pub(crate) absences: u64,
+    pub(crate) happened: Happened,
 }
 
 /// Runs one schedule to its end; a law that does not hold is a panic.
@@ -137,7 +161,12 @@ pub(crate) async fn run(seed: u64) -> Judged {
     }
     world.settle().await;
     let history = lock(&world.history);
-    Judged { reads: history.reads, complete: history.complete, absences: history.certain_absences }
+    Judged {
+        reads: history.reads,
+        complete: history.complete,
+        absences: history.certain_absences,
+        happened: history.happened,
+    }
 }
 
 impl World {
@@ -158,24 +187,26 @@ impl World {
                 let wired = WiredKeyValue { store: Arc::clone(&store), wire: wires[0].clone(), torn };
                 let wired_primary =
                     Arc::new(WiredPrimary { primary: Arc::clone(&primary), wire: wires[1].clone() });
-                let gate = Arc::new(AtomicBool::new(true));
-                let open = Arc::clone(&gate);
+                let gate = watch::Sender::new(GateState::Open);
                 let breaker = BreakerOptions { jitter: 0.0, ..BreakerOptions::default() };
-                let mode = *random.pick(&[Mode::Auto, Mode::Auto, Mode::Off, Mode::Required]);
+                let mode = *random.pick(&[Mode::Auto, Mode::Auto, Mode::Auto, Mode::Off, Mode::Required]);
                 let reports = Reports::new(
                     Some(Arc::clone(&wired_primary) as Arc<dyn Primary>),
                     Shelf::new(Arc::new(wired), layout.clone()),
                     Arc::new(Clock::driven(number as u16, Arc::clone(&clock))),
-                    move || open.load(Ordering::Relaxed),
+                    gate.subscribe(),
                     ReportsOptions { mode, breaker, ..ReportsOptions::default() },
                 );
                 Controller { reports, primary: wired_primary, wires, since: Arc::default(), gate, clock }
             })
             .collect();
+        let neighbours = stormy && matches!(layout, Layout::NeuVector);
         Self {
             random,
-            primary,
+            store,
             controllers,
+            neighbour: None,
+            neighbours,
             history: Arc::default(),
             calls: Vec::new(),
             late,
@@ -201,17 +232,22 @@ impl World {
         let controller = self.random.pick(&self.controllers).clone();
         match step {
             Step::Weather => self.change_weather(&controller),
-            Step::Gate => controller.gate.store(self.random.chance(70), Ordering::Relaxed),
+            Step::Gate => self.ask_who_is_there(&controller),
+            Step::Neighbour => self.neighbour_comes_or_goes(),
+            Step::ForeignPut => self.foreign_put().await,
             Step::Arrive => self.arrive().await,
             Step::GiveUp if self.calls.is_empty() => {}
             Step::GiveUp => drop(self.calls.swap_remove(self.random.below(self.calls.len()))),
+            // A call would time out, as if its store were away.
+            Step::Wait if !self.stormy && !self.calls.is_empty() => {}
             Step::Wait => {
                 let time = Duration::from_millis(50 << self.random.below(8));
                 self.wait(time).await;
             }
             step => {
+                let begin = lock(&self.history).now();
                 let call = self.call(step, controller);
-                self.calls.push(call);
+                self.calls.push((begin, call));
             }
         }
     }
@@ -223,7 +259,7 @@ impl World {
             controller.clock.fetch_add(7, Ordering::Relaxed);
         }
         lock(&self.history).tick();
-        let done = self.calls[number].as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        let done = self.calls[number].1.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
         if done {
             drop(self.calls.swap_remove(number));
         }
@@ -263,6 +299,61 @@ impl World {
         controller.set_weather(wire, weather, lock(&self.history).tick());
     }
 
+    /// What a roster tells, and what the gate makes of it; without a neighbour, now and then the gate is as wrong as it can be.
+    fn ask_who_is_there(&mut self, controller: &Controller) {
+        let state = match self.random.below(8) {
+            0 => GateState::Closed(vec![Obstacle::Nobody]),
+            1..4 if self.neighbour.is_none() => GateState::Open,
+            _ => Rules::arriving(|version| version == "new").judge(&self.members()),
+        };
+        controller.gate.send_replace(state);
+    }
+
+    fn members(&self) -> Vec<Member> {
+        let member =
+            |id: String, version: &str, mode| Member { id, version: Some(version.into()), mode, alive: true };
+        let controllers = self.controllers.iter().enumerate();
+        let known = controllers.map(|(it, on)| member(it.to_string(), "new", Some(on.reports.mode())));
+        known.chain(self.neighbour.map(|_| member("neighbour".into(), "old", None))).collect()
+    }
+
+    /// An older controller takes longer to its first report than the others to notice it.
+    fn neighbour_comes_or_goes(&mut self) {
+        if !self.neighbours {
+            return;
+        }
+        let now = lock(&self.history).tick();
+        self.neighbour = if self.neighbour.is_none() { Some(now) } else { None };
+        for controller in self.controllers.clone() {
+            self.ask_who_is_there(&controller);
+        }
+    }
+
+    /// An older controller writes a value and its state, whatever stood there; what was begun before it came is over by then.
+    async fn foreign_put(&mut self) {
+        let Some(came) = self.neighbour else { return };
+        if self.calls.iter().any(|it| it.0 <= came) {
+            return;
+        }
+        let clock = self.controllers.iter().map(|it| it.clock.load(Ordering::Relaxed)).max().unwrap_or(BEGIN);
+        self.scan = (self.scan + 1).max((clock - BEGIN) / SCAN + 1);
+        let name = *self.random.pick(&FOREIGN);
+        let (key, scanned_at) = (ReportKey::new(name).expect("a key"), self.moment(0));
+        let number = lock(&self.history).begin_put(&key, scanned_at);
+        let state = format!(r#"{{"scanned_at":"{scanned_at}"}}"#);
+        let put = |key: String, value: String| Operation::Put {
+            key,
+            value: Bytes::from(value),
+            condition: Condition::Any,
+        };
+        let writes = vec![
+            put(format!("scan/data/report/{name}"), number.to_string()),
+            put(format!("scan/state/report/{name}"), state),
+        ];
+        assert!(self.store.commit(writes).await.expect("memory answers"));
+        lock(&self.history).end_foreign_put(number);
+    }
+
     fn key(&mut self) -> ReportKey {
         ReportKey::new(*self.random.pick(&KEYS)).expect("a key")
     }
@@ -288,7 +379,11 @@ impl World {
         if back == 0 && self.random.chance(85) {
             self.scan += 1;
         }
-        Timestamp::from_second(1_600_000_000 + self.scan - back).expect("in range")
+        self.moment(back)
+    }
+
+    fn moment(&self, back: i64) -> Timestamp {
+        Timestamp::from_microsecond(BEGIN + SCAN * (self.scan - back)).expect("in range")
     }
 
     fn draw(&mut self) -> (usize, Report) {
@@ -299,7 +394,7 @@ impl World {
 
     fn call(&mut self, step: Step, on: Controller) -> Call {
         let history = Arc::clone(&self.history);
-        let primary = Arc::clone(&self.primary);
+        let left = Rules::leaving().judge(&self.members());
         let trouble = Trouble::new(&on, Arc::clone(&self.waited), &self.history);
         let prefix = *self.random.pick(&PREFIXES);
         let key = self.key();
@@ -357,10 +452,27 @@ impl World {
                 })
             }
             Step::BringHome => Box::pin(async move {
-                drop(mover::bring_home(on.reports.shelf(), &*on.primary).await);
+                let killed = Killed::unless_it_ends(history, false);
+                let ended =
+                    mover::bring_home(on.reports.shelf().clone(), on.primary, on.gate.subscribe()).await;
+                note(|| format!("a move home ended: {ended:?}"));
+                killed.ended(|happened| match ended {
+                    Ok(outcome) => happened.home += outcome.gone,
+                    Err(_) => happened.halted += 1,
+                });
             }),
             Step::TakeOut => Box::pin(async move {
-                drop(mover::take_out(on.reports.shelf(), &*on.primary, &primary).await);
+                let killed = Killed::unless_it_ends(history, true);
+                let left = watch::channel(left).1;
+                let ended = mover::take_out(on.reports.shelf().clone(), on.primary, left).await;
+                note(|| format!("an evacuation ended: {ended:?}"));
+                killed.ended(|happened| match ended {
+                    Ok((outcome, departure)) => {
+                        happened.out += outcome.gone;
+                        happened.removable += u64::from(departure == Departure::MayBeRemoved);
+                    }
+                    Err(_) => happened.halted += 1,
+                });
             }),
             Step::Sweep => {
                 // A draft that is older than this is forgotten: now and then one is that is not.
@@ -370,11 +482,23 @@ impl World {
                 Box::pin(async move { drop(on.reports.shelf().sweep(before).await) })
             }
             Step::SetMode => {
-                let mode =
-                    *self.random.pick(&[Mode::Auto, Mode::Auto, Mode::Off, Mode::Required, Mode::Leaving]);
+                let mode = *self.random.pick(&[
+                    Mode::Auto,
+                    Mode::Auto,
+                    Mode::Auto,
+                    Mode::Off,
+                    Mode::Required,
+                    Mode::Leaving,
+                ]);
                 Box::pin(async move { on.reports.set_mode(mode).await })
             }
-            Step::Gate | Step::Weather | Step::Arrive | Step::GiveUp | Step::Wait => {
+            Step::Gate
+            | Step::Neighbour
+            | Step::ForeignPut
+            | Step::Weather
+            | Step::Arrive
+            | Step::GiveUp
+            | Step::Wait => {
                 unreachable!("no call: {step:?}")
             }
         }
@@ -383,9 +507,10 @@ impl World {
     /// Heals everything and asks every controller for everything: what is told now has to be the whole truth, and the same everywhere.
     async fn settle(&mut self) {
         let turn = lock(&self.history).tick();
+        self.neighbour = None;
         for controller in &self.controllers {
             (0..2).for_each(|wire| controller.set_weather(wire, Weather::Fair, turn));
-            controller.gate.store(true, Ordering::Relaxed);
+            controller.gate.send_replace(GateState::Open);
         }
         while !self.calls.is_empty() {
             self.go_on().await;
@@ -409,7 +534,9 @@ impl World {
             );
         }
         let on = self.controllers[0].clone();
-        mover::bring_home(on.reports.shelf(), &*on.primary).await.expect("nothing stands in the way");
+        let home = mover::bring_home(on.reports.shelf().clone(), on.primary.clone(), on.gate.subscribe());
+        let outcome = home.await.expect("nothing stands in the way");
+        assert!(outcome.is_clean(), "{outcome:?}");
         assert_eq!(on.reports.shelf().stats().await.expect("answers").reports, 0, "all are home");
         assert_eq!(truth, Some(self.tell_everything(&on).await), "a move changed what is told");
     }
@@ -448,6 +575,35 @@ impl Controller {
     /// Whether a store could not be reached at all since `begin`.
     fn missed_one(&self, begin: u64) -> bool {
         (0..2).any(|wire| self.since(wire, Weather::Cut).is_some_and(|since| since <= begin))
+    }
+}
+
+/// A move that is counted as killed, unless it ends.
+struct Killed {
+    history: Arc<Mutex<History>>,
+    out: bool,
+    ended: bool,
+}
+
+impl Killed {
+    fn unless_it_ends(history: Arc<Mutex<History>>, out: bool) -> Self {
+        lock(&history).begin_move(out);
+        Self { history, out, ended: false }
+    }
+
+    fn ended(mut self, count: impl FnOnce(&mut Happened)) {
+        self.ended = true;
+        count(&mut lock(&self.history).happened);
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // A law that does not hold is a panic, which may have come while it was locked.
+        if let Ok(mut history) = self.history.lock() {
+            history.happened.killed += u64::from(!self.ended);
+            history.end_move(self.out);
+        }
     }
 }
 

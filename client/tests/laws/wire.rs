@@ -15,6 +15,7 @@ use larder_client::fallback::{
     Entry, Kept, KeptStream, KeyValue, Limits, Listed, Operation, Primary, PrimaryError, PrimaryStats,
     StoreError,
 };
+use larder_client::migrate::DepotError;
 use larder_client::reports::{Report, ReportKey, Version};
 use tokio::time::sleep;
 
@@ -236,6 +237,19 @@ impl<P: Primary> WiredPrimary<P> {
                 Cut::Unanswered => PrimaryError::Unanswered("the wire is cut".into()),
             })
         })
+    }
+}
+
+impl<P: Primary> WiredPrimary<P> {
+    /// A call of a mover.
+    pub(crate) async fn depot_call<T: std::fmt::Debug + Send + 'static>(
+        &self,
+        what: &str,
+        call: impl FnOnce(&P) -> T + Send + 'static,
+    ) -> Result<T, DepotError> {
+        let primary = Arc::clone(&self.primary);
+        let call = self.wire.call(format!("mover {what}"), async move { call(&primary) });
+        call.await.map_err(|_| DepotError::Away("the wire is cut".into()))
     }
 }
 

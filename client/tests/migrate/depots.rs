@@ -162,7 +162,7 @@ async fn newer_ones_and_tombstones_win(depot: impl Depot) {
 }
 
 async fn tombstones_are_renewed(depot: impl Depot) {
-    let bury = async |sequence| depot.bury(&[Tombstone { key: key("a"), sequence }]).await.unwrap();
+    let bury = async |sequence| drop(depot.bury(&[Tombstone { key: key("a"), sequence }]).await.unwrap());
     bury(50).await;
     let (name, sequence, first) = graves(&depot).await.remove(0);
     assert_eq!((name, sequence), (key("a"), 50));

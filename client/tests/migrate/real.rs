@@ -165,3 +165,28 @@ async fn assert_all_home(sql: &ReportStore, names: &[String]) {
         assert_eq!(stored.report.payload, parcel(name, 100, 10, 2000).report.payload);
     }
 }
+
+#[tokio::test]
+async fn a_tombstone_that_cannot_be_read_stops_nothing_in_either_direction() {
+    let (sql, _site) = in_sql("").await.unwrap();
+    let store = Arc::new(Memory::new());
+    let shelf = Shelf::new(Arc::<Memory>::clone(&store), Layout::NeuVector);
+    write(&*store, "larder/tombstone/workload/torn", b"{\"sequ").await;
+    shelf.bury(&shelf::Tombstone { key: key("whole"), sequence: 9 }).await.unwrap();
+    let home = mover(shelf.clone(), sql.clone());
+    let progress = home.progress();
+    assert_eq!(home.pass().await.unwrap(), Outcome { gone: 0, skipped: 1, changed: 0 });
+    assert_eq!(progress.borrow().named[0].skip, Skip::Undecodable);
+    assert_eq!(sql.tombstone(&key("whole")).await.unwrap(), Some(9));
+
+    // The other direction meets it as one that takes nothing.
+    let torn = parcel("torn", 100, 20, 50);
+    Depot::bury(&sql, &[Tombstone { key: key("torn"), sequence: 10 }]).await.unwrap();
+    sql.bring(vec![torn, parcel("other", 100, 20, 50)]).await.unwrap();
+    let away = mover(sql.clone(), shelf.clone());
+    assert_eq!(away.pass().await.unwrap(), Outcome { gone: 1, skipped: 1, changed: 0 });
+    assert!(shelf.get(&key("other")).await.unwrap().copy.is_some());
+    assert!(sql.get(&key("torn")).await.unwrap().is_some());
+    assert_eq!(sql.tombstone(&key("whole")).await.unwrap(), None, "it is on the shelf again");
+    assert!(sql.tombstone(&key("torn")).await.unwrap().is_some());
+}

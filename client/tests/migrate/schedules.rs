@@ -1,7 +1,8 @@
 //! Random schedules: several movers at once, in both directions, none of which is stopped by the others' lead; controllers that put and
-//! delete meanwhile; faults at random steps. The world checks each step; here it is checked where it ends.
+//! delete meanwhile; faults at random steps. The world checks each step; here it is checked where it ends. What controllers are told over bad wires
+//! while the same movers run is judged by `tests/laws`.
 //!
-//! `LARDER_SCHEDULES` says how many (500), `LARDER_SEED` runs one again.
+//! `LARDER_SCHEDULES` says how many (500; 10,000 if `LARDER_FAULTS` is `long`), `LARDER_SEED` runs one again.
 
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -94,8 +95,13 @@ fn number(variable: &str) -> Option<u64> {
 
 #[test]
 fn no_schedule_loses_a_report_or_brings_one_back() {
+    let is_long = env::var_os("LARDER_FAULTS").is_some_and(|it| it == "long");
     let first = number("LARDER_SEED");
-    let count = if first.is_some() { 1 } else { number("LARDER_SCHEDULES").unwrap_or(500) };
+    let count = if first.is_some() {
+        1
+    } else {
+        number("LARDER_SCHEDULES").unwrap_or(if is_long { 10_000 } else { 500 })
+    };
     let first = first.unwrap_or_else(|| u64::from(std::process::id()) << 20);
     for seed in first..first + count {
         if catch_unwind(AssertUnwindSafe(|| run(seed))).is_err() {

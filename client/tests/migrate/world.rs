@@ -463,17 +463,17 @@ impl Depot for Side {
                 let Stone { sequence, since, stamp } = stones[&key];
                 Grave { tombstone: Tombstone { key, sequence }, since, seal: stamp }
             };
-            Graves { graves: keys.into_iter().map(grave).collect(), next }
+            Graves { graves: keys.into_iter().map(grave).collect(), strange: Vec::new(), next }
         })
         .await
     }
 
-    async fn bury(&self, tombstones: &[Tombstone]) -> Result<(), DepotError> {
+    async fn bury(&self, tombstones: &[Tombstone]) -> Result<Vec<Option<String>>, DepotError> {
         for tombstone in tombstones {
             let (side, tombstone) = (self.side, tombstone.clone());
             self.step(move |state| state.bury(side, &tombstone, Timestamp::now())).await?;
         }
-        Ok(())
+        Ok(vec![None; tombstones.len()])
     }
 
     async fn unbury(&self, key: &ReportKey, stamp: &u64) -> Result<bool, DepotError> {

@@ -16,7 +16,7 @@ enum Step {
     Put { key: usize, second: i64, sequence: i64 },
     PutMany(Vec<(usize, i64)>),
     Move { key: usize, second: i64, sequence: i64 },
-    Delete { key: usize, sequence: i64 },
+    Delete(usize),
     Bury { key: usize, sequence: i64 },
     DeletePrefix(usize),
     Retain(Vec<usize>),
@@ -31,7 +31,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => of.clone().prop_map(|(key, second, sequence)| Step::Put { key, second, sequence }),
         2 => prop::collection::vec((key.clone(), second.clone()), 0..5).prop_map(Step::PutMany),
         5 => of.prop_map(|(key, second, sequence)| Step::Move { key, second, sequence }),
-        3 => (key.clone(), sequence.clone()).prop_map(|(key, sequence)| Step::Delete { key, sequence }),
+        3 => key.clone().prop_map(Step::Delete),
         3 => (key.clone(), sequence).prop_map(|(key, sequence)| Step::Bury { key, sequence }),
         1 => key.clone().prop_map(Step::DeletePrefix),
         1 => prop::collection::vec(key, 0..3).prop_map(Step::Retain),
@@ -58,11 +58,6 @@ impl Model {
     }
 
     fn put(&mut self, key: &'static str, second: i64, sequence: i64, payload: String) -> Put {
-        let behind = self.tombstones.get(key).filter(|it| **it >= sequence).map_or(sequence, |it| it + 1);
-        self.place(key, second, sequence, behind, payload)
-    }
-
-    fn move_here(&mut self, key: &'static str, second: i64, sequence: i64, payload: String) -> Put {
         let newer = self.reports.get(key).filter(|it| (it.0, it.1) >= (second, sequence)).is_some();
         match self.tombstones.get(key) {
             Some(&tombstone) if tombstone > sequence && !newer => Put::Suppressed(tombstone),
@@ -70,16 +65,14 @@ impl Model {
             _ if !newer && self.reports.get(key).is_some_and(|it| it.1 > sequence) => {
                 Put::Superseded(version(&self.reports[key]))
             }
-            _ => self.place(key, second, sequence, sequence, payload),
+            _ => self.place(key, second, sequence, payload),
         }
     }
 
-    fn place(&mut self, key: &'static str, second: i64, given: i64, sequence: i64, payload: String) -> Put {
+    fn place(&mut self, key: &'static str, second: i64, sequence: i64, payload: String) -> Put {
         match self.reports.get(key) {
-            Some(it) if (it.0, it.1) >= (second, sequence) && (it.0, it.1) == (second, given) => {
-                Put::Stored(version(it))
-            }
-            Some(it) if (it.0, it.1) >= (second, sequence) => Put::Superseded(version(it)),
+            Some(it) if (it.0, it.1) == (second, sequence) => Put::Stored(version(it)),
+            Some(it) if (it.0, it.1) > (second, sequence) => Put::Superseded(version(it)),
             _ => {
                 let standing = (second, sequence, payload);
                 let put = Put::Stored(version(&standing));
@@ -87,13 +80,6 @@ impl Model {
                 put
             }
         }
-    }
-
-    fn delete(&mut self, key: &'static str, sequence: i64) -> bool {
-        let deleted = self.reports.remove(key);
-        let sequence = deleted.as_ref().map_or(sequence, |it| sequence.max(it.1 + 1));
-        self.entomb(key, sequence);
-        deleted.is_some()
     }
 
     fn bury(&mut self, key: &'static str, sequence: i64) {
@@ -129,8 +115,9 @@ async fn take(model: &mut Model, store: &ReportStore, step: Step) {
     match step {
         Step::Put { key, second, sequence } => {
             let payload = model.payload();
-            let put = store.put_at(&report(KEYS[key], second, &payload), sequence).await.unwrap();
-            assert_eq!(put, model.put(KEYS[key], second, sequence, payload));
+            let report = report(KEYS[key], second, &payload);
+            let put = store.put_sequenced(&[(&report, sequence)]).await.unwrap();
+            assert_eq!(put, [model.put(KEYS[key], second, sequence, payload)]);
         }
         Step::PutMany(puts) => {
             let reports: Vec<_> =
@@ -151,11 +138,15 @@ async fn take(model: &mut Model, store: &ReportStore, step: Step) {
             let payload = model.payload();
             let moving = Moving::new(report(KEYS[key], second, &payload), sequence).unwrap();
             let put = store.put_moved(&[moving]).await.unwrap();
-            assert_eq!(put, [model.move_here(KEYS[key], second, sequence, payload)]);
+            assert_eq!(put, [model.put(KEYS[key], second, sequence, payload)]);
         }
-        Step::Delete { key, sequence } => {
-            let deleted = store.delete_at(&KEYS[key].parse().unwrap(), sequence).await.unwrap();
-            assert_eq!(deleted, model.delete(KEYS[key], sequence));
+        Step::Delete(key) => {
+            let deleted = store.delete(&KEYS[key].parse().unwrap()).await.unwrap();
+            let tombstone = store.tombstone(&KEYS[key].parse().unwrap()).await.unwrap();
+            let gone = model.reports.remove(KEYS[key]);
+            assert_eq!(deleted, gone.is_some());
+            assert!(tombstone > gone.map(|it| it.1) && tombstone >= model.tombstones.get(KEYS[key]).copied());
+            model.tombstones.insert(KEYS[key], tombstone.unwrap());
         }
         Step::Bury { key, sequence } => {
             store.bury(&[Tombstone { key: KEYS[key].parse().unwrap(), sequence }]).await.unwrap();

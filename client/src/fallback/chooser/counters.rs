@@ -18,7 +18,7 @@ pub struct Counters {
     pub primary_failures: u64,
     /// Puts that changed nothing, since a newer report was there.
     pub superseded: u64,
-    /// Puts that were made anew above a tombstone from a clock that is ahead.
+    /// Puts that were made anew above a tombstone or an earlier scan that was written later, as by a clock that is ahead.
     pub raised: u64,
     /// Older copies that were removed from the fallback after a put to the primary.
     pub stale_removed: u64,

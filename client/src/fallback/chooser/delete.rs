@@ -1,6 +1,6 @@
 //! Deleting: a tombstone where a copy is, was, or may turn up.
 //!
-//! The primary is asked first. Once it holds the tombstone, a copy that is on its way there or away from there is hidden by it, so the shelf
+//! The shelf is looked at, then the primary is asked. Once it holds the tombstone, a copy that is on its way there or away from there is hidden by it, so the shelf
 //! gets one only where it holds a copy itself. Where the primary did not take it, the shelf's tombstone stands for both until the primary
 //! has it too. Deleting is done in every mode: a mode says where reports are written, not where they may be.
 
@@ -28,6 +28,11 @@ impl Reports {
     /// # Errors
     /// [`ReportsError::Unavailable`] if no store took part.
     pub async fn delete(&self, key: &ReportKey) -> Result<Deleted, ReportsError> {
+        // A report that goes home is on the shelf before it is in the primary, and may be in neither when each is asked: it is deleted where it
+        // arrives, if the tombstone lies above it.
+        if let Some(copy) = self.look_on_shelf(key).await.and_then(|it| it.copy) {
+            self.room.clock.see(copy.version.sequence);
+        }
         let sequence = self.room.clock.next();
         let primary = self
             .bury(key, sequence, |it| async move {

@@ -4,8 +4,8 @@
 //! one of them is away. It moves nothing: what was written to the shelf is brought home by [`crate::migrate`], and every read here is
 //! made so that a report that is moved meanwhile, in either direction, is not missed.
 //!
-//! Sequences are raised here and nowhere else: where a store answers that a report lies below a tombstone, the put is made anew with a
-//! greater one. So a request that comes late, after its caller gave up, brings nothing back.
+//! Sequences are raised here and nowhere else: where a store answers that a report lies below a tombstone or was written before
+//! what stands there, the put is made anew with a greater one. So a request that comes late, after its caller gave up, brings nothing back.
 
 mod answer;
 mod counters;

@@ -2,7 +2,8 @@
 //!
 //! A move writes before it removes. So of a report that goes home, whoever looks at the shelf first and at the primary afterwards misses
 //! nothing; of one that is taken out of the primary, it is the other way round. The shelf is therefore asked first, the primary next, and
-//! where that has no copy the shelf once more. Asking both at once would save a moment and could lose what travels in between.
+//! the shelf once more. Asking both at once would save a moment and could lose what travels in between.
+//! A report that travels both ways within these three questions can be missed: only one leader moves, and in one direction.
 
 use std::future::Future;
 
@@ -47,7 +48,7 @@ impl<T> Seen<T> {
 
     fn newest(self) -> Option<(Version, Store, T)> {
         let visible = |it: &(Version, Store, T)| Some(it.0.sequence) >= self.tombstone;
-        self.copies.into_iter().filter(visible).max_by_key(|it| it.0)
+        self.copies.into_iter().filter(visible).max_by_key(|it| (it.0, it.1 == Store::Primary))
     }
 }
 
@@ -127,11 +128,11 @@ impl Reports {
         let mut primary_away = None;
         match primary().await {
             Ok(lookup) => {
-                let absent = lookup.copy.is_none();
                 seen.take(Store::Primary, lookup);
-                if absent {
-                    shelf_away = shelf().await.map(|it| seen.take(Store::Fallback, it)).err();
-                }
+                // Of what it did not tell at first it cannot tell now: that may have gone home since. And what stands in the primary may
+                // be an older scan than the one that was taken out of it.
+                let again = shelf().await.map(|it| seen.take(Store::Fallback, it)).err();
+                shelf_away = shelf_away.or(again);
             }
             Err(away) => match away.rejection() {
                 Some(error) => return Err(error),

@@ -18,7 +18,7 @@ use crate::reports::{Report, ReportKey, Version};
 const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 /// Bytes that a payload may have.
 const PAYLOAD: usize = 64 << 20;
-/// How often a put is made anew above a tombstone.
+/// How often a put is made anew under a greater sequence.
 const RAISES: usize = 8;
 /// Reports, and bytes of payload, that go to the primary at once.
 const BATCH: (usize, usize) = (256, 4 << 20);
@@ -109,7 +109,7 @@ impl Reports {
         target: &Target,
     ) -> Result<PutAnswer, ReportsError> {
         let version = Version { scanned_at: report.scanned_at, sequence };
-        let head = || self.look_for_stale(report);
+        let head = || self.look_on_shelf(&report.key);
         let put = match placed {
             None => return self.fall_back(report, sequence, target).await,
             Some(Placed::Superseded(newer)) => {
@@ -122,13 +122,15 @@ impl Reports {
                 Ok(()) => Put::Stored(version),
                 Err(tombstone) => return self.put_above(report, tombstone).await,
             },
-            Some(Placed::Buried(tombstone)) => return self.put_above(report, tombstone).await,
+            Some(Placed::Buried(above) | Placed::Crossed(above)) => {
+                return self.put_above(report, above).await;
+            }
         };
         Ok(self.answer(put, Store::Primary))
     }
 
-    async fn put_above(&self, report: &Report, tombstone: i64) -> Result<PutAnswer, ReportsError> {
-        self.raise(tombstone);
+    async fn put_above(&self, report: &Report, above: i64) -> Result<PutAnswer, ReportsError> {
+        self.raise(above);
         Box::pin(self.put(report)).await
     }
 
@@ -155,13 +157,13 @@ impl Reports {
         }
     }
 
-    /// Puts into the primary, above every tombstone that is met there or on the shelf.
+    /// Puts into the primary, above every tombstone that is met there or on the shelf, and above an earlier scan that was written later.
     async fn put_to_primary(&self, report: &Report, mut sequence: i64) -> Result<Put, Away> {
         for _ in 0..RAISES {
             let version = Version { scanned_at: report.scanned_at, sequence };
             let reports = [(report, sequence)];
             let put = self.ask(report.payload.len(), |primary| primary.put(&reports));
-            let (placed, head) = join(put, self.look_for_stale(report)).await;
+            let (placed, head) = join(put, self.look_on_shelf(&report.key)).await;
             match placed?.first() {
                 Some(Placed::Superseded(newer)) => {
                     match tombstone_above(*newer, &report.key, head.as_ref()) {
@@ -174,7 +176,7 @@ impl Reports {
                         }
                     }
                 }
-                Some(Placed::Buried(tombstone)) => sequence = self.raise(*tombstone),
+                Some(Placed::Buried(above) | Placed::Crossed(above)) => sequence = self.raise(*above),
                 Some(Placed::Stored) => match self.tidy(version, head).await {
                     Ok(()) => return Ok(Put::Stored(version)),
                     Err(tombstone) => sequence = self.raise(tombstone),
@@ -185,10 +187,10 @@ impl Reports {
         Err(Away::Failed(super::PrimaryError::Unanswered("it tells nothing of the report".into())))
     }
 
-    /// A sequence above a tombstone's.
-    fn raise(&self, tombstone: i64) -> i64 {
+    /// A sequence above another.
+    fn raise(&self, above: i64) -> i64 {
         self.room.counters.raised();
-        self.room.clock.see(tombstone);
+        self.room.clock.see(above);
         self.room.clock.next()
     }
 
@@ -256,17 +258,17 @@ impl Reports {
                 // What keeps it out was deleted, and the shelf does not know yet.
                 Some(tombstone) => drop(self.room.shelf.bury(&tombstone).await?),
             },
-            Placed::Buried(tombstone) => {
-                self.raise(tombstone);
+            Placed::Buried(above) | Placed::Crossed(above) => {
+                self.raise(above);
             }
         }
         Ok(None)
     }
 
-    /// What the shelf holds of a report that goes to the primary; nothing if it does not say so soon.
-    async fn look_for_stale(&self, report: &Report) -> Option<Lookup<Head>> {
+    /// What the shelf holds of a report of which the primary is asked; nothing if it does not say so soon.
+    pub(super) async fn look_on_shelf(&self, key: &ReportKey) -> Option<Lookup<Head>> {
         let head: Result<_, ShelfError> =
-            timeout(self.room.options.tidying, self.room.shelf.head(&report.key)).await.ok()?;
+            timeout(self.room.options.tidying, self.room.shelf.head(key)).await.ok()?;
         head.ok()
     }
 

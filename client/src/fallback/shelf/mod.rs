@@ -4,8 +4,8 @@
 //! how new it is and holds its findings; chunks, where it is too large for one value; a tombstone, where it was deleted. Every change is one
 //! transaction that compares what was read, so that two writers never mix, and an acknowledged report is replaced only by a whole one.
 //!
-//! It decides nothing between stores, and it raises no sequence: what is older than what stands here, or lies below a tombstone, is answered
-//! as such. State keys are read for the time of a scan, never written.
+//! It decides nothing between stores, and it raises no sequence: what is older than what stands here, was written before it, or lies below a
+//! tombstone, is answered as such. State keys are read for the time of a scan, never written.
 
 mod chunks;
 mod gzip;
@@ -51,6 +51,9 @@ pub enum Placed {
     Stored,
     /// A newer one stands there; nothing changed.
     Superseded(Version),
+    /// An earlier scan stands there that was written later, under this sequence; nothing changed. In between the report may have been deleted
+    /// in another store, and what was written before that must not replace what was written after it.
+    Crossed(i64),
     /// It was deleted under this greater sequence; nothing changed.
     Buried(i64),
 }

@@ -112,8 +112,19 @@ impl Shelf {
         after: Option<&ReportKey>,
         limit: usize,
     ) -> Result<Page<ShelfTombstone>, ShelfError> {
+        let (page, damaged) = self.tombstones_as_they_are(prefix, after, limit).await?;
+        damaged.first().map_or(Ok(page), |(key, reason)| Err(self.damaged(key, reason)))
+    }
+
+    /// As [`Shelf::tombstones`], with those that cannot be read told apart, and why.
+    pub(crate) async fn tombstones_as_they_are(
+        &self,
+        prefix: &str,
+        after: Option<&ReportKey>,
+        limit: usize,
+    ) -> Result<(Page<ShelfTombstone>, Vec<(ReportKey, String)>), ShelfError> {
         let range = self.layout.tombstones();
-        let Some(raw) = range.prefix(prefix) else { return Ok(Page::default()) };
+        let Some(raw) = range.prefix(prefix) else { return Ok(Default::default()) };
         let after = after.map(|it| self.layout.tombstone(it));
         let listed = self.store.list(&raw, after.as_deref(), limit).await?;
         let named = |raw: &str| match range.name(raw) {
@@ -122,16 +133,22 @@ impl Shelf {
         };
         let next = if listed.len() < limit { None } else { listed.last().and_then(|it| named(&it.key)) };
         let keys: Vec<_> = listed.into_iter().map(|it| it.key).collect();
-        let mut items = Vec::with_capacity(keys.len());
+        let (mut items, mut damaged) = (Vec::with_capacity(keys.len()), Vec::new());
         for keys in keys.chunks(AT_ONCE) {
             for (entry, raw) in self.read(keys).await?.into_iter().zip(keys) {
                 let (Some(entry), Some(key)) = (entry, named(raw)) else { continue };
-                let (sequence, deleted_at) = stone(&entry.value).map_err(|it| self.damaged(&key, it))?;
+                let (sequence, deleted_at) = match stone(&entry.value) {
+                    Ok(stone) => stone,
+                    Err(reason) => {
+                        damaged.push((key, reason));
+                        continue;
+                    }
+                };
                 let tombstone = Tombstone { key, sequence };
                 items.push(ShelfTombstone { tombstone, deleted_at, revision: entry.revision });
             }
         }
-        Ok(Page { items, next })
+        Ok((Page { items, next }, damaged))
     }
 
     /// Removes a tombstone, unless it has changed since it was listed.

@@ -21,17 +21,16 @@ struct Draft {
 }
 
 impl Shelf {
-    /// Puts a report under its time and `sequence`, unless what is newer stands here or it lies below a tombstone. Once this answers
+    /// Puts a report under its time and `sequence`, unless what is newer or was written later stands here or it lies below a tombstone. Once this answers
     /// [`Placed::Stored`], the report is wholly there; whatever else happens, the one before it is or stays.
     ///
     /// # Errors
     /// After [`StoreError::Unanswered`](super::super::StoreError::Unanswered) the report may be there or not; the same put can be repeated.
     pub async fn put(&self, report: &Report, sequence: i64) -> Result<Placed, ShelfError> {
-        self.put_if(report, sequence, |_| true).await
+        self.put_moved(report, sequence, None).await
     }
 
-    /// As [`Shelf::put`], of a report that comes from another store: what was written later stays even if it was scanned earlier, unless it is
-    /// the version `over`. Elsewhere the report may have been deleted before that one was written.
+    /// As [`Shelf::put`], of a report that comes from another store and may replace the version `over` although that was written later.
     ///
     /// # Errors
     /// As for [`Shelf::put`].
@@ -41,20 +40,10 @@ impl Shelf {
         sequence: i64,
         over: Option<Version>,
     ) -> Result<Placed, ShelfError> {
-        self.put_if(report, sequence, |standing| standing.sequence <= sequence || over == Some(standing))
-            .await
-    }
-
-    async fn put_if(
-        &self,
-        report: &Report,
-        sequence: i64,
-        yields: impl Fn(Version) -> bool + Send + Sync,
-    ) -> Result<Placed, ShelfError> {
         let mut draft = Draft::default();
-        let placed = self.place(report, sequence, &yields, &mut draft).await;
+        let placed = self.place(report, sequence, over, &mut draft).await;
         // A put that nobody answered may have been done: its chunks may be referred to, and are left to the sweep.
-        if matches!(placed, Ok(Placed::Superseded(_) | Placed::Buried(_))) {
+        if matches!(placed, Ok(Placed::Superseded(_) | Placed::Crossed(_) | Placed::Buried(_))) {
             self.discard(self.chunk_keys(&report.key, &draft.begun)).await;
         }
         placed
@@ -64,13 +53,13 @@ impl Shelf {
         &self,
         report: &Report,
         sequence: i64,
-        yields: &(impl Fn(Version) -> bool + Send + Sync),
+        over: Option<Version>,
         draft: &mut Draft,
     ) -> Result<Placed, ShelfError> {
         let version = Version { scanned_at: report.scanned_at, sequence };
         for _ in 0..ATTEMPTS {
             let header = self.header(&report.key).await?;
-            if let Some(placed) = standing(&header, version, yields, &report.payload) {
+            if let Some(placed) = standing(&header, version, over, &report.payload) {
                 return Ok(placed);
             }
             self.draft_extras(report, sequence, draft).await?;
@@ -251,12 +240,7 @@ impl Shelf {
 }
 
 /// What a put is answered without writing anything.
-fn standing(
-    header: &Header,
-    version: Version,
-    yields: impl Fn(Version) -> bool,
-    payload: &Bytes,
-) -> Option<Placed> {
+fn standing(header: &Header, version: Version, over: Option<Version>, payload: &Bytes) -> Option<Placed> {
     if let Some(sequence) = header.tombstone().filter(|it| *it > version.sequence) {
         return Some(Placed::Buried(sequence));
     }
@@ -264,5 +248,9 @@ fn standing(
     // The same version is written once more: who holds the revision of the copy that stands there shall not remove what was found here.
     // Something else under the same version is what an older controller wrote before it told so; it is not overwritten.
     let is_another = standing == version && !header.carries(payload);
-    (standing > version || is_another || !yields(standing)).then_some(Placed::Superseded(standing))
+    if standing > version || is_another {
+        return Some(Placed::Superseded(standing));
+    }
+    let crosses = standing.sequence > version.sequence && over != Some(standing);
+    crosses.then_some(Placed::Crossed(standing.sequence))
 }

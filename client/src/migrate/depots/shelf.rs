@@ -82,21 +82,26 @@ impl Depot for Shelf {
         limit: usize,
     ) -> Result<Graves<ShelfTombstone>, DepotError> {
         let after = from.map(key_of).transpose()?;
-        let page = Shelf::tombstones(self, "", after.as_ref(), limit).await?;
+        let (page, strange) = self.tombstones_as_they_are("", after.as_ref(), limit).await?;
         let grave = |seal: ShelfTombstone| {
             let shelf::Tombstone { key, sequence } = seal.tombstone.clone();
             Grave { tombstone: Tombstone { key, sequence }, since: seal.deleted_at, seal }
         };
         let next = page.next.map(|it| it.to_string());
-        Ok(Graves { graves: page.items.into_iter().map(grave).collect(), next })
+        Ok(Graves { graves: page.items.into_iter().map(grave).collect(), strange, next })
     }
 
-    async fn bury(&self, tombstones: &[Tombstone]) -> Result<(), DepotError> {
+    async fn bury(&self, tombstones: &[Tombstone]) -> Result<Vec<Option<String>>, DepotError> {
+        let mut refused = Vec::with_capacity(tombstones.len());
         for Tombstone { key, sequence } in tombstones {
             let tombstone = shelf::Tombstone { key: key.clone(), sequence: *sequence };
-            Shelf::bury(self, &tombstone).await?;
+            refused.push(match Shelf::bury(self, &tombstone).await.map_err(DepotError::from) {
+                Ok(_) => None,
+                Err(DepotError::Refused(reason)) => Some(reason),
+                Err(away) => return Err(away),
+            });
         }
-        Ok(())
+        Ok(refused)
     }
 
     async fn unbury(&self, _: &ReportKey, seal: &ShelfTombstone) -> Result<bool, DepotError> {
@@ -109,7 +114,7 @@ impl Shelf {
         let key = parcel.report.key.clone();
         let written = match self.put_moved(&parcel.report, parcel.sequence, parcel.over).await {
             Ok(Placed::Stored) => Written::Stored,
-            Ok(Placed::Superseded(_) | Placed::Buried(_)) => Written::Outdated,
+            Ok(Placed::Superseded(_) | Placed::Crossed(_) | Placed::Buried(_)) => Written::Outdated,
             Err(error) => match DepotError::from(error) {
                 DepotError::Refused(reason) => Written::Refused(reason),
                 away => return Err(away),

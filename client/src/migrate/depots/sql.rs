@@ -115,16 +115,16 @@ impl Depot for ReportStore {
             since: it.deleted_at,
             seal: it.stamp,
         };
-        Ok(Graves { graves: listed.into_iter().map(grave).collect(), next })
+        Ok(Graves { graves: listed.into_iter().map(grave).collect(), strange: Vec::new(), next })
     }
 
-    async fn bury(&self, tombstones: &[Tombstone]) -> Result<(), DepotError> {
+    async fn bury(&self, tombstones: &[Tombstone]) -> Result<Vec<Option<String>>, DepotError> {
         let tombstones: Vec<_> = tombstones
             .iter()
             .map(|it| reports::Tombstone { key: it.key.clone(), sequence: it.sequence })
             .collect();
         ReportStore::bury(self, &tombstones).await?;
-        Ok(())
+        Ok(vec![None; tombstones.len()])
     }
 
     async fn unbury(&self, key: &ReportKey, seal: &TombstoneStamp) -> Result<bool, DepotError> {

@@ -51,7 +51,7 @@ impl<F: Depot, T: Depot> Pass<F, T> {
     async fn settle_once(&self, batch: Vec<Load<F::Stamp>>) -> Result<Vec<(ReportKey, Version)>, Halt> {
         self.turn().await?;
         let batch = self.without_future(batch);
-        self.bury_beside(&batch).await?;
+        let batch = self.bury_beside(batch).await?;
         let (mut parcels, mut offers) = (Vec::new(), Vec::new());
         for Load { parcel, tombstone, stamp, share } in batch {
             let offer = Offer { version: parcel.version(), tombstone };
@@ -92,15 +92,21 @@ impl<F: Depot, T: Depot> Pass<F, T> {
     }
 
     /// A tombstone beside a report goes over before it: what it kills there must not win against the report.
-    async fn bury_beside(&self, batch: &[Load<F::Stamp>]) -> Result<(), Halt> {
+    async fn bury_beside(&self, mut batch: Vec<Load<F::Stamp>>) -> Result<Vec<Load<F::Stamp>>, Halt> {
         let beside = |load: &Load<F::Stamp>| {
             load.tombstone.map(|sequence| Tombstone { key: load.parcel.report.key.clone(), sequence })
         };
         let tombstones: Vec<_> = batch.iter().filter_map(beside).collect();
         if tombstones.is_empty() {
-            return Ok(());
+            return Ok(batch);
         }
-        self.to.bury(&tombstones).await.map_err(|it| self.there_failed(it))
+        for (tombstone, refused) in tombstones.iter().zip(self.bury_there(&tombstones).await?) {
+            if let Some(reason) = refused {
+                batch.retain(|load| load.parcel.report.key != tombstone.key);
+                self.skip(&tombstone.key, Skip::Refused, reason);
+            }
+        }
+        Ok(batch)
     }
 
     /// Removes what can go, if we still lead.

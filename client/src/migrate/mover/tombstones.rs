@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Halt, Pass};
+use crate::migrate::decision::Skip;
 use crate::migrate::depot::{Depot, Grave, Holding, Standing, Tombstone};
 use crate::reports::ReportKey;
 
@@ -18,6 +19,9 @@ impl<F: Depot, T: Depot> Pass<F, T> {
         loop {
             let page = self.from.tombstones(next.as_deref(), self.pace.batch_reports).await;
             let page = page.map_err(|it| self.here_failed(it))?;
+            for (key, reason) in page.strange {
+                self.skip_once(&key, Skip::Undecodable, reason);
+            }
             if !page.graves.is_empty() {
                 self.turn().await?;
                 self.move_graves(page.graves).await?;
@@ -29,9 +33,24 @@ impl<F: Depot, T: Depot> Pass<F, T> {
         }
     }
 
+    /// Takes tombstones over there; see [`Depot::bury`] for the answers.
+    pub(super) async fn bury_there(&self, tombstones: &[Tombstone]) -> Result<Vec<Option<String>>, Halt> {
+        self.to.bury(tombstones).await.map_err(|it| self.there_failed(it))
+    }
+
+    fn skip_once(&self, key: &ReportKey, skip: Skip, detail: String) {
+        if !self.rest(|rest| rest.skipped.contains(key)) {
+            self.skip(key, skip, detail);
+        }
+    }
+
     async fn move_graves(&self, graves: Vec<Grave<F::Seal>>) -> Result<(), Halt> {
         let tombstones: Vec<_> = graves.iter().map(|it| it.tombstone.clone()).collect();
-        self.to.bury(&tombstones).await.map_err(|it| self.there_failed(it))?;
+        for (tombstone, refused) in tombstones.iter().zip(self.bury_there(&tombstones).await?) {
+            if let Some(reason) = refused {
+                self.skip_once(&tombstone.key, Skip::Refused, reason);
+            }
+        }
         let keys: Vec<_> = tombstones.iter().map(|it| it.key.clone()).collect();
         let there = self.to.look(&keys).await.map_err(|it| self.there_failed(it))?;
         let here = self.from.look(&keys).await.map_err(|it| self.here_failed(it))?;
@@ -72,7 +91,12 @@ impl<F: Depot, T: Depot> Pass<F, T> {
             let page = page.map_err(|it| self.there_failed(it))?;
             let old =
                 |grave: &Grave<T::Seal>| grave.since < before && !skipped.contains(&grave.tombstone.key);
-            self.unbury_there(page.graves.into_iter().filter(old).collect()).await?;
+            let mut old: Vec<_> = page.graves.into_iter().filter(old).collect();
+            // Few at a time: the lead is confirmed for each few.
+            while !old.is_empty() {
+                let rest = old.split_off(old.len().min(self.pace.batch_reports.max(1)));
+                self.unbury_there(std::mem::replace(&mut old, rest)).await?;
+            }
             match page.next {
                 Some(from) => next = Some(from),
                 None => return Ok(()),

@@ -31,6 +31,12 @@ pub enum ReportError {
         /// The bytes that it may have.
         limit: usize,
     },
+    /// Others were faster time and again.
+    #[error("report {key} is written by others all the time")]
+    Contended {
+        /// The report.
+        key: ReportKey,
+    },
     /// What stands in the database is nothing that this client writes.
     #[error("report {key:?} cannot be read: {reason}")]
     Unreadable {
@@ -48,7 +54,7 @@ impl ReportError {
         match self {
             Self::Database(error) => error.blames_the_request(),
             Self::ClockAhead { .. } | Self::TooLarge { .. } => true,
-            Self::Unreadable { .. } => false,
+            Self::Unreadable { .. } | Self::Contended { .. } => false,
         }
     }
 }

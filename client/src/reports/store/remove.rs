@@ -8,10 +8,12 @@ use larder_wire::{Request, Response, Statement, Value};
 use super::range::{Range, chunks};
 use super::rows::{Row, bound};
 use super::write::{remove_parts, retire};
-use super::{ReportError, ReportStore, nanoseconds, now};
+use super::{ReportError, ReportStore, Tombstone, nanoseconds, now};
 use crate::reports::{Clock, ReportKey, Version};
 use jiff::Timestamp;
 
+/// How often a deletion is made anew above a report from a clock that is ahead.
+const RAISES: usize = 8;
 /// Reports that are deleted at once.
 const AT_ONCE: usize = 500;
 
@@ -27,27 +29,16 @@ impl ReportStore {
     /// # Errors
     /// The database did not do it.
     pub async fn delete(&self, key: &ReportKey) -> Result<bool, ReportError> {
-        self.delete_at(key, self.clock.next()).await
-    }
-
-    /// As [`ReportStore::delete`], under a sequence of the caller's. The tombstone's is above that of the report that was there.
-    ///
-    /// # Errors
-    /// As for [`ReportStore::delete`].
-    pub async fn delete_at(&self, key: &ReportKey, sequence: i64) -> Result<bool, ReportError> {
-        let key = || Value::from(key.as_str());
-        let entomb = "INSERT INTO tombstone (key, sequence, deleted_at) SELECT ?1, \
-                      COALESCE((SELECT r.sequence + 1 FROM report r WHERE r.key = ?1 AND r.sequence >= ?2), ?2), ?3 \
-                      WHERE 1 = 1 ON CONFLICT (key) DO UPDATE SET sequence = excluded.sequence, deleted_at = excluded.deleted_at \
-                      WHERE excluded.sequence > tombstone.sequence";
-        let request = Request::new([
-            Statement::with(entomb, [key(), sequence.into(), now().into()]),
-            Statement::with(retire("key = ?1"), [key()]),
-            Statement::with(remove_parts("key = ?1"), [key()]),
-            Statement::with("DELETE FROM report WHERE key = ?1", [key()]),
-        ]);
-        let response = self.database.execute(&request).await?;
-        Ok(deleted(&response) > 0)
+        let mut existed = false;
+        for _ in 0..RAISES {
+            // What is written after this request was sent has a greater sequence, and stays however late the request comes.
+            let tombstone = Tombstone { key: key.clone(), sequence: self.clock.next() };
+            existed |= self.bury(std::slice::from_ref(&tombstone)).await? > 0;
+            let survivor = self.standing(std::slice::from_ref(key)).await?.pop().and_then(|it| it.0);
+            let Some(survivor) = survivor.filter(|it| it.sequence > tombstone.sequence) else { break };
+            self.met(survivor);
+        }
+        Ok(existed)
     }
 
     /// Deletes every report whose key begins with `prefix`; says how many.

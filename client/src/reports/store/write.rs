@@ -1,8 +1,8 @@
 //! Putting reports, those of a scan and those that are moved here from another store.
 //!
 //! A batch runs five statements for all of its reports: what the index still counts of an older one is kept as retired, its pieces and its row
-//! go, the new row comes unless there is one, and the last statement tells what stands there now. The order of a scan against a tombstone
-//! is decided inside the database: a scan is put after the delete that it finds, so it takes a sequence above the tombstone's.
+//! go, the new row comes unless there is one, and the last statement tells what stands there now. No statement raises a sequence: a request may
+//! come late, after its caller gave up, and must bring nothing back that was deleted since. Who lives and is refused asks again with a greater one.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -23,9 +23,9 @@ use crate::reports::{Report, Version};
 pub enum Put {
     /// It stands there, as this version.
     Stored(Version),
-    /// A newer one stands there, of this version, and nothing was changed.
+    /// A newer one stands there, of this version, and nothing was changed; or an earlier scan that was written later.
     Superseded(Version),
-    /// It was deleted after it had been written: there is a tombstone of this sequence. Only what is moved can be.
+    /// It was deleted after it had been written: there is a tombstone of this sequence.
     Suppressed(i64),
 }
 
@@ -145,16 +145,17 @@ struct Entry<'e> {
     over: Option<Version>,
 }
 
-/// Whose order counts.
+/// Where a report comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    /// A scan: it comes after what it finds deleted.
+    /// A scan.
     Scan,
-    /// A scan whose caller gives up some time: it may come late, so its sequence alone says what it comes after.
-    Sequenced,
-    /// Another store: it comes when its sequence says.
+    /// Another store.
     Elsewhere,
 }
+
+/// How often a put is made anew under a greater sequence.
+const RAISES: usize = 8;
 
 impl ReportStore {
     /// Puts a report. One that was scanned earlier than the one that is there changes nothing.
@@ -162,15 +163,7 @@ impl ReportStore {
     /// # Errors
     /// It cannot be stored ([`ReportError::ClockAhead`], [`ReportError::TooLarge`]), or the database did not do it.
     pub async fn put(&self, report: &Report) -> Result<Put, ReportError> {
-        self.put_at(report, self.clock.next()).await
-    }
-
-    /// As [`ReportStore::put`], under a sequence of the caller's.
-    ///
-    /// # Errors
-    /// As for [`ReportStore::put`].
-    pub async fn put_at(&self, report: &Report, sequence: i64) -> Result<Put, ReportError> {
-        let puts = self.put_all(&[(report, sequence)], Origin::Scan).await?;
+        let puts = self.put_many(std::slice::from_ref(report)).await?;
         puts.into_iter().next().ok_or_else(|| super::unreadable(report.key.as_str(), "nothing is told of it"))
     }
 
@@ -181,19 +174,28 @@ impl ReportStore {
     /// As for [`ReportStore::put`].
     pub async fn put_many(&self, reports: &[Report]) -> Result<Vec<Put>, ReportError> {
         let entries: Vec<_> = reports.iter().map(|report| (report, self.clock.next())).collect();
-        self.put_all(&entries, Origin::Scan).await
+        let mut puts = self.put_sequenced(&entries).await?;
+        for (put, report) in puts.iter_mut().zip(reports) {
+            let mut raises = 0;
+            while is_in_the_way(put, report) {
+                if raises == RAISES {
+                    return Err(ReportError::Contended { key: report.key.clone() });
+                }
+                raises += 1;
+                // The clock has seen what stands in the way.
+                let raised = self.put_sequenced(&[(report, self.clock.next())]).await?;
+                *put = raised.into_iter().next().unwrap_or(*put);
+            }
+        }
+        Ok(puts)
     }
 
-    /// As [`ReportStore::put_many`], under sequences of the caller's that are never raised: below a tombstone nothing changes, and a request
-    /// that comes after its caller gave up brings nothing back that was deleted since.
+    /// As [`ReportStore::put_many`], under sequences of the caller's that are never raised: below a tombstone nothing changes, nor where an
+    /// earlier scan stands that was written later, since the report may have been deleted in between, elsewhere.
     ///
     /// # Errors
     /// As for [`ReportStore::put`].
     pub async fn put_sequenced(&self, reports: &[(&Report, i64)]) -> Result<Vec<Put>, ReportError> {
-        self.put_all(reports, Origin::Sequenced).await
-    }
-
-    async fn put_all(&self, reports: &[(&Report, i64)], origin: Origin) -> Result<Vec<Put>, ReportError> {
         let mut puts = Vec::with_capacity(reports.len());
         let mut batch = Batch::default();
         let mut extractor = Extractor::new();
@@ -205,11 +207,11 @@ impl ReportStore {
             };
             let entry = Entry { report, sequence, kept: Cow::Owned(kept), upload: None, over: None };
             if !batch.takes(&entry) {
-                puts.extend(self.write(std::mem::take(&mut batch).entries, origin).await?);
+                puts.extend(self.write(std::mem::take(&mut batch).entries, Origin::Scan).await?);
             }
             batch.push(entry);
         }
-        puts.extend(self.write(batch.entries, origin).await?);
+        puts.extend(self.write(batch.entries, Origin::Scan).await?);
         Ok(puts)
     }
 
@@ -262,7 +264,7 @@ impl ReportStore {
                 entry.upload = Some(self.upload(&entry.report.payload).await?);
             }
         }
-        let mut statements = statements(&entries, origin);
+        let mut statements = statements(&entries);
         if origin == Origin::Elsewhere {
             statements.insert(0, Statement::many(RENEW, entries.iter().map(Entry::version)));
         }
@@ -278,6 +280,15 @@ impl ReportStore {
             }
         }
         Ok(puts)
+    }
+}
+
+/// Whether a put was refused for its sequence alone.
+fn is_in_the_way(put: &Put, report: &Report) -> bool {
+    match put {
+        Put::Stored(_) => false,
+        Put::Superseded(standing) => standing.scanned_at < report.scanned_at,
+        Put::Suppressed(_) => true,
     }
 }
 
@@ -359,33 +370,21 @@ fn compared(moving: &Moving, stored: &Stored) -> Confirmed {
     }
 }
 
-/// The sequence of a scan: its own, or the one behind the tombstone's.
-const BEHIND_TOMBSTONE: &str =
-    "COALESCE((SELECT t.sequence + 1 FROM tombstone t WHERE t.key = ?1 AND t.sequence >= ?3), ?3)";
-/// What holds of a moved report that was not deleted since.
+/// What holds of a report that was not deleted since it was written.
 const NOT_SUPPRESSED: &str = "NOT EXISTS (SELECT 1 FROM tombstone t WHERE t.key = ?1 AND t.sequence > ?3)";
+/// What holds of a standing report that was written earlier, or may be replaced all the same.
+const YIELDS: &str = "(sequence <= ?3 OR (scanned_at = ?4 AND sequence = ?5))";
 
 /// What a batch runs. The first five are always there, in the order that [`outcomes`] knows.
-fn statements(entries: &[Entry<'_>], origin: Origin) -> Vec<Statement> {
-    let (sequence, allowed, yields) = match origin {
-        Origin::Scan => (BEHIND_TOMBSTONE, "1 = 1", "1 = 1"),
-        Origin::Sequenced => ("?3", NOT_SUPPRESSED, "1 = 1"),
-        Origin::Elsewhere => {
-            ("?3", NOT_SUPPRESSED, "(sequence <= ?3 OR (scanned_at = ?4 AND sequence = ?5))")
-        }
-    };
-    let older = format!("key = ?1 AND (scanned_at, sequence) < (?2, {sequence}) AND {allowed} AND {yields}");
+fn statements(entries: &[Entry<'_>]) -> Vec<Statement> {
+    let older = format!("key = ?1 AND (scanned_at, sequence) < (?2, ?3) AND {NOT_SUPPRESSED} AND {YIELDS}");
     let places: Vec<String> = (4..=25).map(|number| format!("?{number}")).collect();
     let insert = format!(
-        "INSERT INTO report (key, scanned_at, sequence, {COLUMNS}) SELECT ?1, ?2, {sequence}, {} \
-         WHERE NOT EXISTS (SELECT 1 FROM report WHERE key = ?1) AND {allowed} RETURNING id",
+        "INSERT INTO report (key, scanned_at, sequence, {COLUMNS}) SELECT ?1, ?2, ?3, {} \
+         WHERE NOT EXISTS (SELECT 1 FROM report WHERE key = ?1) AND {NOT_SUPPRESSED} RETURNING id",
         places.join(", ")
     );
-    let guarded = |it: &Entry<'_>| match origin {
-        Origin::Scan | Origin::Sequenced => it.version(),
-        Origin::Elsewhere => it.version_over(),
-    };
-    let versions = || entries.iter().map(guarded);
+    let versions = || entries.iter().map(Entry::version_over);
     let mut statements = vec![
         Statement::many(retire(&older), versions()),
         Statement::many(remove_parts(&older), versions()),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use larder_client::database::Database;
 use larder_client::reports::{
-    Asset, Check, Clock, Confirmed, Encoding, Finding, List, Moving, Put, Report, ReportKey, ReportStore,
-    Selection, Severity, Tombstone, Version,
+    Asset, Check, Clock, Confirmed, Encoding, Finding, List, Moving, Put, Report, ReportError, ReportKey,
+    ReportStore, Selection, Severity, Tombstone, Version,
 };
 use larder_client::schema;
 use larder_client::wire::Value;
@@ -118,18 +118,23 @@ pub(crate) async fn a_report_comes_back_bit_for_bit(database: Arc<dyn Database>)
     assert!(!store.exists(&key("image/x")).await.unwrap());
 }
 
+/// Puts under a sequence that is given.
+async fn put_at(store: &ReportStore, report: &Report, sequence: i64) -> Result<Put, ReportError> {
+    Ok(store.put_sequenced(&[(report, sequence)]).await?.remove(0))
+}
+
 pub(crate) async fn an_older_report_changes_nothing(database: Arc<dyn Database>) {
     let store = store(&database).await;
-    assert_eq!(store.put_at(&plain("a/1", 20, "new"), 5).await.unwrap(), Put::Stored(version(20, 5)));
-    let older = store.put_at(&plain("a/1", 10, "old"), 9).await.unwrap();
+    assert_eq!(put_at(&store, &plain("a/1", 20, "new"), 5).await.unwrap(), Put::Stored(version(20, 5)));
+    let older = put_at(&store, &plain("a/1", 10, "old"), 9).await.unwrap();
     assert_eq!(older, Put::Superseded(version(20, 5)));
-    let earlier = store.put_at(&plain("a/1", 20, "earlier"), 4).await.unwrap();
+    let earlier = put_at(&store, &plain("a/1", 20, "earlier"), 4).await.unwrap();
     assert_eq!(earlier, Put::Superseded(version(20, 5)));
-    let again = store.put_at(&plain("a/1", 20, "new"), 5).await.unwrap();
+    let again = put_at(&store, &plain("a/1", 20, "new"), 5).await.unwrap();
     assert_eq!(again, Put::Stored(version(20, 5)));
     assert_eq!(payload(&store, "a/1").await.as_deref(), Some("new"));
     let first = store.get(&key("a/1")).await.unwrap().unwrap().id;
-    store.put_at(&plain("a/1", 20, "later"), 6).await.unwrap();
+    put_at(&store, &plain("a/1", 20, "later"), 6).await.unwrap();
     let second = store.get(&key("a/1")).await.unwrap().unwrap();
     assert_eq!(&second.report.payload[..], b"later");
     assert!(second.id > first, "an id is never given twice");
@@ -137,28 +142,47 @@ pub(crate) async fn an_older_report_changes_nothing(database: Arc<dyn Database>)
 }
 
 pub(crate) async fn a_put_comes_after_the_delete(database: Arc<dyn Database>) {
+    // Somebody's clock is ahead by a year; the clocks of who deletes and puts are not.
+    let ahead = Clock::latest(Timestamp::now() + SignedDuration::from_hours(24 * 365));
     let store = store(&database).await;
-    store.put_at(&plain("a/1", 10, "x"), 5).await.unwrap();
-    // The clock of who deletes is behind.
-    assert!(store.delete_at(&key("a/1"), 3).await.unwrap());
-    assert_eq!(store.tombstone(&key("a/1")).await.unwrap(), Some(6));
-    // So is the clock of who puts, and the scan is older than the one that was deleted.
-    assert_eq!(store.put_at(&plain("a/1", 5, "y"), 2).await.unwrap(), Put::Stored(version(5, 7)));
+    put_at(&store, &plain("a/1", 10, "x"), ahead).await.unwrap();
+    assert!(store.delete(&key("a/1")).await.unwrap());
+    let tombstone = store.tombstone(&key("a/1")).await.unwrap();
+    assert!(tombstone > Some(ahead));
+    // A request that comes late brings nothing back. Who lives is above the deletion, though the scan is older than the one that was deleted.
+    let again = ReportStore::new(Arc::clone(&database), Arc::new(Clock::new(7)));
+    assert_eq!(
+        put_at(&again, &plain("a/1", 20, "late"), 5).await.unwrap(),
+        Put::Suppressed(tombstone.unwrap())
+    );
+    let again = ReportStore::new(database, Arc::new(Clock::new(8)));
+    let Put::Stored(version) = again.put(&plain("a/1", 5, "y")).await.unwrap() else { panic!() };
+    assert!(Some(version.sequence) > tombstone);
     assert_eq!(payload(&store, "a/1").await.as_deref(), Some("y"));
-    assert!(!store.delete_at(&key("a/2"), 9).await.unwrap(), "there was none");
-    assert_eq!(store.tombstone(&key("a/2")).await.unwrap(), Some(9));
+    assert!(!store.delete(&key("a/2")).await.unwrap(), "there was none");
     let found = store.find(&key("a/2")).await.unwrap();
-    assert_eq!((found.report, found.tombstone), (None, Some(9)));
+    assert!(found.report.is_none() && found.tombstone.is_some());
+}
+
+pub(crate) async fn what_was_written_later_yields_to_who_lives(database: Arc<dyn Database>) {
+    let store = store(&database).await;
+    let ahead = Clock::latest(Timestamp::now() + SignedDuration::from_hours(1));
+    put_at(&store, &plain("a/1", 10, "later"), ahead).await.unwrap();
+    let late = put_at(&store, &plain("a/1", 20, "newer"), 5).await.unwrap();
+    assert_eq!(late, Put::Superseded(version(10, ahead)));
+    let Put::Stored(version) = store.put(&plain("a/1", 20, "newer")).await.unwrap() else { panic!() };
+    assert!(version.sequence > ahead);
+    assert_eq!(payload(&store, "a/1").await.as_deref(), Some("newer"));
 }
 
 pub(crate) async fn a_moved_report_stays_deleted(database: Arc<dyn Database>) {
     let store = store(&database).await;
     let moving = |second, sequence| [Moving::new(plain("a/1", second, "moved"), sequence).unwrap()];
-    store.delete_at(&key("a/1"), 9).await.unwrap();
+    store.bury(&[Tombstone { key: key("a/1"), sequence: 9 }]).await.unwrap();
     assert_eq!(store.put_moved(&moving(99, 8)).await.unwrap(), [Put::Suppressed(9)]);
     assert_eq!(payload(&store, "a/1").await, None);
     // What was put after the delete is not touched by what was written before it, however late that was scanned.
-    store.put_at(&plain("a/1", 10, "put"), 12).await.unwrap();
+    put_at(&store, &plain("a/1", 10, "put"), 12).await.unwrap();
     assert_eq!(store.put_moved(&moving(99, 8)).await.unwrap(), [Put::Suppressed(9)]);
     assert_eq!(store.put_moved(&moving(5, 20)).await.unwrap(), [Put::Superseded(version(10, 12))]);
     assert_eq!(payload(&store, "a/1").await.as_deref(), Some("put"));
@@ -176,7 +200,7 @@ pub(crate) async fn what_was_moved_is_compared(database: Arc<dyn Database>) {
     let moved = [moving("a/2", 1), moving("a/1", 1), moving("a/4", 1)];
     store.put_moved(&moved).await.unwrap();
     assert_eq!(store.confirm(&moved).await.unwrap(), [Confirmed::Same; 3]);
-    store.put_at(&plain("a/4", 20, "newer"), 7).await.unwrap();
+    put_at(&store, &plain("a/4", 20, "newer"), 7).await.unwrap();
     let mut other = full("a/1", 10);
     other.asset.tag.push('x');
     let asked = [moving("a/3", 1), Moving::new(other, 1).unwrap(), moving("a/2", 2), moving("a/4", 1)];
@@ -259,7 +283,7 @@ pub(crate) async fn what_is_not_live_goes(database: Arc<dyn Database>) {
     let counted = Timestamp::now();
     // It was started after the live ones were counted.
     let later = (counted + SignedDuration::from_mins(1)).as_microsecond() << 12;
-    store.put_at(&plain("a/4", 10, "x"), later).await.unwrap();
+    put_at(&store, &plain("a/4", 10, "x"), later).await.unwrap();
     let mut live = keys(&["a/2"]);
     live.extend((0..20_000).map(|it| key(&format!("a/{it:040}"))));
     assert_eq!(store.retain("a/", &live, counted).await.unwrap(), 2);
@@ -332,8 +356,8 @@ pub(crate) async fn large_payloads_come_in_pieces(database: Arc<dyn Database>) {
 
 pub(crate) async fn tombstones_are_told_and_forgotten(database: Arc<dyn Database>) {
     let store = store(&database).await;
-    store.put_at(&plain("a/1", 10, "x"), 5).await.unwrap();
-    store.put_at(&plain("a/2", 10, "x"), 9).await.unwrap();
+    put_at(&store, &plain("a/1", 10, "x"), 5).await.unwrap();
+    put_at(&store, &plain("a/2", 10, "x"), 9).await.unwrap();
     let tombstone = |text, sequence| Tombstone { key: key(text), sequence };
     let moved = [tombstone("a/1", 6), tombstone("a/2", 6), tombstone("a/3", 6)];
     assert_eq!(store.bury(&moved).await.unwrap(), 1);
@@ -409,9 +433,9 @@ pub(crate) async fn writers_race(database: Arc<dyn Database>) {
             let store = ReportStore::new(Arc::clone(&database), Arc::new(Clock::new(writer as u16)));
             tokio::spawn(async move {
                 for round in 0..20_i64 {
-                    let second = (round * 37 + writer * 11) % 101;
+                    let second = (round * 37 + writer * 11) % 101 * 8 + writer;
                     let report = plain("a/1", second, &format!("{second} {writer}"));
-                    let put = store.put_at(&report, writer).await.unwrap();
+                    let put = store.put(&report).await.unwrap();
                     assert!(!matches!(put, Put::Suppressed(_)));
                 }
             })
@@ -420,8 +444,9 @@ pub(crate) async fn writers_race(database: Arc<dyn Database>) {
     for writer in writers {
         writer.await.unwrap();
     }
-    let newest = (0..8_i64)
-        .flat_map(|writer| (0..20_i64).map(move |round| ((round * 37 + writer * 11) % 101, writer)));
+    let newest = (0..8_i64).flat_map(|writer| {
+        (0..20_i64).map(move |round| ((round * 37 + writer * 11) % 101 * 8 + writer, writer))
+    });
     let (second, writer) = newest.max().unwrap();
     let store = ReportStore::new(Arc::clone(&database), Arc::new(Clock::new(9)));
     assert_eq!(payload(&store, "a/1").await, Some(format!("{second} {writer}")));
