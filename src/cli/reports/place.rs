@@ -83,7 +83,7 @@ async fn prepare(store: &ReportStore) -> Result<(), Failure> {
 
 /// A clock that no other process of this moment has.
 pub(crate) fn clock() -> Arc<Clock> {
-    Arc::new(Clock::new((RandomState::new().hash_one(0) & 0xfff) as u16))
+    Arc::new(Clock::new((RandomState::new().hash_one(0) & 0x3ff) as u16))
 }
 
 /// A store, as it is printed.

@@ -258,7 +258,7 @@ pub(crate) async fn what_is_not_live_goes(database: Arc<dyn Database>) {
     }
     let counted = Timestamp::now();
     // It was started after the live ones were counted.
-    let later = (counted + SignedDuration::from_mins(1)).as_microsecond() << 12;
+    let later = Clock::latest(counted + SignedDuration::from_mins(1));
     store.put_at(&plain("a/4", 10, "x"), later).await.unwrap();
     let mut live = keys(&["a/2"]);
     live.extend((0..20_000).map(|it| key(&format!("a/{it:040}"))));
