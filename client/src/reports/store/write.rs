@@ -110,6 +110,7 @@ impl Moving {
             && ours.scanner_version == theirs.scanner_version
             && ours.encoding == theirs.encoding
             && ours.asset == theirs.asset
+            && ours.is_given() == stored.given
             && same_findings(self.kept.packed.as_deref(), stored.packed.as_deref())
             && self.kept.checks.as_deref() == stored.checks.as_deref()
     }
@@ -361,7 +362,7 @@ fn statements(entries: &[Entry<'_>], origin: Origin) -> Vec<Statement> {
         }
     };
     let older = format!("key = ?1 AND (scanned_at, sequence) < (?2, {sequence}) AND {allowed} AND {yields}");
-    let places: Vec<String> = (4..=25).map(|number| format!("?{number}")).collect();
+    let places: Vec<String> = (4..=26).map(|number| format!("?{number}")).collect();
     let insert = format!(
         "INSERT INTO report (key, scanned_at, sequence, {COLUMNS}) SELECT ?1, ?2, {sequence}, {} \
          WHERE NOT EXISTS (SELECT 1 FROM report WHERE key = ?1) AND {allowed} RETURNING id",
