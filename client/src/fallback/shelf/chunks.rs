@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use super::read::Header;
 use super::{PIECE, Shelf, ShelfError, as_read, gzip};
 use crate::fallback::store::{Condition, Listed, Operation, Revision, StoreError};
+use crate::reports::gzip::GzipError;
 use crate::reports::{ReportKey, version};
 
 /// Pieces that a value may have: as many as the largest payload needs.
@@ -109,18 +110,18 @@ impl Shelf {
             }
         }
         match gzip::end(&payload) {
-            Some(gzip::End::At(end)) => {
+            Some(Ok(end)) => {
                 let end = end.div_ceil(PIECE) * PIECE;
                 payload.truncate(end);
                 Ok(payload.freeze())
             }
-            Some(gzip::End::Open) => {
+            Some(Err(GzipError::Incomplete)) => {
                 Err(self.incomplete(key, "its gzip stream goes on behind the last piece"))
             }
-            Some(gzip::End::Broken) if payload.len() > PIECE => {
+            Some(Err(_)) if payload.len() > PIECE => {
                 Err(self.incomplete(key, "its pieces do not belong together"))
             }
-            Some(gzip::End::Broken) | None => Ok(payload.freeze()),
+            Some(Err(_)) | None => Ok(payload.freeze()),
         }
     }
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::metadata::{Extras, Metadata, Place, digest, from_inline};
 use super::{ATTEMPTS, PIECE, Shelf, ShelfError, gzip};
 use crate::fallback::store::{Entry, Revision};
+use crate::reports::gzip::GzipError;
 use crate::reports::{Asset, Report, ReportKey, Version, version};
 
 /// Keys that are read together: value, entry, tombstone.
@@ -85,9 +86,10 @@ impl Held {
     #[must_use]
     pub fn fault(&self) -> Option<&'static str> {
         match gzip::end(&self.report.payload) {
-            Some(gzip::End::Open) => Some("its gzip stream is cut off"),
-            Some(gzip::End::Broken) => Some("its gzip stream is broken"),
-            _ => None,
+            Some(Err(GzipError::Incomplete)) => Some("its gzip stream is cut off"),
+            Some(Err(GzipError::Broken)) => Some("its gzip stream is broken"),
+            // One that is very large once it is unpacked may be a report: it is moved, and not looked into.
+            Some(Ok(_) | Err(GzipError::TooLarge)) | None => None,
         }
     }
 }
