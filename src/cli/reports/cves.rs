@@ -128,7 +128,7 @@ struct Count {
 
 impl Cves {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let questions = questions(&self.connect)?;
+        let questions = questions(&self.connect).await?;
         let mut sink = Sink::stdout();
         let mut query = self.query()?;
         if self.count {
@@ -151,7 +151,8 @@ impl Cves {
             }
         }
         let next = query.after.as_ref().map(filter::cursor).transpose()?;
-        list.finish("vulnerability", Some(&note(&counted, next)))
+        let more = next.map(|it| format!("more with --after {it}, or with --limit"));
+        list.finish_page("vulnerability", Some(&note(&counted)), more.as_deref())
     }
 
     fn query(&self) -> Result<VulnerabilityQuery, Failure> {
@@ -168,18 +169,15 @@ impl Cves {
     }
 }
 
-fn note(counted: &Counted, next: Option<String>) -> String {
+fn note(counted: &Counted) -> String {
     let Severities { critical, high, medium, low } = counted.severities;
     let matched = counted.matched;
-    let all = format!(
-        "{matched} in all; by severity: {critical} critical, {high} high, {medium} medium, {low} low"
-    );
-    next.map_or(all.clone(), |it| format!("{all}\nmore with --after {it}, or with --limit"))
+    format!("{matched} in all; by severity: {critical} critical, {high} high, {medium} medium, {low} low")
 }
 
 impl Cve {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let questions = questions(&self.connect)?;
+        let questions = questions(&self.connect).await?;
         let filter = self.assets.filter()?;
         let Some(line) = one(&questions, &self.name, &filter).await? else {
             return Err(Failure::Other(anyhow::anyhow!("no asset has {}", self.name)));

@@ -34,7 +34,11 @@ pub(super) enum Place {
 impl Fallback {
     /// Where a command reads.
     pub(super) async fn reading(&self, connect: &Connect) -> Result<Place, Failure> {
-        self.place(store(connect)?)
+        let store = match verified(connect).await {
+            Err(Failure::Away(_)) if self.fallback.is_some() => self::store(connect)?,
+            store => store?,
+        };
+        self.place(store)
     }
 
     /// Where a command writes. The tables are made if they are missing; where there is a fallback, it may be that nobody is there to make them.
@@ -60,6 +64,13 @@ impl Fallback {
 /// The reports of a database. Nothing is sent yet.
 pub(crate) fn store(connect: &Connect) -> Result<ReportStore, Failure> {
     Ok(ReportStore::new(Arc::new(connect.sidecar()?), clock()))
+}
+
+/// The reports of a database, whose tables are those that are known here.
+pub(super) async fn verified(connect: &Connect) -> Result<ReportStore, Failure> {
+    let store = store(connect)?;
+    schema::verify(&**store.database()).await?;
+    Ok(store)
 }
 
 /// The reports of a database, whose tables are made if they are missing.
