@@ -21,7 +21,7 @@ pub struct Report {
     pub payload: Bytes,
     /// What the asset is called and where it runs, for questions that ask by it.
     pub asset: Asset,
-    /// What was found, if the writer gives it: it comes back as he gave it. `None` if it is to be read from the payload, where that is JSON;
+    /// What was found, if the writer gives it: it comes back, sorted and with scores to a tenth. `None` if it is to be read from the payload, where that is JSON;
     /// then questions are answered from what is read, and a report that is fetched has `None` too.
     pub findings: Option<Vec<Finding>>,
     /// The checks of a benchmark; `None` if they are to be read from the payload, where that is JSON.
