@@ -169,10 +169,14 @@ impl Cves {
     }
 }
 
+/// How many there are. The severities are those of all, whatever is searched for.
 fn note(counted: &Counted) -> String {
     let Severities { critical, high, medium, low } = counted.severities;
-    let matched = counted.matched;
-    format!("{matched} in all; by severity: {critical} critical, {high} high, {medium} medium, {low} low")
+    let (total, matched) = (counted.total, counted.matched);
+    let found = if matched == total { String::new() } else { format!("{matched} found, ") };
+    format!(
+        "{found}{total} in all; by severity: {critical} critical, {high} high, {medium} medium, {low} low"
+    )
 }
 
 impl Cve {
@@ -272,5 +276,19 @@ impl Record for Count {
     fn cells(&self) -> Vec<Value> {
         let counts = [self.vulnerabilities, self.matched, self.critical, self.high, self.medium, self.low];
         counts.into_iter().map(|it| i64::try_from(it).unwrap_or(i64::MAX).into()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn severities_are_told_of_all_and_not_of_what_was_found() {
+        let severities = Severities { critical: 1, high: 2, medium: 0, low: 0 };
+        let counted = |matched| Counted { total: 3, matched, severities, ..Counted::default() };
+        let all = "3 in all; by severity: 1 critical, 2 high, 0 medium, 0 low";
+        assert_eq!(note(&counted(3)), all);
+        assert_eq!(note(&counted(1)), format!("1 found, {all}"));
     }
 }

@@ -143,7 +143,10 @@ pub(crate) fn from_inline(text: &str) -> Result<Vec<u8>, String> {
     STANDARD.decode(text).map_err(|error| error.to_string())
 }
 
-fn unpack(bytes: &[u8]) -> Result<(Option<Vec<Finding>>, Option<Vec<Check>>), String> {
+/// Findings and checks, as a writer gave them.
+type Given = (Option<Vec<Finding>>, Option<Vec<Check>>);
+
+fn unpack(bytes: &[u8]) -> Result<Given, String> {
     let Packed { findings, checks } = rmp_serde::from_slice(bytes)
         .map_err(|error| format!("what stands beside it cannot be read: {error}"))?;
     let findings = findings.map(|it| packed::decode(&it)).transpose().map_err(|error| error.to_string())?;
