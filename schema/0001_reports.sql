@@ -30,6 +30,8 @@ CREATE TABLE report (
     score INTEGER NOT NULL,
     score_v3 INTEGER NOT NULL,
     upload INTEGER,
+    -- 1 if the writer gave findings or checks; otherwise they were read from the payload, where it is JSON.
+    given INTEGER NOT NULL,
     checks BLOB,
     findings BLOB,
     payload BLOB NOT NULL

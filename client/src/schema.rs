@@ -37,7 +37,7 @@ pub enum SchemaError {
     },
     /// The database was prepared by a later release, which says that this one cannot work on it.
     #[error(
-        "the schema is at version {found}, which takes {compatible_from} at least; this program knows {known}"
+        "the schema is at version {found}, which programs can use that know {compatible_from} or more; this one knows {known}"
     )]
     Newer {
         /// The version in the database.
@@ -79,6 +79,15 @@ struct Applied {
 /// See [`SchemaError`].
 pub async fn prepare(database: &dyn Database) -> Result<i64, SchemaError> {
     apply(database, MIGRATIONS).await
+}
+
+/// Looks whether this client can work on the database, and changes nothing: for those who only read. Says which version it is at, 0 if it has no
+/// tables yet.
+///
+/// # Errors
+/// See [`SchemaError`].
+pub async fn verify(database: &dyn Database) -> Result<i64, SchemaError> {
+    check(&record(database).await?, MIGRATIONS)
 }
 
 async fn apply(database: &dyn Database, migrations: &[Migration]) -> Result<i64, SchemaError> {

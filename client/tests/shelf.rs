@@ -101,15 +101,27 @@ async fn a_report_comes_back_with_all_that_it_had() {
         ("host/a:b", 2_200_000, 0),
         ("odd/x/y", 0, 1),
     ] {
-        let finding = |it| Finding { name: format!("CVE-2024-{it}"), score: 7.5, ..Finding::default() };
+        // Texts that are not alike, so that 3000 of them are more than stands in an entry.
+        let package = |it: usize| noise(8, it as u64 + 1).iter().map(|byte| format!("{byte:02x}")).collect();
+        let finding = |it: usize| Finding {
+            name: format!("CVE-2024-{it}"),
+            score: 7.5,
+            package: package(it),
+            ..Finding::default()
+        };
+        let mut all: Vec<_> = (0..findings).map(finding).collect();
+        all.sort_by_key(|it| it.package.clone());
         let report = Report {
-            findings: Some((0..findings).map(finding).collect()),
+            findings: Some(all),
             checks: Some(vec![Check { test_number: "1.2".into(), ..Check::default() }]),
             ..report(name, 5, noise(size, 1))
         };
         assert_eq!(room.shelf.put(&report, 7).await.expect("is there"), Placed::Stored);
         let held = room.shelf.get(&report.key).await.expect("is there").copy.expect("is there");
-        assert_eq!(held.report, report);
+        let mut held_report = held.report;
+        // Packed findings have an order of their own.
+        held_report.findings.iter_mut().for_each(|it| it.sort_by_key(|it| it.package.clone()));
+        assert!(held_report == report, "{name}");
         assert_eq!((held.version.sequence, held.origin), (7, Origin::Larder));
         assert!(room.shelf.remove(&held.holding).await.expect("is there"));
         assert_eq!(room.keys("").await, Vec::<String>::new(), "{name} leaves nothing");

@@ -276,3 +276,43 @@ fn a_database_without_tables_is_one_that_is_away() {
     let lost = run_as(&server, "reader", &["reports", "get", "host/none", "--fallback", &shelf], "");
     assert!(lost.code == 3 && !lost.err.contains("there is no report"), "{lost:?}");
 }
+
+fn generated() -> Server {
+    let server = setup!().start();
+    succeeds(&server, "owner", &["reports", "generate", "--count", "3", "--cves", "20"]);
+    server
+}
+
+#[test]
+fn a_schema_of_another_release_is_named_also_by_those_who_read() {
+    let server = generated();
+    let newer = "INSERT INTO schema_version VALUES (1000, 'next', 'x', 1000)";
+    succeeds(&server, "owner", &["execute", newer]);
+    for command in
+        [["list", "--json"].as_slice(), &["get", "host/x"], &["stats"], &["cves"], &["find"], &["dump"]]
+    {
+        let arguments = [["reports"].as_slice(), command].concat();
+        fails(&server, "reader", &arguments, 1, "the schema is at version 1000");
+    }
+}
+
+#[test]
+fn programs_are_told_where_a_page_ends() {
+    let server = generated();
+    let run = run_as(&server, "reader", &["reports", "cves", "--limit", "3"], "");
+    let after =
+        run.err.strip_prefix("more with --after ").and_then(|it| it.split(',').next()).unwrap_or_default();
+    let next = succeeds(&server, "reader", &["reports", "cves", "--limit", "3", "--after", after]);
+    let both = succeeds(&server, "reader", &["reports", "cves", "--limit", "6"]);
+    assert_eq!(run.out + &next, both);
+}
+
+#[test]
+fn a_payload_that_cannot_be_read_is_stored_and_said() {
+    let server = generated();
+    let put = ["reports", "put", "--encoding", "json", "host/odd", "-"];
+    let run = run_as(&server, "writer", &put, "{no JSON");
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.err.contains("without findings: the payload is no JSON from line 1"), "{run:?}");
+    assert_eq!(succeeds(&server, "reader", &["reports", "get", "host/odd"]), "{no JSON");
+}

@@ -90,7 +90,7 @@ impl Primary for ReportStore {
     }
 
     async fn stream(&self, keys: &[ReportKey]) -> Result<Box<dyn KeptStream>, PrimaryError> {
-        Ok(Box::new(self.get_many(Selection::keys(keys).with_findings())))
+        Ok(Box::new(self.get_many(Selection::keys(keys).as_given())))
     }
 
     async fn bury(&self, tombstones: &[Tombstone]) -> Result<Vec<Burial>, PrimaryError> {

@@ -48,6 +48,7 @@ impl fmt::Display for GateState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open => f.write_str("open"),
+            Self::Closed(obstacles) if obstacles.is_empty() => f.write_str("closed"),
             Self::Closed(obstacles) => {
                 let texts: Vec<_> = obstacles.iter().map(ToString::to_string).collect();
                 write!(f, "closed: {}", texts.join("; "))

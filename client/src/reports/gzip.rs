@@ -9,6 +9,8 @@ use libdeflater::Decompressor;
 
 /// Bytes that a payload may have once it is unpacked.
 pub const UNPACKED: usize = 256 << 20;
+/// Bytes of what is unpacked that are passed over on the way to the end of a stream. Nothing is kept of them, so there may be more.
+const PASSED: u64 = 4 << 30;
 /// zlib's window, as a power of two: the only one that gzip has.
 const WINDOW: u8 = 15;
 /// The most that deflate can shorten.
@@ -23,8 +25,8 @@ pub enum GzipError {
     /// It is no gzip, or its checksum differs.
     #[error("the gzip stream is damaged")]
     Broken,
-    /// It is more than 256 MiB once unpacked.
-    #[error("the gzip stream is more than 256 MiB once unpacked")]
+    /// It is more once unpacked than is looked at: 256 MiB, or 4 GiB where only its end is looked for.
+    #[error("the gzip stream is too large once unpacked")]
     TooLarge,
 }
 
@@ -55,7 +57,7 @@ pub fn gzip_end<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<usize, 
             part = &part[(zlib.total_in() - before.0) as usize..];
             match status {
                 Status::StreamEnd => return Ok(zlib.total_in() as usize),
-                _ if zlib.total_out() > UNPACKED as u64 => return Err(GzipError::TooLarge),
+                _ if zlib.total_out() > PASSED => return Err(GzipError::TooLarge),
                 _ if before == (zlib.total_in(), zlib.total_out()) => return Err(GzipError::Broken),
                 _ => {}
             }

@@ -16,7 +16,7 @@ pub mod packed;
 pub mod questions;
 mod report;
 mod store;
-mod version;
+pub(crate) mod version;
 
 pub use finding::{Finding, Severity, VulnerabilityId};
 pub use key::{KeyError, ReportKey};

@@ -21,10 +21,18 @@ pub struct Report {
     pub payload: Bytes,
     /// What the asset is called and where it runs, for questions that ask by it.
     pub asset: Asset,
-    /// What was found; `None` if it is to be read from the payload, where that is JSON.
+    /// What was found, if the writer gives it: it comes back, sorted and with scores to a tenth. `None` if it is to be read from the payload, where that is JSON;
+    /// then questions are answered from what is read, and a report that is fetched has `None` too.
     pub findings: Option<Vec<Finding>>,
     /// The checks of a benchmark; `None` if they are to be read from the payload, where that is JSON.
     pub checks: Option<Vec<Check>>,
+}
+
+impl Report {
+    /// Whether its writer gave findings or checks, so that none are read from the payload.
+    pub(crate) fn is_given(&self) -> bool {
+        self.findings.is_some() || self.checks.is_some()
+    }
 }
 
 /// What a payload is. The store does not look into it, except for findings in JSON.

@@ -16,10 +16,22 @@ pub struct Version {
     pub sequence: i64,
 }
 
-/// Bits of a sequence that tell writers apart.
-const WRITER_BITS: u32 = 12;
+/// Bits of a sequence that tell writers apart. What they leave lasts until the year 2255.
+const WRITER_BITS: u32 = 10;
+/// The bits of a sequence that tell writers apart, all set.
+const WRITER: i64 = (1 << WRITER_BITS) - 1;
 
-/// Gives out sequences: microseconds since 1970 in the upper bits, a number of this writer's own in the lower 12. They grow strictly, and
+/// The least sequence that a clock gives at a time. A time that no sequence has room for is taken for the nearest that one has.
+pub(crate) fn earliest(time: Timestamp) -> i64 {
+    time.as_microsecond().clamp(0, i64::MAX >> WRITER_BITS) << WRITER_BITS
+}
+
+/// The microsecond since 1970 that a sequence was given in, if its clock was not pushed.
+pub(crate) const fn microsecond(sequence: i64) -> i64 {
+    sequence >> WRITER_BITS
+}
+
+/// Gives out sequences: microseconds since 1970 in the upper bits, a number of this writer's own in the lower 10. They grow strictly, and
 /// beyond every sequence that was [seen](Clock::see), so that a write that follows on a read never stands before it.
 #[derive(Debug)]
 pub struct Clock {
@@ -30,10 +42,10 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock of the writer `writer`, of which the lower 12 bits are taken: two writers in one microsecond are told apart by it.
+    /// A clock of the writer `writer`, of which the lower 10 bits are taken: two writers in one microsecond are told apart by it.
     #[must_use]
     pub fn new(writer: u16) -> Self {
-        Self { writer: i64::from(writer) & ((1 << WRITER_BITS) - 1), last: Mutex::new(0), driven: None }
+        Self { writer: i64::from(writer) & WRITER, last: Mutex::new(0), driven: None }
     }
 
     /// A clock whose time is given, in microseconds since 1970: for tests of what happens when clocks differ.
@@ -46,16 +58,16 @@ impl Clock {
     pub fn next(&self) -> i64 {
         let now = self.now();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let time = now.max((*last >> WRITER_BITS) + 1);
-        *last = time << WRITER_BITS | self.writer;
+        let time = now.max(microsecond(*last) + 1).min(i64::MAX >> WRITER_BITS);
+        // Behind the last microsecond that there is, the bits of the writer go on counting.
+        *last = (time << WRITER_BITS | self.writer).max(last.saturating_add(1));
         *last
     }
 
     /// The greatest sequence that a clock gives at a time, if it is not pushed.
     #[must_use]
     pub fn latest(time: Timestamp) -> i64 {
-        let time = time.as_microsecond().clamp(0, i64::MAX >> WRITER_BITS);
-        time << WRITER_BITS | ((1 << WRITER_BITS) - 1)
+        earliest(time) | WRITER
     }
 
     fn now(&self) -> i64 {
@@ -84,7 +96,22 @@ mod tests {
         assert!(first < second);
         clock.see(second + (1 << 40));
         assert!(clock.next() > second + (1 << 40));
-        assert_eq!(clock.next() & 0xfff, 7);
+        assert_eq!(clock.next() & WRITER, 7);
+    }
+
+    #[test]
+    fn a_sequence_far_ahead_does_not_turn_the_clock_back() {
+        let clock = Clock::new(7);
+        let seen = i64::MAX - 2;
+        clock.see(seen);
+        assert!((0..4).all(|_| clock.next() > seen));
+    }
+
+    #[test]
+    fn there_is_room_for_two_centuries() {
+        let time: Timestamp = "2250-01-01T00:00:00Z".parse().expect("a time");
+        assert_eq!(microsecond(earliest(time)), time.as_microsecond());
+        assert!(earliest(Timestamp::MAX) > earliest(time));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use larder_wire::{Column, Row, Value};
 use serde::Serialize;
 
 use super::table::Table;
-use super::{CHUNK, Sink, lines, value};
+use super::{CHUNK, Sink, escape, lines, value};
 use crate::cli::Failure;
 
 /// What a list is made of.
@@ -116,6 +116,23 @@ impl Listing<'_> {
             table.finish_with(&mut self.buffer, what, note);
         }
         self.flush()
+    }
+
+    /// Ends a list of which there is `more`. Who reads a table is told with the note; a program finds it on standard error.
+    #[expect(clippy::print_stderr, reason = "standard output has the list, and nothing else")]
+    pub(crate) fn finish_page(
+        self,
+        what: &str,
+        note: Option<&str>,
+        more: Option<&str>,
+    ) -> Result<(), Failure> {
+        let is_table = matches!(self.form, Form::Table(_));
+        let notes: Vec<&str> = note.into_iter().chain(more).collect();
+        self.finish(what, (!notes.is_empty()).then(|| notes.join("\n")).as_deref())?;
+        if let Some(more) = more.filter(|_| !is_table) {
+            eprintln!("{}", escape::text(more));
+        }
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Failure> {

@@ -128,7 +128,7 @@ struct Count {
 
 impl Cves {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let questions = questions(&self.connect)?;
+        let questions = questions(&self.connect).await?;
         let mut sink = Sink::stdout();
         let mut query = self.query()?;
         if self.count {
@@ -151,7 +151,8 @@ impl Cves {
             }
         }
         let next = query.after.as_ref().map(filter::cursor).transpose()?;
-        list.finish("vulnerability", Some(&note(&counted, next)))
+        let more = next.map(|it| format!("more with --after {it}, or with --limit"));
+        list.finish_page("vulnerability", Some(&note(&counted)), more.as_deref())
     }
 
     fn query(&self) -> Result<VulnerabilityQuery, Failure> {
@@ -168,18 +169,19 @@ impl Cves {
     }
 }
 
-fn note(counted: &Counted, next: Option<String>) -> String {
+/// How many there are. The severities are those of all, whatever is searched for.
+fn note(counted: &Counted) -> String {
     let Severities { critical, high, medium, low } = counted.severities;
-    let matched = counted.matched;
-    let all = format!(
-        "{matched} in all; by severity: {critical} critical, {high} high, {medium} medium, {low} low"
-    );
-    next.map_or(all.clone(), |it| format!("{all}\nmore with --after {it}, or with --limit"))
+    let (total, matched) = (counted.total, counted.matched);
+    let found = if matched == total { String::new() } else { format!("{matched} found, ") };
+    format!(
+        "{found}{total} in all; by severity: {critical} critical, {high} high, {medium} medium, {low} low"
+    )
 }
 
 impl Cve {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let questions = questions(&self.connect)?;
+        let questions = questions(&self.connect).await?;
         let filter = self.assets.filter()?;
         let Some(line) = one(&questions, &self.name, &filter).await? else {
             return Err(Failure::Other(anyhow::anyhow!("no asset has {}", self.name)));
@@ -274,5 +276,19 @@ impl Record for Count {
     fn cells(&self) -> Vec<Value> {
         let counts = [self.vulnerabilities, self.matched, self.critical, self.high, self.medium, self.low];
         counts.into_iter().map(|it| i64::try_from(it).unwrap_or(i64::MAX).into()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn severities_are_told_of_all_and_not_of_what_was_found() {
+        let severities = Severities { critical: 1, high: 2, medium: 0, low: 0 };
+        let counted = |matched| Counted { total: 3, matched, severities, ..Counted::default() };
+        let all = "3 in all; by severity: 1 critical, 2 high, 0 medium, 0 low";
+        assert_eq!(note(&counted(3)), all);
+        assert_eq!(note(&counted(1)), format!("1 found, {all}"));
     }
 }

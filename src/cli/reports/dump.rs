@@ -61,7 +61,7 @@ struct Line<'r> {
 
 impl Dump {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let questions = questions(&self.connect)?;
+        let questions = questions(&self.connect).await?;
         let mut query = self.query()?;
         let mut sink = Sink::stdout();
         let mut list = if self.csv { listing::csv::<Line<'_>>(&mut sink) } else { listing::json(&mut sink) };

@@ -144,7 +144,7 @@ struct Package {
 
 impl Find {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let questions = questions(&self.connect)?;
+        let questions = questions(&self.connect).await?;
         let filter = self.assets.filter()?;
         let mut sink = Sink::stdout();
         let all = if self.show.as_table(&sink) { SHOWN } else { usize::MAX };
@@ -156,7 +156,7 @@ impl Find {
             let (total, next) = affected(&questions, cve, &filter, after, count, &mut list).await?;
             let note =
                 next.map(|it| format!("{total} in all; more with --after {}, or with --limit", quoted(&it)));
-            return list.finish("asset", note.as_deref());
+            return list.finish_page("asset", None, note.as_deref());
         }
         let after = self.after.as_deref().map(str::parse::<Cursor<AssetCursor>>).transpose();
         let mut after = after.map_err(|error| Failure::Usage(format!("--after: {error}")))?.map(|it| it.0);
@@ -173,7 +173,7 @@ impl Find {
         }
         let next = after.as_ref().map(filter::cursor).transpose()?;
         let note = next.map(|it| format!("more with --after {it}, or with --limit"));
-        list.finish("asset", note.as_deref())
+        list.finish_page("asset", None, note.as_deref())
     }
 
     async fn page(
@@ -202,7 +202,7 @@ impl Find {
 
 impl Top {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let rows = questions(&self.connect)?.top_assets(self.assets.filter()?, self.count).await?;
+        let rows = questions(&self.connect).await?.top_assets(self.assets.filter()?, self.count).await?;
         let mut sink = Sink::stdout();
         let mut list = self.show.list::<Line>(&mut sink);
         rows.into_iter().try_for_each(|it| list.add(&Line::from(it)))?;
@@ -211,8 +211,8 @@ impl Top {
 }
 
 /// Who is asked.
-pub(super) fn questions(connect: &Connect) -> Result<Questions, Failure> {
-    Ok(Questions::new(place::store(connect)?.database().clone()))
+pub(super) async fn questions(connect: &Connect) -> Result<Questions, Failure> {
+    Ok(Questions::new(place::verified(connect).await?.database().clone()))
 }
 
 /// Adds the assets that have a vulnerability; says how many there are, and behind which key there are more than `count`.

@@ -95,7 +95,7 @@ impl List {
 
 fn finish(list: Listing<'_>, next: Option<ReportKey>) -> Result<(), Failure> {
     let note = next.map(|key| format!("more with --after {}, or with --limit", quoted(key.as_str())));
-    list.finish("report", note.as_deref())
+    list.finish_page("report", None, note.as_deref())
 }
 
 /// Adds pages until the list is long enough; says behind which key there is more.

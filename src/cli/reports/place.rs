@@ -34,7 +34,11 @@ pub(super) enum Place {
 impl Fallback {
     /// Where a command reads.
     pub(super) async fn reading(&self, connect: &Connect) -> Result<Place, Failure> {
-        self.place(store(connect)?)
+        let store = match verified(connect).await {
+            Err(Failure::Away(_)) if self.fallback.is_some() => self::store(connect)?,
+            store => store?,
+        };
+        self.place(store)
     }
 
     /// Where a command writes. The tables are made if they are missing; where there is a fallback, it may be that nobody is there to make them.
@@ -62,6 +66,13 @@ pub(crate) fn store(connect: &Connect) -> Result<ReportStore, Failure> {
     Ok(ReportStore::new(Arc::new(connect.sidecar()?), clock()))
 }
 
+/// The reports of a database, whose tables are those that are known here.
+pub(super) async fn verified(connect: &Connect) -> Result<ReportStore, Failure> {
+    let store = store(connect)?;
+    schema::verify(&**store.database()).await?;
+    Ok(store)
+}
+
 /// The reports of a database, whose tables are made if they are missing.
 pub(crate) async fn prepared(connect: &Connect) -> Result<ReportStore, Failure> {
     let store = store(connect)?;
@@ -83,7 +94,7 @@ async fn prepare(store: &ReportStore) -> Result<(), Failure> {
 
 /// A clock that no other process of this moment has.
 pub(crate) fn clock() -> Arc<Clock> {
-    Arc::new(Clock::new((RandomState::new().hash_one(0) & 0xfff) as u16))
+    Arc::new(Clock::new((RandomState::new().hash_one(0) & 0x3ff) as u16))
 }
 
 /// A store, as it is printed.

@@ -7,6 +7,7 @@ use clap::Args;
 use jiff::Timestamp;
 use larder_client::fallback;
 use larder_client::reports::index::{Index, Pace};
+use larder_client::reports::kept::Kept;
 use larder_client::reports::{PAYLOAD_LIMIT, Put as Stored, Report, ReportKey, ReportStore, Version};
 use larder_wire::Value;
 use serde::Serialize;
@@ -102,6 +103,9 @@ impl Put {
                 }
             }
         };
+        if stored && let Some(unread) = Kept::of(&report).unread {
+            say(&format!("note: it is stored without findings: {unread}\n"));
+        }
         let done = Done::new(&report, stored, version, store);
         self.show.one(&done, &mut Sink::stdout())
     }
@@ -123,7 +127,14 @@ impl Put {
                 read.map_err(Failure::io("reading standard input"))?;
             }
         }
-        Ok(payload)
+        // It was not read to its end, so nobody knows how long it is.
+        let is_too_long = payload.len() > PAYLOAD_LIMIT;
+        let refused = || {
+            Failure::Other(anyhow::anyhow!(
+                "it has more than {PAYLOAD_LIMIT} bytes, which no report may have"
+            ))
+        };
+        if is_too_long { Err(refused()) } else { Ok(payload) }
     }
 }
 

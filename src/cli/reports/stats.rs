@@ -34,7 +34,7 @@ impl Stats {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut sink = Sink::stdout();
         let mut list = self.show.list::<Line>(&mut sink);
-        for stats in place::store(&self.connect)?.stats().await? {
+        for stats in place::verified(&self.connect).await?.stats().await? {
             list.add(&Line::from(stats))?;
         }
         list.finish("class", None)

@@ -11,7 +11,8 @@ use bytes::{Bytes, BytesMut};
 use super::read::Header;
 use super::{PIECE, Shelf, ShelfError, as_read, gzip};
 use crate::fallback::store::{Condition, Listed, Operation, Revision, StoreError};
-use crate::reports::ReportKey;
+use crate::reports::gzip::GzipError;
+use crate::reports::{ReportKey, version};
 
 /// Pieces that a value may have: as many as the largest payload needs.
 pub(super) const PIECES: usize = (64 << 20) / PIECE + 1;
@@ -26,7 +27,7 @@ pub(super) fn fresh_generation(sequence: i64) -> String {
 /// The microsecond since 1970 at which a generation was made.
 pub(super) fn made_at(generation: &str) -> Option<i64> {
     let (sequence, _) = generation.split_once('-')?;
-    Some(i64::from_str_radix(sequence, 16).ok()? >> 12)
+    i64::from_str_radix(sequence, 16).ok().map(version::microsecond)
 }
 
 impl Shelf {
@@ -109,18 +110,18 @@ impl Shelf {
             }
         }
         match gzip::end(&payload) {
-            Some(gzip::End::At(end)) => {
+            Some(Ok(end)) => {
                 let end = end.div_ceil(PIECE) * PIECE;
                 payload.truncate(end);
                 Ok(payload.freeze())
             }
-            Some(gzip::End::Open) => {
+            Some(Err(GzipError::Incomplete)) => {
                 Err(self.incomplete(key, "its gzip stream goes on behind the last piece"))
             }
-            Some(gzip::End::Broken) if payload.len() > PIECE => {
+            Some(Err(_)) if payload.len() > PIECE => {
                 Err(self.incomplete(key, "its pieces do not belong together"))
             }
-            Some(gzip::End::Broken) | None => Ok(payload.freeze()),
+            Some(Err(_)) | None => Ok(payload.freeze()),
         }
     }
 

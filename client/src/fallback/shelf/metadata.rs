@@ -4,10 +4,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 use sha2::{Digest as _, Sha256};
 
 use super::chunks::fresh_generation;
-use crate::reports::{Asset, Check, Encoding, Finding, Report, ReportKey, Severity, Version};
+use crate::reports::kept::{self, Kept};
+use crate::reports::{Asset, Check, Encoding, Finding, Report, ReportKey, Version, packed};
 
 /// The form that is written. A reader refuses a greater one rather than misread it.
 const FORM: u32 = 1;
@@ -52,11 +54,11 @@ pub(crate) enum Extras {
     Chunks { generation: String, count: usize },
 }
 
-/// Findings and checks, as they are packed.
+/// Findings and checks, each packed as a database keeps it too.
 #[derive(Serialize, Deserialize)]
 struct Packed {
-    findings: Option<Vec<PackedFinding>>,
-    checks: Option<Vec<Check>>,
+    findings: Option<ByteBuf>,
+    checks: Option<ByteBuf>,
 }
 
 impl Metadata {
@@ -107,7 +109,7 @@ impl Metadata {
         if payload.len() != self.size || digest(&payload) != self.sha256 {
             return Err("the payload does not match its checksum".into());
         }
-        let packed = extras.map(unpack).transpose()?.unwrap_or(Packed { findings: None, checks: None });
+        let (findings, checks) = extras.map(unpack).transpose()?.unwrap_or_default();
         Ok(Report {
             key: key.clone(),
             scanned_at: self.version().scanned_at,
@@ -115,21 +117,20 @@ impl Metadata {
             encoding: self.encoding,
             payload,
             asset: self.asset.clone(),
-            findings: packed.findings.map(|all| all.into_iter().map(Into::into).collect()),
-            checks: packed.checks,
+            findings,
+            checks,
         })
     }
 }
 
-/// The findings and checks of a report as bytes, if it has any.
+/// The findings and checks of a report as bytes, if its writer gave any.
 pub(crate) fn pack(report: &Report) -> Option<Vec<u8>> {
-    if report.findings.is_none() && report.checks.is_none() {
+    if !report.is_given() {
         return None;
     }
-    let findings = report.findings.as_ref().map(|all| all.iter().cloned().map(Into::into).collect());
-    let bytes = rmp_serde::to_vec(&Packed { findings, checks: report.checks.clone() })
-        .expect("text and numbers are MessagePack");
-    Some(zstd::bulk::compress(&bytes, 3).expect("zstd packs what is in memory"))
+    let Kept { packed, checks, .. } = Kept::of(report);
+    let packed = Packed { findings: packed.map(ByteBuf::from), checks: checks.map(ByteBuf::from) };
+    Some(rmp_serde::to_vec(&packed).expect("bytes are MessagePack"))
 }
 
 /// Packed findings that are small enough to stand in the entry.
@@ -142,64 +143,18 @@ pub(crate) fn from_inline(text: &str) -> Result<Vec<u8>, String> {
     STANDARD.decode(text).map_err(|error| error.to_string())
 }
 
-fn unpack(packed: &[u8]) -> Result<Packed, String> {
-    let bytes =
-        zstd::decode_all(packed).map_err(|error| format!("its findings cannot be unpacked: {error}"))?;
-    rmp_serde::from_slice(&bytes).map_err(|error| format!("its findings cannot be read: {error}"))
+/// Findings and checks, as a writer gave them.
+type Given = (Option<Vec<Finding>>, Option<Vec<Check>>);
+
+fn unpack(bytes: &[u8]) -> Result<Given, String> {
+    let Packed { findings, checks } = rmp_serde::from_slice(bytes)
+        .map_err(|error| format!("what stands beside it cannot be read: {error}"))?;
+    let findings = findings.map(|it| packed::decode(&it)).transpose().map_err(|error| error.to_string())?;
+    let checks = checks.map(|it| kept::unpack_checks(&it).ok_or("its checks cannot be unpacked"));
+    Ok((findings, checks.transpose()?))
 }
 
 /// SHA-256 in hexadecimal.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A [`Finding`] as an array of its fields.
-#[derive(Serialize, Deserialize)]
-struct PackedFinding(
-    String,
-    Severity,
-    (f32, f32),
-    (String, String, String),
-    (Option<i64>, Option<i64>),
-    String,
-    bool,
-    String,
-    String,
-);
-
-impl From<Finding> for PackedFinding {
-    fn from(it: Finding) -> Self {
-        Self(
-            it.name,
-            it.severity,
-            (it.score, it.score_v3),
-            (it.package, it.version, it.fixed_version),
-            (it.published, it.modified),
-            it.feed_rating,
-            it.in_base,
-            it.file,
-            it.database_key,
-        )
-    }
-}
-
-impl From<PackedFinding> for Finding {
-    fn from(it: PackedFinding) -> Self {
-        let (package, version, fixed_version) = it.3;
-        Self {
-            name: it.0,
-            severity: it.1,
-            score: it.2.0,
-            score_v3: it.2.1,
-            package,
-            version,
-            fixed_version,
-            published: it.4.0,
-            modified: it.4.1,
-            feed_rating: it.5,
-            in_base: it.6,
-            file: it.7,
-            database_key: it.8,
-        }
-    }
 }

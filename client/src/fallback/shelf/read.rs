@@ -10,12 +10,10 @@ use serde::Deserialize;
 use super::metadata::{Extras, Metadata, Place, digest, from_inline};
 use super::{ATTEMPTS, PIECE, Shelf, ShelfError, gzip};
 use crate::fallback::store::{Entry, Revision};
-use crate::reports::{Asset, Report, ReportKey, Version};
+use crate::reports::{Asset, Report, ReportKey, Version, version};
 
 /// Keys that are read together: value, entry, tombstone.
 pub(super) const KEYS: usize = 3;
-/// Bits below the microseconds in a sequence.
-const WRITER_BITS: u32 = 12;
 
 /// What a store knows of one key.
 #[derive(Clone, Debug)]
@@ -150,7 +148,7 @@ impl Header {
         let scanned_at = scanned_at.unwrap_or(Timestamp::UNIX_EPOCH);
         let written_over = self.metadata.as_ref().map_or(0, |(metadata, _)| metadata.version().sequence + 1);
         let deleted = self.tombstone().map_or(0, |sequence| sequence + 1);
-        let derived = scanned_at.as_microsecond() << WRITER_BITS;
+        let derived = version::earliest(scanned_at);
         Version { scanned_at, sequence: derived.max(written_over).max(deleted) }
     }
 

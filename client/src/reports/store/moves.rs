@@ -123,6 +123,9 @@ impl ReportStore {
 impl Stored {
     /// The report with its findings and checks, as its writer gave them; `None` if they cannot be read.
     pub(crate) fn unpacked(self) -> Option<crate::reports::Report> {
+        if !self.given {
+            return Some(self.report);
+        }
         let findings = self.packed.map(|it| packed::decode(&it)).transpose().ok()?;
         let checks = self.checks.map(|it| kept::unpack_checks(&it).ok_or(())).transpose().ok()?;
         Some(crate::reports::Report { findings, checks, ..self.report })

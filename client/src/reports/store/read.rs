@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use larder_wire::{Request, Statement, Value};
 
 use super::range::{Range, chunks};
-use super::rows::{Row, Stored, Upload, WHOLE, WITHOUT_FINDINGS, read_stored};
+use super::rows::{AS_GIVEN, Row, Stored, Upload, WHOLE, WITHOUT_FINDINGS, read_stored};
 use super::{ReportError, ReportStore, unreadable};
 use crate::database::{DatabaseError, Rows};
 use crate::reports::{ReportKey, Version};
@@ -46,6 +46,12 @@ impl<'s> Selection<'s> {
     pub fn keys<K: AsRef<str> + ?Sized + 's>(keys: impl IntoIterator<Item = &'s K>) -> Self {
         let keys = keys.into_iter().map(AsRef::as_ref).collect();
         Self { which: Which::Keys(keys), columns: WITHOUT_FINDINGS }
+    }
+
+    /// The same, with findings and checks where the writer gave them.
+    #[must_use]
+    pub fn as_given(self) -> Self {
+        Self { columns: AS_GIVEN, ..self }
     }
 
     /// The same, with findings and checks.

@@ -17,6 +17,8 @@ pub struct Stored {
     pub version: Version,
     /// The report. Its findings and checks are in packed form, beside it.
     pub report: Report,
+    /// Whether its writer gave findings or checks. Otherwise they were read from the payload.
+    pub given: bool,
     /// The findings, packed; `None` if there are none or they were not asked for.
     pub packed: Option<Bytes>,
     /// The checks, packed; `None` if there are none or they were not asked for.
@@ -25,10 +27,14 @@ pub struct Stored {
 
 /// The columns of a whole report, as [`read_stored`] takes them.
 pub(super) const WHOLE: &str = "id, key, scanned_at, sequence, scanner_version, encoding, name, namespace, service, image, os, node, \
-                                repository, tag, size, upload, checks, findings, payload";
+                                repository, tag, size, upload, given, checks, findings, payload";
+/// The same with no more findings and checks than the writer gave.
+pub(super) const AS_GIVEN: &str = "id, key, scanned_at, sequence, scanner_version, encoding, name, namespace, service, image, os, node, \
+                                   repository, tag, size, upload, given, CASE given WHEN 1 THEN checks END, \
+                                   CASE given WHEN 1 THEN findings END, payload";
 /// The same without findings and checks.
 pub(super) const WITHOUT_FINDINGS: &str = "id, key, scanned_at, sequence, scanner_version, encoding, name, namespace, service, image, os, \
-                                           node, repository, tag, size, upload, NULL, NULL, payload";
+                                           node, repository, tag, size, upload, given, NULL, NULL, payload";
 
 /// A row of [`WHOLE`]; if the payload is not in it, the upload that has it, and its size.
 pub(super) fn read_stored(row: Vec<Value>) -> Result<(Stored, Option<Upload>), ReportError> {
@@ -36,7 +42,7 @@ pub(super) fn read_stored(row: Vec<Value>) -> Result<(Stored, Option<Upload>), R
     let id = row.integer()?;
     let (key, version) = (key_of(row.text()?)?, row.version()?);
     let (scanner_version, encoding, asset) = (row.text()?, encoding(&row.text()?), row.asset()?);
-    let (size, upload) = (row.length()?, row.optional_integer()?);
+    let (size, upload, given) = (row.length()?, row.optional_integer()?, row.integer()? != 0);
     let (checks, packed, payload) = (row.blob()?, row.blob()?, row.blob()?.unwrap_or_default());
     if upload.is_none() && payload.len() != size {
         return Err(unreadable(key.as_str(), "the payload is not as long as it is said to be"));
@@ -44,7 +50,7 @@ pub(super) fn read_stored(row: Vec<Value>) -> Result<(Stored, Option<Upload>), R
     let scanned_at = version.scanned_at;
     let report =
         Report { key, scanned_at, scanner_version, encoding, payload, asset, findings: None, checks: None };
-    Ok((Stored { id, version, report, packed, checks }, upload.map(|number| Upload { number, size })))
+    Ok((Stored { id, version, report, given, packed, checks }, upload.map(|number| Upload { number, size })))
 }
 
 /// A payload in pieces.
@@ -71,13 +77,14 @@ pub(super) fn columns(report: &Report, kept: &Kept, upload: Option<Upload>) -> V
     values.extend([critical, high, medium, low].map(Value::from));
     values.extend([score, score_v3].map(|it| Value::Integer(it.into())));
     values.push(upload.map(|it| it.number).into());
+    values.push(Value::Integer(report.is_given().into()));
     values.extend([blob(&kept.checks), blob(&kept.packed), Value::Blob(payload)]);
     values
 }
 
 /// The names of [`columns`].
 pub(super) const COLUMNS: &str = "class, scanner_version, encoding, name, namespace, service, image, os, node, repository, tag, size, \
-                                  critical, high, medium, low, score, score_v3, upload, checks, findings, payload";
+                                  critical, high, medium, low, score, score_v3, upload, given, checks, findings, payload";
 
 /// The texts of an asset with their columns, in the order of the table.
 pub(super) fn texts(asset: &Asset) -> [(&'static str, &str); 8] {

@@ -119,6 +119,7 @@ impl Moving {
             && ours.scanner_version == theirs.scanner_version
             && ours.encoding == theirs.encoding
             && ours.asset == theirs.asset
+            && ours.is_given() == stored.given
             && same_findings(self.kept.packed.as_deref(), stored.packed.as_deref())
             && self.kept.checks.as_deref() == stored.checks.as_deref()
     }
@@ -378,7 +379,7 @@ const YIELDS: &str = "(sequence <= ?3 OR (scanned_at = ?4 AND sequence = ?5))";
 /// What a batch runs. The first five are always there, in the order that [`outcomes`] knows.
 fn statements(entries: &[Entry<'_>]) -> Vec<Statement> {
     let older = format!("key = ?1 AND (scanned_at, sequence) < (?2, ?3) AND {NOT_SUPPRESSED} AND {YIELDS}");
-    let places: Vec<String> = (4..=25).map(|number| format!("?{number}")).collect();
+    let places: Vec<String> = (4..=26).map(|number| format!("?{number}")).collect();
     let insert = format!(
         "INSERT INTO report (key, scanned_at, sequence, {COLUMNS}) SELECT ?1, ?2, ?3, {} \
          WHERE NOT EXISTS (SELECT 1 FROM report WHERE key = ?1) AND {NOT_SUPPRESSED} RETURNING id",

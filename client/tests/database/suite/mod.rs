@@ -26,7 +26,8 @@ macro_rules! on {
             commits_are_told_in_order, a_watch_goes_on_where_it_was, a_commit_that_is_not_known_is_gone,
         ]);
         $crate::suite::tests!($open, reports: [
-            a_report_comes_back_bit_for_bit, an_older_report_changes_nothing, a_put_comes_after_the_delete, what_was_written_later_yields_to_who_lives,
+            a_report_comes_back_bit_for_bit, findings_come_back_as_their_writer_gave_them,
+            an_older_report_changes_nothing, a_put_comes_after_the_delete, what_was_written_later_yields_to_who_lives,
             a_moved_report_stays_deleted, what_was_moved_is_compared, prefixes_are_literal, pages_follow_each_other,
             allow_lists_of_any_length, what_is_not_live_goes, old_reports_go, streams_are_in_order,
             large_payloads_come_in_pieces, tombstones_are_told_and_forgotten, figures_of_classes,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use larder_client::database::Database;
+use larder_client::fallback::Primary;
 use larder_client::reports::{
     Asset, Check, Clock, Confirmed, Encoding, Finding, List, Moving, Put, Report, ReportError, ReportKey,
     ReportStore, Selection, Severity, Tombstone, Version,
@@ -105,7 +106,7 @@ pub(crate) async fn a_report_comes_back_bit_for_bit(database: Arc<dyn Database>)
     let stored = store.get(&report.key).await.unwrap().unwrap();
     assert_eq!(stored.version, version);
     assert_eq!(stored.report, Report { findings: None, checks: None, ..nanosecond });
-    assert!(stored.packed.is_some() && stored.checks.is_some());
+    assert!(stored.given && stored.packed.is_some() && stored.checks.is_some());
 
     let page = store.list(List { prefix: "image/", ..List::default() }).await.unwrap();
     let line = &page.reports[0];
@@ -121,6 +122,27 @@ pub(crate) async fn a_report_comes_back_bit_for_bit(database: Arc<dyn Database>)
 /// Puts under a sequence that is given.
 async fn put_at(store: &ReportStore, report: &Report, sequence: i64) -> Result<Put, ReportError> {
     Ok(store.put_sequenced(&[(report, sequence)]).await?.remove(0))
+}
+
+pub(crate) async fn findings_come_back_as_their_writer_gave_them(database: Arc<dyn Database>) {
+    let store = store(&database).await;
+    let json = Report {
+        encoding: Encoding::Json,
+        payload: r#"{"Vuls":[{"Name":"CVE-2021-20530","Score":7.5}]}"#.into(),
+        ..plain("a/read", 10, "")
+    };
+    store.put_many(&[json.clone(), full("a/given", 10)]).await.unwrap();
+    let read = Primary::get(&store, &json.key).await.unwrap().copy.unwrap().report;
+    assert_eq!(read, json);
+    let stored = store.get(&json.key).await.unwrap().unwrap();
+    assert!(!stored.given && stored.packed.is_some(), "questions know what was read");
+
+    let keys = keys(&["a/given", "a/read"]);
+    let mut stream = Primary::stream(&store, &keys).await.unwrap();
+    let given = stream.next().await.unwrap().unwrap().report;
+    assert_eq!(given.findings.map(|it| it.len()), Some(3));
+    assert_eq!(given.checks, full("a/given", 10).checks);
+    assert_eq!(stream.next().await.unwrap().unwrap().report, json);
 }
 
 pub(crate) async fn an_older_report_changes_nothing(database: Arc<dyn Database>) {
@@ -282,7 +304,7 @@ pub(crate) async fn what_is_not_live_goes(database: Arc<dyn Database>) {
     }
     let counted = Timestamp::now();
     // It was started after the live ones were counted.
-    let later = (counted + SignedDuration::from_mins(1)).as_microsecond() << 12;
+    let later = Clock::latest(counted + SignedDuration::from_mins(1));
     put_at(&store, &plain("a/4", 10, "x"), later).await.unwrap();
     let mut live = keys(&["a/2"]);
     live.extend((0..20_000).map(|it| key(&format!("a/{it:040}"))));
