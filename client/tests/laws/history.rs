@@ -141,7 +141,7 @@ impl History {
     }
 
     /// Whether reports may have gone to and fro since `begin`: whoever asks one store after the other may find them in neither.
-    fn to_and_fro(&mut self, begin: u64) -> bool {
+    fn went_to_and_fro(&mut self, begin: u64) -> bool {
         self.both();
         self.both >= begin
     }
@@ -253,7 +253,7 @@ impl History {
             self.certain_absences += 1;
         }
         if complete
-            && !self.to_and_fro(begin)
+            && !self.went_to_and_fro(begin)
             && let Some((put, required)) = self.required(key, span, matches!(told, Told::Listed(_)))
         {
             let record = &self.puts[put];

@@ -2,8 +2,8 @@
 //!
 //! A move writes before it removes. So of a report that goes home, whoever looks at the shelf first and at the primary afterwards misses
 //! nothing; of one that is taken out of the primary, it is the other way round. The shelf is therefore asked first, the primary next, and
-//! the shelf once more. Asking both at once would save a moment and could lose what travels in between.
-//! A report that travels both ways within these three questions can be missed: only one leader moves, and in one direction.
+//! the shelf once more; where there was nothing, the primary too. Asking both at once would save a moment and could lose what travels in between.
+//! A report that travels both ways within these questions can be missed: only one leader moves, and in one direction.
 
 use std::future::Future;
 
@@ -133,6 +133,10 @@ impl Reports {
                 // be an older scan than the one that was taken out of it.
                 let again = shelf().await.map(|it| seen.take(Store::Fallback, it)).err();
                 shelf_away = shelf_away.or(again);
+                // A newer put takes a copy off the shelf that was taken out of the primary in between: that put is there now.
+                if seen.copies.is_empty() {
+                    primary_away = primary().await.map(|it| seen.take(Store::Primary, it)).err();
+                }
             }
             Err(away) => match away.rejection() {
                 Some(error) => return Err(error),
