@@ -1,7 +1,7 @@
 //! Listing two stores as one.
 //!
-//! Each page asks the shelf first, the primary next, and the shelf once more, as a single read does: a report that is moved meanwhile, in
-//! either direction, is in one of the three. What was on the shelf and is no longer is looked up alone.
+//! Each page asks the shelf first, the primary next, and both once more, as a single read does: a report that is moved meanwhile, in
+//! either direction, is in one of the four. What was on the shelf and is no longer is looked up alone.
 
 use std::collections::BTreeMap;
 
@@ -126,9 +126,12 @@ impl Reports {
         let limit = limit.max(1);
         let mut rows = Rows::default();
         let before = self.shelf_keys(&mut rows, prefix, after, limit).await;
-        let primary = self.ask(0, |primary| primary.list(prefix, after, limit)).await;
-        let mut primary = primary.map(|page| rows.take_primary(page));
+        let mut primary = self.primary_rows(&mut rows, prefix, after, limit).await;
         let mut shelf = before.and(self.shelf_rows(&mut rows, prefix, after, limit).await);
+        // Meanwhile a report may have been taken out and put anew: neither look at the shelf shows it, nor does the first here.
+        if primary.is_ok() {
+            primary = self.primary_rows(&mut rows, prefix, after, limit).await;
+        }
         rows.cut(limit);
         if shelf.is_ok() {
             shelf = self.shelf_tombstones(&mut rows, prefix, after).await;
@@ -156,6 +159,17 @@ impl Reports {
             rows.rows
                 .extend(page.items.into_iter().map(|key| (key, Row { shelf: Some(None), ..Row::default() })));
         }
+        Ok(())
+    }
+
+    async fn primary_rows(
+        &self,
+        rows: &mut Rows,
+        prefix: &str,
+        after: Option<&ReportKey>,
+        limit: usize,
+    ) -> Result<(), Away> {
+        rows.take_primary(self.ask(0, |primary| primary.list(prefix, after, limit)).await?);
         Ok(())
     }
 
