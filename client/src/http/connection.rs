@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -32,6 +33,9 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 /// The largest frame that the other side may send: that of a whole buffer, with one header instead of many.
 const FRAME: u32 = 128 << 10;
+
+/// What is read from a socket at once. rustls asks for 4 KiB at a time, so that a large answer would be mostly system calls.
+const READ: usize = 128 << 10;
 
 /// The connections to one endpoint.
 pub(crate) struct Connections {
@@ -117,6 +121,7 @@ impl Connections {
             return handshake_http1(TokioIo::new(tcp)).await;
         };
         let connector = TlsConnector::from(credentials.config());
+        let tcp = BufReader::with_capacity(READ, tcp);
         let tls =
             connector.connect(name.clone(), Telling::new(tcp)).await.map_err(|error| tls_reason(&error))?;
         if tls.get_ref().1.alpn_protocol() == Some(b"h2") {
