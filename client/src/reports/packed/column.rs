@@ -119,7 +119,7 @@ impl Even {
     }
 
     fn start(self, value: u64) -> u32 {
-        (value * self.each >> FRACTION) as u32
+        ((value * self.each) >> FRACTION) as u32
     }
 
     fn of_value(self, value: u32) -> Share {
