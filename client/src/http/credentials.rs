@@ -78,6 +78,13 @@ impl Credentials {
         Ok(Self { files, current: Mutex::new(Loaded { contents, config }) })
     }
 
+    /// As [`Credentials::config`], for a connection that speaks HTTP/1.1.
+    pub(crate) fn config_of_http1(&self) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.config());
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Arc::new(config)
+    }
+
     /// The configuration for a new connection, from the files as they are now.
     pub(crate) fn config(&self) -> Arc<ClientConfig> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);

@@ -36,13 +36,15 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
     /// Whether doing it twice is the same as doing it once.
     pub(crate) repeatable: bool,
+    /// Whether its answer may be long: then it gets a connection of its own.
+    pub(crate) long: bool,
 }
 
 impl Call {
     /// A call without a body. What reads may be repeated.
     pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
         let (repeatable, path) = (method == Method::GET, path.into());
-        Self { method, path, headers: HeaderMap::new(), body: Bytes::new(), repeatable }
+        Self { method, path, headers: HeaderMap::new(), body: Bytes::new(), repeatable, long: false }
     }
 }
 
@@ -118,7 +120,10 @@ impl Caller {
     ) -> Result<Response<Incoming>, CallError> {
         let mut again = true;
         loop {
-            let connection = self.connect(connect).await?;
+            let connection = match call.long {
+                true => self.connections.get_for_long(connect).await.map_err(CallError::Unreachable)?,
+                false => self.connect(connect).await?,
+            };
             let may_be_stale = connection.reused;
             let body = Full::new(call.body.clone()).map_err(|never| match never {}).boxed_unsync();
             let request = self.request(call, body, &connection)?;

@@ -4,7 +4,7 @@
 //! all that is known is a broken pipe. Here such a write is taken and thrown away; what is read next is the reason, or the
 //! end, which tells the caller that its call was not answered.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -58,6 +58,23 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Telling<T> {
         }
         let written = Pin::new(&mut self.inner).poll_write(context, bytes);
         self.told(written, bytes.len())
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let length = parts.iter().map(|part| part.len()).sum();
+        if self.broken {
+            return Poll::Ready(Ok(length));
+        }
+        let written = Pin::new(&mut self.inner).poll_write_vectored(context, parts);
+        self.told(written, length)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

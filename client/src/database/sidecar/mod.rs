@@ -318,7 +318,8 @@ impl Sidecar {
             body = content.body;
         }
         let (method, path) = (call.method, call.path.to_owned());
-        Ok(calls::Call { method, path, headers, body, repeatable: call.repeatable })
+        let long = call.accept == MSGPACK_STREAM;
+        Ok(calls::Call { method, path, headers, body, repeatable: call.repeatable, long })
     }
 
     fn error(&self, error: CallError) -> Error {
