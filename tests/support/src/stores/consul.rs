@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -17,6 +18,9 @@ use crate::skip::Skip;
 const TOKEN: &str = "6d0b5e0c-6f3b-4a55-9d0e-8c2f7a1b3c4d";
 /// The agent has a leader, and its token works.
 const READY: &str = "agent: Synced node info";
+/// The agent's own check is there, without which there are no sessions.
+const ALIVE: &str = "marking health alive";
+const PATIENCE: Duration = Duration::from_secs(30);
 const RUNS: &str = "agent: Consul agent running!";
 
 static SHARED: Shared<Consul> = Shared::new();
@@ -84,6 +88,9 @@ impl Consul {
         let ready = if kind == Kind::Leaderless { RUNS } else { READY };
         let (process, ports) =
             Process::start_on_free_ports(&binary, home.path(), ready, || command(kind, home.path()));
+        if kind != Kind::Leaderless {
+            let _ = process.log().wait_for(ALIVE, PATIENCE);
+        }
         Ok(Self { process, ports, home })
     }
 
