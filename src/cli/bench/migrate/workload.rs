@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn every_entry_is_in_one_transaction() {
-        let workload = Workload::make(Name::B, true).unwrap();
+        let workload = Workload::make(Name::C, true).unwrap();
         let transactions = workload.transactions();
         assert!(transactions.len() > 1);
         let mut entries = 0;
