@@ -25,7 +25,7 @@ pub use consul::{Consul, KeyChange, KeyChanges, TokenError};
 pub use directory::Directory;
 pub use etcd::{Etcd, Login};
 pub use memory::Memory;
-pub use primary::{Kept, KeptStream, Primary, PrimaryError, PrimaryStats};
+pub use primary::{Kept, KeptStream, Listing, Primary, PrimaryError, PrimaryStats};
 pub use shelf::{Layout, Shelf, ShelfError};
 pub use store::{Condition, Entry, KeyValue, Limits, Listed, Operation, Revision, StoreError};
 

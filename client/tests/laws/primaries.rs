@@ -35,10 +35,14 @@ async fn holds(primary: &impl Primary) -> Result<(), PrimaryError> {
     primary.probe().await?;
     let key = ReportKey::new("workload/1").expect("a key");
     let put = async |second, sequence| {
-        Ok::<_, PrimaryError>(primary.put(&[(&report("workload/1", second), sequence)]).await?[0])
+        Ok::<_, PrimaryError>(
+            primary.put(&[(&report("workload/1", second), sequence)], None).await?.answer[0],
+        )
     };
     let bury = async |sequence| {
-        Ok::<_, PrimaryError>(primary.bury(&[Tombstone { key: key.clone(), sequence }]).await?[0])
+        Ok::<_, PrimaryError>(
+            primary.bury(&[Tombstone { key: key.clone(), sequence }], None).await?.answer[0],
+        )
     };
     assert_eq!(put(10, 50).await?, Placed::Stored);
     assert_eq!(put(10, 50).await?, Placed::Stored, "the same once more");
@@ -56,19 +60,22 @@ async fn holds(primary: &impl Primary) -> Result<(), PrimaryError> {
     assert!(burial.removed && burial.survivor.is_none());
     assert!(!bury(20).await?.removed, "the later tombstone stays");
     assert_eq!(put(12, 30).await?, Placed::Buried(52), "nothing is raised above a tombstone");
-    let found = primary.get(&key).await?;
+    let found = primary.get(&key, None).await?.answer;
     assert!(found.copy.is_none() && found.tombstone == Some(52));
     assert_eq!(put(5, 52).await?, Placed::Stored, "an older scan after a delete is a report again");
-    let found = primary.get(&key).await?;
+    let found = primary.get(&key, None).await?.answer;
     assert_eq!(found.copy.map(|it| (it.report, it.version.sequence)), Some((report("workload/1", 5), 52)));
-    let head = primary.head(&key).await?;
+    let head = primary.head(&key, None).await?.answer;
     assert_eq!((head.copy.map(|it| it.sequence), head.tombstone), (Some(52), Some(52)));
 
     let many = ["image/a", "image/b", "image/c", "workload/0"].map(|it| report(it, 1));
-    primary.put(&many.iter().map(|it| (it, 7)).collect::<Vec<_>>()).await?;
-    let page = primary.list("image/", None, 2).await?;
+    primary.put(&many.iter().map(|it| (it, 7)).collect::<Vec<_>>(), None).await?;
+    let list = async |after: Option<&ReportKey>| {
+        Ok::<_, PrimaryError>(primary.list("image/", after, 2, &[], None).await?.answer.page)
+    };
+    let page = list(None).await?;
     assert_eq!(page.items.iter().map(|it| it.0.as_str()).collect::<Vec<_>>(), ["image/a", "image/b"]);
-    let page = primary.list("image/", page.next.as_ref(), 2).await?;
+    let page = list(page.next.as_ref()).await?;
     assert_eq!((page.items.len(), page.items[0].0.as_str(), page.next), (1, "image/c", None));
     let mut stream = primary.stream(&[many[2].key.clone(), many[0].key.clone(), many[1].key.clone()]).await?;
     for wanted in &many[..3] {
@@ -77,11 +84,13 @@ async fn holds(primary: &impl Primary) -> Result<(), PrimaryError> {
     assert!(stream.next().await?.is_none());
 
     let tombstones: Vec<_> = many.iter().map(|it| Tombstone { key: it.key.clone(), sequence: 8 }).collect();
-    assert!(primary.bury(&tombstones).await?.iter().all(|it| it.removed));
-    let page = primary.tombstones("image/", None, 2).await?;
-    assert_eq!(page.items, tombstones[..2]);
-    assert_eq!(primary.tombstones("image/", page.next.as_ref(), 2).await?.items, tombstones[2..3]);
-    assert_eq!(primary.tombstones("", None, 100).await?.items.len(), 5);
+    assert!(primary.bury(&tombstones, None).await?.answer.iter().all(|it| it.removed));
+    let beside = [many[1].key.clone(), key.clone(), ReportKey::new("workload/9").expect("a key")];
+    let listing = primary.list("", None, 9, &beside, None).await?.answer;
+    let told: Vec<_> =
+        listing.beside.iter().map(|it| (it.copy.map(|it| it.sequence), it.tombstone)).collect();
+    assert_eq!(told, [(None, Some(8)), (Some(52), Some(52)), (None, None)], "of any key, and its tombstone");
+    assert_eq!(listing.page.items.len(), 1);
     assert_eq!(primary.stats().await?.reports, 1);
     Ok(())
 }

@@ -112,6 +112,13 @@ pub enum ShelfError {
     },
 }
 
+impl ShelfError {
+    /// Whether the store answered, and what stands there of the report cannot be read.
+    pub(crate) fn is_of_the_report(&self) -> bool {
+        matches!(self, Self::Incomplete { .. } | Self::Damaged { .. })
+    }
+}
+
 impl Shelf {
     /// Reports on `store`, laid out as `layout` says.
     #[must_use]

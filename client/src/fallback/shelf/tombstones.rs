@@ -125,14 +125,21 @@ impl Shelf {
     ) -> Result<(Page<ShelfTombstone>, Vec<(ReportKey, String)>), ShelfError> {
         let range = self.layout.tombstones();
         let Some(raw) = range.prefix(prefix) else { return Ok(Default::default()) };
-        let after = after.map(|it| self.layout.tombstone(it));
-        let listed = self.store.list(&raw, after.as_deref(), limit).await?;
+        let mut after = after.map(|it| self.layout.tombstone(it));
         let named = |raw: &str| match range.name(raw) {
             Named::Report(key) => Some(key),
             _ => None,
         };
-        let next = if listed.len() < limit { None } else { listed.last().and_then(|it| named(&it.key)) };
-        let keys: Vec<_> = listed.into_iter().map(|it| it.key).collect();
+        let (keys, next) = loop {
+            let listed = self.store.list(&raw, after.as_deref(), limit).await?;
+            let last = listed.iter().rev().find_map(|it| named(&it.key));
+            let (is_last, behind) = (listed.len() < limit, listed.last().map(|it| it.key.clone()));
+            // Behind a page of what names no report there may be tombstones.
+            if is_last || last.is_some() {
+                break (listed.into_iter().map(|it| it.key).collect::<Vec<_>>(), last.filter(|_| !is_last));
+            }
+            after = behind;
+        };
         let (mut items, mut damaged) = (Vec::with_capacity(keys.len()), Vec::new());
         for keys in keys.chunks(AT_ONCE) {
             for (entry, raw) in self.read(keys).await?.into_iter().zip(keys) {
