@@ -18,6 +18,8 @@ mod primaries;
 mod primary;
 mod random;
 mod schedule;
+mod stage;
+mod windows;
 mod wire;
 
 use std::panic::AssertUnwindSafe;

@@ -6,6 +6,7 @@
 //! done in every mode: a mode says where reports are written, not where they may be.
 
 use std::collections::HashSet;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::stream::{self, StreamExt as _};
@@ -41,7 +42,7 @@ impl Reports {
         let sequence = primary.as_ref().map_or_else(|_| self.room.clock.next(), |it| it.1);
         let shelf = match &primary {
             Ok(_) if self.is_absent_on_shelf(key).await == Some(true) => Ok((false, sequence)),
-            _ => self.bury(key, sequence, async |it| self.room.shelf.bury(&it).await).await,
+            _ => self.bury(key, sequence, |it| async move { self.room.shelf.bury(&it).await }).await,
         };
         match (primary, shelf) {
             (Ok(primary), Ok(shelf)) => Ok(deleted(primary.0 || shelf.0, true, primary.1.max(shelf.1))),
@@ -63,16 +64,18 @@ impl Reports {
             if let Some(copy) = head.as_ref().and_then(|it| it.copy.as_ref()) {
                 self.room.clock.see(copy.version.sequence);
             }
-            let left = AtomicBool::new(false);
-            let bury = async |it: Tombstone| {
-                let bury = self.ask_told(0, |primary| primary.bury(std::slice::from_ref(&it), since));
-                let (burials, departures) = bury.await?;
-                left.store(departures.may_include(key), Ordering::Relaxed);
-                Ok(burials.first().copied().unwrap_or(Burial { removed: false, survivor: None }))
-            };
-            let (removed, sequence) = self.bury(key, self.room.clock.next(), bury).await?;
+            let has_left = AtomicBool::new(false);
+            let has_left = &has_left;
+            let (removed, sequence) = self
+                .bury(key, self.room.clock.next(), |it| async move {
+                    let bury = self.ask_told(0, |primary| primary.bury(std::slice::from_ref(&it), since));
+                    let (burials, departures) = bury.await?;
+                    has_left.store(departures.may_include(key), Ordering::Relaxed);
+                    Ok(burials.first().copied().unwrap_or(Burial { removed: false, survivor: None }))
+                })
+                .await?;
             existed |= removed;
-            if head.is_none() || !left.into_inner() {
+            if head.is_none() || !has_left.load(Ordering::Relaxed) {
                 return Ok((existed, sequence));
             }
         }
@@ -84,11 +87,11 @@ impl Reports {
     }
 
     /// Buries in one store, above every copy that is found there. Says whether there was one, and the tombstone's sequence.
-    async fn bury<E>(
+    async fn bury<E, F: Future<Output = Result<Burial, E>>>(
         &self,
         key: &ReportKey,
         mut sequence: i64,
-        bury: impl AsyncFn(Tombstone) -> Result<Burial, E>,
+        bury: impl Fn(Tombstone) -> F,
     ) -> Result<(bool, i64), E> {
         let mut existed = false;
         for _ in 0..RAISES {
