@@ -18,8 +18,8 @@ mod transaction;
 
 pub use breaker::{Breaker, BreakerOptions, BreakerState, Outcome};
 pub use chooser::{
-    Answered, Counters, Deleted, Gate, ListAnswer, Mode, ModeError, Put, PutAnswer, Reports, ReportsError,
-    ReportsOptions, ReportsStream, Stats, Store, Swept,
+    Answered, Cleared, Counters, Deleted, Gate, ListAnswer, Mode, ModeError, Put, PutAnswer, Reports,
+    ReportsError, ReportsOptions, ReportsStream, Stats, Store, Swept,
 };
 pub use consul::{Consul, KeyChange, KeyChanges, TokenError};
 pub use directory::Directory;

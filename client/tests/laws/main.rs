@@ -10,6 +10,7 @@
 //! `LARDER_LAWS_SCHEDULES` says how many there are (500; 20,000 if `LARDER_FAULTS` is `long`), `LARDER_LAWS_FIRST` is the seed of the first of
 //! them, and `LARDER_LAWS_SEED` repeats the one that a failure has printed. Those that have failed once are repeated every time.
 
+mod damage;
 mod history;
 mod log;
 mod mover;

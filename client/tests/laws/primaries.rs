@@ -26,7 +26,7 @@ fn report(key: &str, second: i64) -> Report {
     }
 }
 
-async fn in_sql(directory: &tempfile::TempDir) -> ReportStore {
+pub(crate) async fn in_sql(directory: &tempfile::TempDir) -> ReportStore {
     let database = Arc::new(Embedded::open(directory.path()).expect("a database"));
     schema::prepare(&*database).await.expect("a schema");
     ReportStore::new(database, Arc::new(Clock::new(1)))

@@ -137,6 +137,7 @@ impl ReportsError {
     /// Neither store, or not the one that was needed, took a change or gave an answer.
     pub(super) fn unavailable(primary: Option<&Away>, fallback: Option<ShelfError>) -> Self {
         match fallback {
+            Some(error @ ShelfError::Unkept { .. }) => Self::Rejected(error.to_string()),
             Some(
                 error @ (ShelfError::Damaged { .. }
                 | ShelfError::Incomplete { .. }

@@ -15,6 +15,7 @@ mod many;
 mod mode;
 mod read;
 mod stats;
+mod sweep;
 mod window;
 mod write;
 
@@ -34,6 +35,7 @@ pub use counters::Counters;
 pub use many::ReportsStream;
 pub use mode::{Gate, Mode, ModeError};
 pub use stats::Stats;
+pub use sweep::Cleared;
 
 /// Settings of [`Reports`].
 #[derive(Clone, Copy, Debug)]

@@ -92,6 +92,11 @@ impl Reports {
         if target.primary && !sound.is_empty() {
             match self.put_at_once(&sound).await {
                 Ok(answers) => placed = answers.into_iter().map(Some).collect(),
+                // One of them is at fault, and each is on its own.
+                Err(away) if away.rejection().is_some() && sound.len() > 1 => {
+                    let puts: Vec<_> = reports.iter().map(|it| self.put(it)).collect();
+                    return stream::iter(puts).buffered(AT_ONCE).collect().await;
+                }
                 Err(away) => target.instead = Some(away),
             }
         }

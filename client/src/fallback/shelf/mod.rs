@@ -21,6 +21,7 @@ mod write;
 use std::sync::Arc;
 
 use super::store::{Condition, Entry, KeyValue, Revision, StoreError};
+use crate::reports::kept::Lost;
 use crate::reports::{ReportKey, Version};
 
 pub use layout::Layout;
@@ -101,6 +102,14 @@ pub enum ShelfError {
         store: String,
         /// What is wrong.
         reason: String,
+    },
+    /// What the writer of the report gives beside the payload could not be read again, so the report is not stored.
+    #[error("{key} cannot be kept: {lost}")]
+    Unkept {
+        /// The report.
+        key: ReportKey,
+        /// What is too much.
+        lost: Lost,
     },
     /// Others were faster time and again.
     #[error("{key} in {store} is written by others all the time")]

@@ -8,6 +8,9 @@ use super::{AT_ONCE, ATTEMPTS, Burial, Page, Shelf, ShelfError, Tombstone, as_re
 use crate::fallback::store::{Condition, Operation, Revision};
 use crate::reports::ReportKey;
 
+/// Tombstones that are looked at in one go.
+const LISTED: usize = 1000;
+
 /// The entry, as JSON.
 #[derive(Serialize, Deserialize)]
 struct Stone {
@@ -156,6 +159,29 @@ impl Shelf {
             }
         }
         Ok((Page { items, next }, damaged))
+    }
+
+    /// Removes the tombstones that were made before `before`, by the clocks of those who made them, and says how many. One that was made anew
+    /// meanwhile stays, as does one that cannot be read.
+    ///
+    /// A tombstone hides copies that turn up later: those of a primary, as long as there is one that may come back with what it held before; and
+    /// those that a call brings which was under way, for which a day is much. So this is for a shelf that has no primary beside it; where there
+    /// is one, a mover brings the tombstones there, and forgets them there in time.
+    ///
+    /// # Errors
+    /// The store did not answer; what was removed until then stays removed.
+    pub async fn forget_tombstones(&self, before: jiff::Timestamp) -> Result<usize, ShelfError> {
+        let (mut forgotten, mut after) = (0, None);
+        loop {
+            let (page, _) = self.tombstones_as_they_are("", after.as_ref(), LISTED).await?;
+            for it in page.items.iter().filter(|it| it.deleted_at < before) {
+                forgotten += usize::from(self.remove_tombstone(it).await?);
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(forgotten);
+            }
+        }
     }
 
     /// Removes a tombstone, unless it has changed since it was listed.

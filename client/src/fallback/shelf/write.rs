@@ -84,7 +84,11 @@ impl Shelf {
         sequence: i64,
         draft: &mut Draft,
     ) -> Result<(), ShelfError> {
-        let Some(packed) = metadata::pack(report).filter(|_| draft.extras.is_none()) else { return Ok(()) };
+        if draft.extras.is_some() {
+            return Ok(());
+        }
+        let unkept = |lost| ShelfError::Unkept { key: report.key.clone(), lost };
+        let Some(packed) = metadata::pack(report).map_err(unkept)? else { return Ok(()) };
         draft.extras = match metadata::inline(&packed) {
             Some(inline) => Some(inline),
             None => {

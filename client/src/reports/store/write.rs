@@ -391,6 +391,9 @@ fn checked(report: &Report, keep: impl FnOnce(&Report) -> Kept) -> Result<Kept, 
         limited(name, text.len(), TEXT_LIMIT)?;
     }
     let kept = keep(report);
+    if let Some(lost) = kept.lost {
+        return Err(ReportError::Unkept { key: report.key.clone(), lost });
+    }
     limited("findings", kept.packed.as_ref().map_or(0, Vec::len), PACKED_LIMIT)?;
     limited("checks", kept.checks.as_ref().map_or(0, Vec::len), PACKED_LIMIT)?;
     Ok(kept)
