@@ -266,12 +266,17 @@ async fn settle(controllers: &[Arc<Controller>], schedules: &[Arc<Schedule>]) {
         schedule.settle(controllers).await;
     }
     let home = controllers[0].home();
-    eventually("everything is home", async || {
-        let clean = home.run_once().await.ok()?.is_clean();
-        let left = controllers[0].reports.shelf().stats().await.ok()?.reports;
-        (clean && left == 0).then_some(())
-    })
-    .await;
+    let started = Instant::now();
+    loop {
+        let outcome = home.run_once().await;
+        let left = controllers[0].reports.shelf().stats().await.map(|it| it.reports);
+        if outcome.as_ref().is_ok_and(|it| it.is_clean()) && left.as_ref().is_ok_and(|it| *it == 0) {
+            break;
+        }
+        let named = home.progress().borrow().named.clone();
+        assert!(started.elapsed() < PATIENCE, "not home: {outcome:?}, {left:?} left, {named:?}");
+        sleep(Duration::from_millis(10)).await;
+    }
     for schedule in schedules {
         schedule.settle(controllers).await;
     }

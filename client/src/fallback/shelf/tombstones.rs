@@ -59,12 +59,13 @@ impl Shelf {
                 pieces: Vec::new(),
                 chunks: Vec::new(),
             };
-            let pieces =
+            let mut pieces =
                 if survivor.is_none() { self.pieces_beside(key, &header).await? } else { Vec::new() };
             operations.extend(match survivor {
                 None => self.removal(&holding),
                 Some(_) => self.unchanged(&holding),
             });
+            self.remove_with(&mut operations, &mut pieces);
             if self.store.commit(operations).await? {
                 if survivor.is_none() {
                     self.clear(key, pieces, &header.generations()).await;
