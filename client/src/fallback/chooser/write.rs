@@ -117,6 +117,8 @@ impl Reports {
     /// Puts reports into the primary, after a look at the shelf.
     async fn put_at_once(&self, reports: &[(&Report, i64)]) -> Result<Vec<InPrimary>, Away> {
         let Some((first, _)) = reports.first() else { return Ok(Vec::new()) };
+        // Whoever knows that it is away does not look at the shelf for its sake.
+        self.primary()?;
         let since = self.first_mark(&first.key).await?;
         let keys: Vec<_> = reports.iter().map(|it| it.0.key.clone()).collect();
         let heads =
