@@ -452,7 +452,7 @@ impl World {
                 })
             }
             Step::BringHome => Box::pin(async move {
-                let killed = Killed::unless_it_ends(history, false);
+                let killed = Killed::unless_it_ends(history);
                 let ended =
                     mover::bring_home(on.reports.shelf().clone(), on.primary, on.gate.subscribe()).await;
                 note(|| format!("a move home ended: {ended:?}"));
@@ -462,7 +462,7 @@ impl World {
                 });
             }),
             Step::TakeOut => Box::pin(async move {
-                let killed = Killed::unless_it_ends(history, true);
+                let killed = Killed::unless_it_ends(history);
                 let left = watch::channel(left).1;
                 let ended = mover::take_out(on.reports.shelf().clone(), on.primary, left).await;
                 note(|| format!("an evacuation ended: {ended:?}"));
@@ -581,14 +581,12 @@ impl Controller {
 /// A move that is counted as killed, unless it ends.
 struct Killed {
     history: Arc<Mutex<History>>,
-    out: bool,
     ended: bool,
 }
 
 impl Killed {
-    fn unless_it_ends(history: Arc<Mutex<History>>, out: bool) -> Self {
-        lock(&history).begin_move(out);
-        Self { history, out, ended: false }
+    fn unless_it_ends(history: Arc<Mutex<History>>) -> Self {
+        Self { history, ended: false }
     }
 
     fn ended(mut self, count: impl FnOnce(&mut Happened)) {
@@ -602,7 +600,6 @@ impl Drop for Killed {
         // A law that does not hold is a panic, which may have come while it was locked.
         if let Ok(mut history) = self.history.lock() {
             history.happened.killed += u64::from(!self.ended);
-            history.end_move(self.out);
         }
     }
 }

@@ -73,9 +73,12 @@ pub struct ListAnswer {
     /// Reports in the order of their keys, with their versions. An older controller may have put a newer one over one of these in the
     /// fallback without saying so; [`Reports::get`](super::Reports::get) finds it.
     pub items: Vec<(ReportKey, Version)>,
+    /// Keys under which something stands that cannot be read, and why: it may be newer than what the other store has, or deleted. None of them is
+    /// among the items.
+    pub unreadable: Vec<(ReportKey, String)>,
     /// Where the next page begins: behind this key. `None`: there is none.
     pub next: Option<ReportKey>,
-    /// Whether every store has answered. If not, reports that only the other holds are missing.
+    /// Whether every store has answered. If not, reports that only the other holds are missing. It speaks of all but the unreadable ones.
     pub complete: bool,
 }
 
@@ -134,6 +137,7 @@ impl ReportsError {
     /// Neither store, or not the one that was needed, took a change or gave an answer.
     pub(super) fn unavailable(primary: Option<&Away>, fallback: Option<ShelfError>) -> Self {
         match fallback {
+            Some(error @ ShelfError::Unkept { .. }) => Self::Rejected(error.to_string()),
             Some(
                 error @ (ShelfError::Damaged { .. }
                 | ShelfError::Incomplete { .. }

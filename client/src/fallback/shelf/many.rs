@@ -53,6 +53,11 @@ impl Shelf {
         found
     }
 
+    /// The header of a key with its states, of one moment; `None` if it cannot be read.
+    pub(super) async fn header_at_once(&self, key: &ReportKey) -> Result<Option<Header>, ShelfError> {
+        Ok(self.headers(std::slice::from_ref(key)).await?.pop().flatten())
+    }
+
     /// The headers of a few keys, of one moment; `None` where one cannot be read.
     async fn headers(&self, keys: &[ReportKey]) -> Result<Vec<Option<Header>>, ShelfError> {
         let (mut large, mut small) = (Vec::with_capacity(keys.len()), Vec::new());
