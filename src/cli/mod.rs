@@ -18,6 +18,7 @@ mod query;
 mod reports;
 mod restore;
 pub(crate) mod serve;
+mod series;
 mod shell;
 mod split;
 mod statements;
