@@ -123,6 +123,9 @@ fn prepare_tls(args: &ServeArgs) -> anyhow::Result<(Option<Arc<Tls>>, Grants)> {
     Ok((Some(Tls::load(files)?), grants.into_iter().collect()))
 }
 
+/// How long before their end `--dev` makes its certificates anew.
+const RENEW_DAYS: u32 = 30;
+
 /// Where `--dev` keeps its certificates.
 fn development_directory(data: &Path) -> PathBuf {
     data.join("certs")
@@ -132,8 +135,8 @@ fn development_files(data: &Path) -> anyhow::Result<TlsFiles> {
     let root = development_directory(data);
     std::fs::create_dir_all(&root).with_context(|| format!("--data: cannot create {}", root.display()))?;
     let directory = CertificateDirectory::open_or_init(&root, "larder dev")?;
-    let server = directory.issue_if_needed("server", &Leaf::server(&["localhost", "127.0.0.1", "::1"])?)?;
-    directory.issue_if_needed("client", &Leaf::client("dev")?)?;
+    let server = directory.issue_if_needed("server", &Leaf::server(&["localhost", "127.0.0.1", "::1"])?, RENEW_DAYS)?;
+    directory.issue_if_needed("client", &Leaf::client("dev")?, RENEW_DAYS)?;
     Ok(TlsFiles { cert: server.cert, key: server.key, client_ca: directory.bundle(), revision: None })
 }
 
