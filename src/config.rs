@@ -29,9 +29,9 @@ pub(crate) struct ServeArgs {
     /// The server's private key (PEM)
     #[arg(long, env = "LARDER_TLS_KEY", value_name = "FILE", required_unless_present = "dev")]
     tls_key: Option<PathBuf>,
-    /// The CAs that clients' certificates are signed by (PEM, any number)
-    #[arg(long, env = "LARDER_CLIENT_CA", value_name = "FILE", required_unless_present = "dev")]
-    client_ca: Option<PathBuf>,
+    /// The CAs that clients' certificates are signed by (PEM, any number). Of several files all but the first may be missing, and may come and go
+    #[arg(long, env = "LARDER_CLIENT_CA", value_name = "FILE", value_delimiter = ',', required_unless_present = "dev")]
+    client_ca: Vec<PathBuf>,
     /// A file whose first line names the revision of the certificates in /healthz [default: a digest of them]
     #[arg(long, env = "LARDER_TLS_REVISION", value_name = "FILE")]
     tls_revision: Option<PathBuf>,
@@ -169,7 +169,7 @@ impl ServeArgs {
         Some(TlsFiles {
             cert: self.tls_cert.clone()?,
             key: self.tls_key.clone()?,
-            client_ca: self.client_ca.clone()?,
+            client_ca: self.client_ca.clone(),
             revision: self.tls_revision.clone(),
         })
     }

@@ -42,7 +42,7 @@ impl Engine {
     /// # Errors
     /// The directory is in use, cannot be used, or holds no database.
     pub fn open(options: Options, telemetry: Arc<dyn Telemetry>) -> Result<Self, OpenError> {
-        let directory = Directory::open(&options.directory)?;
+        let directory = Directory::open(&options.directory, options.journal)?;
         let recovered = directory.was_left_open();
         let guarded = connection::open_writer(&directory, &options)?;
         let path = directory.database();
@@ -236,6 +236,8 @@ impl Engine {
             wal_bytes: directory::size(&shared.directory.wal()),
             wal_frames: shared.frames.get(),
             free_bytes: directory::free_bytes(shared.directory.path()),
+            file_system: shared.directory.file_system().clone(),
+            journal: shared.options.journal,
             heap_bytes: ffi::heap_used(),
             write_queue: self.commands.len(),
             read_queue: shared.readers.waiting(),

@@ -137,7 +137,7 @@ fn development_files(data: &Path) -> anyhow::Result<TlsFiles> {
     let directory = CertificateDirectory::open_or_init(&root, "larder dev")?;
     let server = directory.issue_if_needed("server", &Leaf::server(&["localhost", "127.0.0.1", "::1"])?, RENEW_DAYS)?;
     directory.issue_if_needed("client", &Leaf::client("dev")?, RENEW_DAYS)?;
-    Ok(TlsFiles { cert: server.cert, key: server.key, client_ca: directory.bundle(), revision: None })
+    Ok(TlsFiles { cert: server.cert, key: server.key, client_ca: vec![directory.bundle()], revision: None })
 }
 
 /// Tells scripts and people where the server is.
