@@ -101,6 +101,9 @@ pub(crate) struct Limits {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Database")]
 pub(crate) struct EngineArgs {
+    /// What makes commits whole: wal, a write-ahead log, or rollback, a rollback journal, slower and for network file systems
+    #[arg(long, env = "LARDER_JOURNAL", value_name = "KIND", default_value = "wal")]
+    pub(crate) journal: JournalKind,
     /// The largest size of the database; what would go beyond gets 507
     #[arg(long, env = "LARDER_MAX_DB_SIZE", value_name = "SIZE")]
     max_db_size: Option<Size>,
@@ -125,6 +128,15 @@ pub(crate) struct EngineArgs {
     /// How long an idempotency key is remembered
     #[arg(long, env = "LARDER_IDEMPOTENCY_TTL", value_name = "TIME", default_value = "24h")]
     idempotency_ttl: Span,
+}
+
+/// The journals of SQLite that are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum JournalKind {
+    /// A write-ahead log
+    Wal,
+    /// A rollback journal
+    Rollback,
 }
 
 /// How the log is written, to standard error.
@@ -210,6 +222,10 @@ impl ServeArgs {
         let engine = &self.engine;
         let length = |size: Size| usize::try_from(size.0).unwrap_or(usize::MAX);
         larder_engine::Options {
+            journal: match engine.journal {
+                JournalKind::Wal => larder_engine::Journal::WriteAhead,
+                JournalKind::Rollback => larder_engine::Journal::Rollback,
+            },
             readers: engine.readers.into(),
             write_queue: engine.write_queue as usize,
             max_database_bytes: engine.max_db_size.map(|size| size.0),

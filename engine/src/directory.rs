@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::advice;
 use crate::options::Journal;
 use crate::volume::{FileSystem, Nature};
 
@@ -22,7 +23,7 @@ pub enum OpenError {
         holder: String,
     },
     /// A file or directory cannot be used.
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}: {source}{}", advice::of_io(path, source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -32,7 +33,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// SQLite refused.
-    #[error("cannot open the database {path}: {source}")]
+    #[error("cannot open the database {path}: {source}{}", advice::of_sqlite(source))]
     Database {
         /// The database file.
         path: PathBuf,
@@ -213,6 +214,12 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
 pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// All bytes of the volume that `path` is on.
+pub(crate) fn volume_bytes(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some(stat.f_blocks.saturating_mul(stat.f_frsize))
 }
 
 #[cfg(test)]

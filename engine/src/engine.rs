@@ -26,7 +26,7 @@ use crate::wal::WalFrames;
 use crate::watchdog::Watchdog;
 use crate::writer::{Command, Failure, Job, Maintenance, Task, Write, WriteAnswer, Writer, queue_full};
 use crate::writer_state::WriterState;
-use crate::{checkup, ffi, restore, statement};
+use crate::{checkup, ffi, remarks, restore, statement};
 
 /// An open database. All methods may be called from any thread.
 pub struct Engine {
@@ -224,6 +224,12 @@ impl Engine {
             _ => Ok(()),
         };
         Health { writer, reader: Ok(()), disk, wal, integrity }
+    }
+
+    /// What an operator should know although everything works: each with the part that it is about.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<(&'static str, String)> {
+        remarks::of(&self.shared.directory, &self.shared.options)
     }
 
     /// Figures of the moment.

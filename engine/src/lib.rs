@@ -7,6 +7,7 @@
 //!
 //! The engine knows nothing of HTTP, TLS or reports, and nothing but `ffi` is `unsafe`.
 
+mod advice;
 mod backup;
 mod bookkeeping;
 mod checkup;
@@ -24,6 +25,7 @@ mod options;
 mod policy;
 mod queries;
 mod readers;
+mod remarks;
 mod restore;
 mod shared;
 mod statement;

@@ -54,6 +54,9 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), sqlite = larder_engine::sqlite_version(), ?options, ?args.limits, "starting");
     let engine = tokio::task::spawn_blocking(move || Engine::open(options, telemetry)).await??;
     let engine = Arc::new(engine);
+    for (part, remark) in engine.remarks() {
+        tracing::warn!(part, "{remark}");
+    }
     let listener = bind("--listen", args.listen()).await?;
     let probe_listener = bind("--probe-listen", args.probe_listen()).await?;
     let (address, probe_address) = (listener.local_addr()?, probe_listener.local_addr()?);
