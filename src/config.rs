@@ -30,7 +30,13 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "LARDER_TLS_KEY", value_name = "FILE", required_unless_present = "dev")]
     tls_key: Option<PathBuf>,
     /// The CAs that clients' certificates are signed by (PEM, any number). Of several files all but the first may be missing, and may come and go
-    #[arg(long, env = "LARDER_CLIENT_CA", value_name = "FILE", value_delimiter = ',', required_unless_present = "dev")]
+    #[arg(
+        long,
+        env = "LARDER_CLIENT_CA",
+        value_name = "FILE",
+        value_delimiter = ',',
+        required_unless_present = "dev"
+    )]
     client_ca: Vec<PathBuf>,
     /// A file whose first line names the revision of the certificates in /healthz [default: a digest of them]
     #[arg(long, env = "LARDER_TLS_REVISION", value_name = "FILE")]

@@ -56,15 +56,14 @@ impl Api {
     /// # Errors
     /// This is no pod, or its service account cannot be used.
     pub fn in_pod() -> Result<(Self, String), ApiError> {
-        let variable =
-            |name| std::env::var(name).map_err(|_| ApiError::NoPod(format!("{name} is not set")));
+        let variable = |name| std::env::var(name).map_err(|_| ApiError::NoPod(format!("{name} is not set")));
         let (host, port) = (variable("KUBERNETES_SERVICE_HOST")?, variable("KUBERNETES_SERVICE_PORT")?);
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         let home = PathBuf::from(SERVICE_ACCOUNT);
         let namespace = std::fs::read_to_string(home.join("namespace"))
             .map_err(|error| ApiError::NoPod(format!("{SERVICE_ACCOUNT}/namespace: {error}")))?;
-        let credentials = Credentials::trusting(home.join("ca.crt"))
-            .map_err(|error| ApiError::NoPod(error.to_string()))?;
+        let credentials =
+            Credentials::trusting(home.join("ca.crt")).map_err(|error| ApiError::NoPod(error.to_string()))?;
         let endpoint = format!("https://{host}:{port}").parse::<Endpoint>()?;
         let api = Self::new(endpoint, Some(credentials), Some(home.join("token")))?;
         Ok((api, namespace.trim().to_owned()))

@@ -35,7 +35,9 @@ pub(crate) fn of_sqlite(error: &rusqlite::Error) -> &'static str {
         Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
             "; the volume has to be writable for this process, and every file in it its own"
         }
-        Some(ErrorCode::SystemIoFailure) => "; the volume fails: look at its storage, and at the system's log",
+        Some(ErrorCode::SystemIoFailure) => {
+            "; the volume fails: look at its storage, and at the system's log"
+        }
         _ => "",
     }
 }

@@ -229,7 +229,8 @@ mod tests {
     #[test]
     fn the_open_database_has_one_name() {
         let place = tempfile::tempdir().expect("a directory");
-        let database = Directory::open(place.path(), Journal::WriteAhead).expect("a data directory").database();
+        let database =
+            Directory::open(place.path(), Journal::WriteAhead).expect("a data directory").database();
         let [second, replaced] = [5, 6].map(|last| place.path().join(format!("{KEPT_PREFIX}{last}.db")));
         fs::hard_link(&database, &second).expect("a link");
         fs::write(&replaced, "an earlier database").expect("a file");

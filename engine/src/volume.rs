@@ -61,9 +61,8 @@ impl FileSystem {
     /// That of a path. Where the system does not say, it is taken for a disk.
     pub(crate) fn of(path: &Path) -> Self {
         // The field's width and sign differ between architectures; the number is one of 32 bits.
-        rustix::fs::statfs(path).map_or_else(|_| Self::numbered(0), |stat| {
-            Self::numbered(u64::from(stat.f_type as u32))
-        })
+        rustix::fs::statfs(path)
+            .map_or_else(|_| Self::numbered(0), |stat| Self::numbered(u64::from(stat.f_type as u32)))
     }
 
     fn numbered(number: u64) -> Self {

@@ -17,6 +17,7 @@ use clap::Subcommand;
 
 use crate::tls::{AUTHORITY_DAYS, LEAF_DAYS, Leaf, Term};
 
+pub(crate) use cluster::object_name;
 pub(crate) use directory::CertificateDirectory;
 use rotation::Step;
 

@@ -138,7 +138,11 @@ fn development_files(data: &Path) -> anyhow::Result<TlsFiles> {
     let root = development_directory(data);
     std::fs::create_dir_all(&root).with_context(|| format!("--data: cannot create {}", root.display()))?;
     let directory = CertificateDirectory::open_or_init(&root, "larder dev")?;
-    let server = directory.issue_if_needed("server", &Leaf::server(&["localhost", "127.0.0.1", "::1"])?, RENEW_DAYS)?;
+    let server = directory.issue_if_needed(
+        "server",
+        &Leaf::server(&["localhost", "127.0.0.1", "::1"])?,
+        RENEW_DAYS,
+    )?;
     directory.issue_if_needed("client", &Leaf::client("dev")?, RENEW_DAYS)?;
     Ok(TlsFiles { cert: server.cert, key: server.key, client_ca: vec![directory.bundle()], revision: None })
 }

@@ -18,8 +18,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use super::server::accept;
-use super::{App, remarks};
 use super::stream::{Head, StreamSink};
+use super::{App, remarks};
 
 /// Connections at the same time. The port asks nobody who he is, so it must not take what the SQL port needs.
 const CONNECTIONS: usize = 64;

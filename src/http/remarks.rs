@@ -62,7 +62,9 @@ fn advice(error: &rustls::Error) -> Option<&'static str> {
         ) => Some("a client showed a certificate out of its time: renew it, and compare the clocks"),
         E::InvalidCertificate(
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. },
-        ) => Some("a client showed a certificate that is not for clients: issue one with the usage client auth"),
+        ) => Some(
+            "a client showed a certificate that is not for clients: issue one with the usage client auth",
+        ),
         E::NoCertificatesPresented => Some("a client showed no certificate: give it one"),
         E::AlertReceived(AlertDescription::UnknownCA | AlertDescription::BadCertificate) => Some(
             "a client does not trust the server's certificate: give it the CA that signed --tls-cert, and call the server by a \

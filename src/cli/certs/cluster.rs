@@ -58,7 +58,7 @@ impl ClusterArgs {
 }
 
 /// A name of a Secret or a namespace: part of a path, so nothing else passes.
-pub(super) fn object_name(text: &str) -> Result<String, String> {
+pub(crate) fn object_name(text: &str) -> Result<String, String> {
     let plain = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-' || it == '.';
     let ends = |it: Option<char>| it.is_some_and(|it| it.is_ascii_alphanumeric());
     let is_name = text.chars().all(plain) && ends(text.chars().next()) && ends(text.chars().last());
@@ -125,7 +125,10 @@ impl Namespace {
         let mut data = BTreeMap::new();
         for (key, value) in object["data"].as_object().into_iter().flatten() {
             let bytes = value.as_str().and_then(|text| STANDARD.decode(text).ok());
-            data.insert(key.clone(), bytes.with_context(|| format!("the Secret {name}: {key} is no base64"))?);
+            data.insert(
+                key.clone(),
+                bytes.with_context(|| format!("the Secret {name}: {key} is no base64"))?,
+            );
         }
         Ok(Secret { name: name.to_owned(), read: Some(object), data })
     }

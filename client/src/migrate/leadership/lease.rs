@@ -56,12 +56,7 @@ impl Lease {
         Ok(Self::on(Api::new(endpoint, credentials, token)?, (namespace, name), holder, ttl))
     }
 
-    fn on(
-        api: Api,
-        (namespace, name): (&str, &str),
-        holder: impl Into<String>,
-        ttl: Duration,
-    ) -> Self {
+    fn on(api: Api, (namespace, name): (&str, &str), holder: impl Into<String>, ttl: Duration) -> Self {
         let (namespace, name, holder) = (namespace.to_owned(), name.to_owned(), holder.into());
         let ttl = Duration::from_secs(ttl.as_secs().max(1));
         Self { api, namespace, name, holder, ttl, seen: Mutex::new(None) }
