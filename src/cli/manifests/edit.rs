@@ -47,7 +47,7 @@ impl Edits {
     fn edit_volumes(&self, object: &mut Value) {
         let is_database = object["kind"] == "StatefulSet";
         let claims: Vec<&mut Value> = match object["kind"].as_str() {
-            Some("StatefulSet") => elements(&mut object["spec"]["volumeClaimTemplates"]),
+            Some("StatefulSet") => elements(object, "/spec/volumeClaimTemplates"),
             Some("PersistentVolumeClaim") => vec![object],
             _ => Vec::new(),
         };
@@ -65,7 +65,7 @@ impl Edits {
         if let Some(image) = &self.image {
             container["image"] = json!(image);
         }
-        let Some(args) = container["args"].as_array_mut() else { return };
+        let Some(args) = container.get_mut("args").and_then(Value::as_array_mut) else { return };
         if let Some(Size(bytes)) = self.max_db_size
             && let Some(quota) = args.iter_mut().find(|it| starts(it, "--max-db-size="))
         {
@@ -84,18 +84,19 @@ fn starts(value: &Value, prefix: &str) -> bool {
     value.as_str().is_some_and(|text| text.starts_with(prefix))
 }
 
-fn elements(value: &mut Value) -> Vec<&mut Value> {
-    value.as_array_mut().map(|list| list.iter_mut().collect()).unwrap_or_default()
+/// The elements of a list that may not be there; looking by index would make it.
+fn elements<'v>(object: &'v mut Value, pointer: &str) -> Vec<&'v mut Value> {
+    let list = object.pointer_mut(pointer).and_then(Value::as_array_mut);
+    list.map(|list| list.iter_mut().collect()).unwrap_or_default()
 }
 
 /// The containers of whatever makes pods.
 fn containers(object: &mut Value) -> Vec<&mut Value> {
-    let spec = match object["kind"].as_str() {
-        Some("StatefulSet" | "Deployment" | "Job") => object.pointer_mut("/spec/template/spec/containers"),
-        Some("CronJob") => object.pointer_mut("/spec/jobTemplate/spec/template/spec/containers"),
-        _ => None,
-    };
-    spec.map(elements).unwrap_or_default()
+    match object["kind"].as_str() {
+        Some("StatefulSet" | "Deployment" | "Job") => elements(object, "/spec/template/spec/containers"),
+        Some("CronJob") => elements(object, "/spec/jobTemplate/spec/template/spec/containers"),
+        _ => Vec::new(),
+    }
 }
 
 /// The object in another namespace, and the names in it that contain the namespace.
@@ -106,20 +107,20 @@ fn move_to(object: &mut Value, namespace: &str) {
     if !CLUSTER_WIDE.iter().any(|kind| object["kind"] == *kind) {
         let before = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
         object["metadata"]["namespace"] = json!(namespace);
-        for name in elements(&mut object["spec"]["dnsNames"]) {
+        for name in elements(object, "/spec/dnsNames") {
             if let Some(text) = name.as_str() {
                 *name = json!(text.replace(&format!(".{before}.svc"), &format!(".{namespace}.svc")));
             }
         }
     }
-    for subject in elements(&mut object["subjects"]) {
+    for subject in elements(object, "/subjects") {
         subject["namespace"] = json!(namespace);
     }
 }
 
 /// Certificates come from an issuer that is there already, so Larder's own CA is not made.
 fn replace_issuer(objects: &mut Vec<Value>, kind: &str, name: &str) {
-    objects.retain(|it| it["kind"] != "Issuer" && it["spec"]["isCA"] != true);
+    objects.retain(|it| it["kind"] != "Issuer" && it["spec"].get("isCA") != Some(&Value::Bool(true)));
     for object in objects.iter_mut().filter(|it| it["kind"] == "Certificate") {
         object["spec"]["issuerRef"] = json!({ "group": "cert-manager.io", "kind": kind, "name": name });
     }
