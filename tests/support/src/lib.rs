@@ -30,7 +30,7 @@ pub use log::Log;
 pub use proxy::Proxy;
 pub use server::{ROLES, STRANGER, Server, Setup};
 pub use skip::Skip;
-pub use stores::{Consul, Etcd, Kubernetes};
+pub use stores::{Consul, Etcd, Kubernetes, prepared};
 
 /// A [`Setup`] of the binary that Cargo built for the calling test.
 #[macro_export]
