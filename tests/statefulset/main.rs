@@ -3,7 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod admission;
+mod image;
 mod monitoring;
 mod objects;
+mod pod;
+mod refusals;
 mod same;
+mod sandbox;
 mod values;

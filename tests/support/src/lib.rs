@@ -18,6 +18,7 @@
 
 mod authority;
 mod client;
+mod daemon;
 mod log;
 mod proxy;
 mod server;
@@ -26,6 +27,7 @@ mod stores;
 
 pub use authority::{Authority, Pair};
 pub use client::{Answer, Connection, trusting};
+pub use daemon::Daemon;
 pub use log::Log;
 pub use proxy::Proxy;
 pub use server::{ROLES, STRANGER, Server, Setup};
