@@ -28,8 +28,8 @@ pub(crate) struct TlsFiles {
     pub(crate) cert: PathBuf,
     /// The leaf's private key.
     pub(crate) key: PathBuf,
-    /// Every CA that signs clients.
-    pub(crate) client_ca: PathBuf,
+    /// Every CA that signs clients. The first file has to be there; others are there while CAs change.
+    pub(crate) client_ca: Vec<PathBuf>,
     /// A line that names the certificates' revision; without it, it is computed.
     pub(crate) revision: Option<PathBuf>,
 }
@@ -43,8 +43,23 @@ impl TlsFiles {
         NamedFile::new("--tls-key", &self.key)
     }
 
+    /// All of them, since what is wrong with a bundle is told of the whole.
     pub(super) fn named_client_ca(&self) -> NamedFile {
-        NamedFile::new("--client-ca", &self.client_ca)
+        let paths: Vec<_> = self.client_ca.iter().map(|path| path.display().to_string()).collect();
+        NamedFile::new("--client-ca", Path::new(&paths.join(", ")))
+    }
+
+    fn read_client_ca(&self) -> Result<Vec<u8>, TlsError> {
+        let mut bundle = Vec::new();
+        for (index, path) in self.client_ca.iter().enumerate() {
+            match read_file(NamedFile::new("--client-ca", path)) {
+                Err(TlsError::Missing(_)) if index > 0 => {}
+                read => bundle.extend(read?),
+            }
+            // PEM goes by lines, and the last one may be without an end.
+            bundle.push(b'\n');
+        }
+        Ok(bundle)
     }
 
     pub(super) fn named_revision(&self, path: &Path) -> NamedFile {
@@ -72,7 +87,7 @@ impl Contents {
         Ok(Self {
             cert: read_file(files.named_cert())?,
             key: read_file(files.named_key())?,
-            client_ca: read_file(files.named_client_ca())?,
+            client_ca: files.read_client_ca()?,
             revision: revision.map(|path| read_file(files.named_revision(path))).transpose()?,
         })
     }
@@ -126,6 +141,26 @@ mod tests {
     fn a_reading_torn_by_a_swap_is_not_taken() {
         let mut readings = ["old", "torn", "new", "new", "later"].into_iter();
         assert_eq!(settled(|| Ok(readings.next())).ok(), Some(Some("new")));
+    }
+
+    #[test]
+    fn further_bundles_may_be_missing_and_the_first_may_not() {
+        let home = tempfile::tempdir().expect("a directory");
+        let file = |name: &str| home.path().join(name);
+        let files = |names: &[&str]| TlsFiles {
+            cert: file("cert"),
+            key: file("key"),
+            client_ca: names.iter().map(|name| file(name)).collect(),
+            revision: None,
+        };
+        for name in ["one", "two"] {
+            std::fs::write(file(name), name).expect("a file");
+        }
+        let read = |names: &[&str]| files(names).read_client_ca();
+        assert!(matches!(read(&["one", "none", "two"]), Ok(all) if all == b"one\n\ntwo\n"));
+        assert!(matches!(read(&["none", "one"]), Err(TlsError::Missing(_))));
+        std::fs::write(file("blank"), " ").expect("a file");
+        assert!(matches!(read(&["one", "blank"]), Err(TlsError::Empty(_))));
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(super) struct Material {
     pub(super) ca_not_after: OffsetDateTime,
     pub(super) revision: String,
     pub(super) fingerprint: Fingerprint,
+    /// What is most likely a mistake although TLS works.
+    pub(super) doubt: Option<String>,
     expired_authorities: Vec<Certificate>,
 }
 
@@ -55,6 +57,7 @@ impl Material {
             ca_not_after: ca_not_after.ok_or_else(|| TlsError::NoAuthority(files.named_client_ca()))?,
             revision: revision(files, contents, &chain, &authorities)?,
             fingerprint: contents.fingerprint(),
+            doubt: doubt(files, &chain, &authorities, &expired_authorities),
             config: Arc::new(server_config(files, key, &authorities)?),
             expired_authorities,
         })
@@ -65,7 +68,32 @@ impl Material {
         for ca in &self.expired_authorities {
             tracing::warn!(subject = %ca.subject, "expired CA in the trust bundle left out");
         }
+        if let Some(doubt) = &self.doubt {
+            tracing::warn!("{doubt}");
+        }
     }
+}
+
+/// A certificate and a bundle that lie side by side are of one Secret, which clients have too. Elsewhere two CAs are in order.
+fn doubt(
+    files: &TlsFiles,
+    chain: &[Certificate],
+    valid: &[Certificate],
+    expired: &[Certificate],
+) -> Option<String> {
+    let bundle = files.client_ca.first()?;
+    let known = |certificate: &Certificate| {
+        valid.iter().chain(expired).any(|ca| certificate.is_signed_by(ca) || certificate.der == ca.der)
+    };
+    if bundle.parent() != files.cert.parent() || chain.iter().any(known) {
+        return None;
+    }
+    Some(format!(
+        "{} is not signed by any CA in {}, so clients that trust this bundle refuse the server: put files there that were \
+         issued together, or add the CA that signed the certificate",
+        files.named_cert(),
+        bundle.display()
+    ))
 }
 
 fn server_config(

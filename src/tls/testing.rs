@@ -52,7 +52,7 @@ pub(crate) fn files_in(dir: &Path) -> TlsFiles {
     TlsFiles {
         cert: dir.join("tls.crt"),
         key: dir.join("tls.key"),
-        client_ca: dir.join("ca.crt"),
+        client_ca: vec![dir.join("ca.crt")],
         revision: None,
     }
 }

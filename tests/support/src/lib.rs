@@ -18,6 +18,7 @@
 
 mod authority;
 mod client;
+mod daemon;
 mod log;
 mod proxy;
 mod server;
@@ -26,11 +27,12 @@ mod stores;
 
 pub use authority::{Authority, Pair};
 pub use client::{Answer, Connection, trusting};
+pub use daemon::Daemon;
 pub use log::Log;
 pub use proxy::Proxy;
 pub use server::{ROLES, STRANGER, Server, Setup};
 pub use skip::Skip;
-pub use stores::{Consul, Etcd, Kubernetes};
+pub use stores::{Consul, Etcd, Kubernetes, prepared};
 
 /// A [`Setup`] of the binary that Cargo built for the calling test.
 #[macro_export]
