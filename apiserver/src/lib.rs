@@ -17,10 +17,13 @@
 
 pub mod apply;
 pub mod auth;
+pub mod field;
 pub mod http;
 pub mod object;
 pub mod present;
 pub mod registry;
+pub mod rules;
 pub mod schema;
+pub mod selector;
 pub mod store;
 pub mod watch;
