@@ -99,7 +99,11 @@ impl FieldError {
 
     /// `Unsupported value: VALUE: supported values: "a", "b"`.
     #[must_use]
-    pub fn not_supported<'a>(field: &str, value: &Value, supported: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn not_supported<'a>(
+        field: &str,
+        value: &Value,
+        supported: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
         let supported: Vec<String> = supported.into_iter().map(quote).collect();
         let detail = match supported.as_slice() {
             [] => String::new(),
@@ -225,12 +229,12 @@ mod tests {
     #[test]
     fn errors_are_worded_as_go_words_them() {
         let cases = [
-            (FieldError::invalid("spec.a", &json!("x\n"), "must be 1"), r#"spec.a: Invalid value: "x\n": must be 1"#),
-            (FieldError::invalid("spec.a", &json!(5), "no"), "spec.a: Invalid value: 5: no"),
             (
-                FieldError::invalid("a", &json!({"b": "<"}), "no"),
-                "a: Invalid value: {\"b\":\"\\u003c\"}: no",
+                FieldError::invalid("spec.a", &json!("x\n"), "must be 1"),
+                r#"spec.a: Invalid value: "x\n": must be 1"#,
             ),
+            (FieldError::invalid("spec.a", &json!(5), "no"), "spec.a: Invalid value: 5: no"),
+            (FieldError::invalid("a", &json!({"b": "<"}), "no"), "a: Invalid value: {\"b\":\"\\u003c\"}: no"),
             (FieldError::required("spec.a", ""), "spec.a: Required value"),
             (
                 FieldError::not_supported("a", &json!("x"), ["p", "q"]),

@@ -120,7 +120,10 @@ mod tests {
             assert_eq!(read(text), Ok(vec![(path.to_owned(), equal, value.to_owned())]), "{text}");
         }
         assert_eq!(read(""), Ok(Vec::new()));
-        assert_eq!(read("spec.a=1,metadata.name=b").map(|it| it[0].0.clone()), Ok("metadata.name".to_owned()));
+        assert_eq!(
+            read("spec.a=1,metadata.name=b").map(|it| it[0].0.clone()),
+            Ok("metadata.name".to_owned())
+        );
     }
 
     #[test]
