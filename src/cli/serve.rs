@@ -13,7 +13,7 @@ use super::certs::CertificateDirectory;
 use crate::config::{LogArgs, LogFormat, ServeArgs};
 use crate::http::{self, App};
 use crate::metrics::Metrics;
-use crate::tls::{Grant, Grants, Leaf, Tls, TlsFiles};
+use crate::tls::{Clients, Grant, Grants, Leaf, Tls, TlsFiles};
 
 /// Threads that move bytes; SQLite has threads of its own.
 const MAX_IO_THREADS: usize = 4;
@@ -134,7 +134,7 @@ fn development_files(data: &Path) -> anyhow::Result<TlsFiles> {
     let directory = CertificateDirectory::open_or_init(&root, "larder dev")?;
     let server = directory.issue_if_needed("server", &Leaf::server(&["localhost", "127.0.0.1", "::1"])?)?;
     directory.issue_if_needed("client", &Leaf::client("dev")?)?;
-    Ok(TlsFiles { cert: server.cert, key: server.key, client_ca: directory.bundle(), revision: None })
+    Ok(TlsFiles { cert: server.cert, key: server.key, clients: Clients::SignedBy(directory.bundle()), revision: None })
 }
 
 /// Tells scripts and people where the server is.

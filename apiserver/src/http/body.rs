@@ -3,7 +3,6 @@
 //! What comes is an answer with its code already given. Should it fail on the way, the transfer is broken off, so that nobody takes a part for the
 //! whole.
 
-use std::convert::Infallible;
 use std::io::Write as _;
 use std::pin::Pin;
 
@@ -22,12 +21,6 @@ use super::pulse::Watched;
 #[derive(Debug, thiserror::Error)]
 #[error("the answer broke off")]
 pub(crate) struct BodyError;
-
-impl From<Infallible> for BodyError {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
 
 /// Pieces of JSON, one after the other.
 pub(crate) type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
@@ -72,7 +65,8 @@ pub(crate) fn whole(json: Vec<u8>, wishes: Wishes, headers: &mut HeaderMap) -> B
         bytes = encoder.finish().unwrap_or_default();
     }
     headers.insert(header::CONTENT_LENGTH, bytes.len().into());
-    Body::new(Full::new(Bytes::from(bytes)))
+    let known = Full::new(Bytes::from(bytes)).map_err(|never| match never {});
+    Body::new(Watched::new(known))
 }
 
 /// A body that comes. What turns out short is sent as a whole, with a code of its own if it fails before anything was sent: then the error is
@@ -128,7 +122,7 @@ fn streamed(
 
 fn sent(pieces: impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static) -> Body {
     let frames = pieces.map(|piece| piece.map(http_body::Frame::data));
-    Body::new(Watched::new(StreamBody::new(Box::pin(frames))).map_err(axum::Error::new))
+    Body::new(Watched::new(StreamBody::new(Box::pin(frames))))
 }
 
 fn encoder() -> GzEncoder<Vec<u8>> {

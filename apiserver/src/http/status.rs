@@ -269,6 +269,14 @@ impl Refusal {
         }
     }
 
+    /// The same, with a cause more.
+    pub(crate) fn caused_by(mut self, cause: Cause) -> Self {
+        if let Self::Status(status) = &mut self {
+            status.details.get_or_insert_default().causes.push(cause);
+        }
+        self
+    }
+
     /// The status code.
     pub(crate) fn code(&self) -> StatusCode {
         match self {

@@ -3,11 +3,9 @@
 use serde_json::json;
 
 use super::query::Query;
-use crate::field::{FieldError, is_printable};
+use crate::field::FieldError;
 use crate::http::status::Refusal;
-
-/// The longest name of a field manager.
-const LONGEST_MANAGER: usize = 128;
+use crate::rules::check_manager;
 
 /// What a create, an update or a patch asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +50,7 @@ impl WriteOptions {
         if write == Write::Apply && manager.is_none() {
             errors.push(FieldError::required("fieldManager", "is required for apply patch"));
         }
-        check_manager(manager.unwrap_or_default(), &mut errors);
+        errors.extend(check_manager(manager.unwrap_or_default(), "fieldManager"));
         let dry_run = dry_run(query.all("dryRun").collect(), &mut errors);
         let fields = match query.text("fieldValidation").unwrap_or_default() {
             "Ignore" => FieldValidation::Ignore,
@@ -78,16 +76,6 @@ impl Write {
             Self::Update => "UpdateOptions",
             Self::Patch | Self::Apply => "PatchOptions",
         }
-    }
-}
-
-fn check_manager(manager: &str, errors: &mut Vec<FieldError>) {
-    if manager.len() > LONGEST_MANAGER {
-        errors.push(FieldError::too_long("fieldManager", LONGEST_MANAGER as u64));
-    }
-    if let Some((at, _)) = manager.char_indices().find(|(_, it)| !is_printable(*it)) {
-        let detail = format!("invalid character at position {at}");
-        errors.push(FieldError::invalid_text("fieldManager", manager, &detail));
     }
 }
 

@@ -1,0 +1,81 @@
+//! A request for a resource, once it is known who asks, that it may be done, and which resource it is.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, header};
+
+use super::ApiServer;
+use super::options::Query;
+use super::status::Refusal;
+use crate::auth::{Place, User, Verb};
+use crate::registry::{Resource, Scope, Version};
+use crate::store::{Key, StoreError};
+
+/// A request for a resource. It owns what it needs, so that a write goes on when its caller has left.
+pub(super) struct Call {
+    pub(super) server: Arc<ApiServer>,
+    pub(super) user: User,
+    pub(super) place: Place,
+    pub(super) resource: Arc<Resource>,
+    pub(super) query: Query,
+    pub(super) headers: HeaderMap,
+}
+
+impl Call {
+    /// The version that is asked for. The registry has found it before there was a call.
+    pub(super) fn version(&self) -> &Version {
+        self.resource.version(&self.place.version).expect("the registry has found it")
+    }
+
+    /// `GROUP/VERSION`.
+    pub(super) fn api_version(&self) -> String {
+        format!("{}/{}", self.place.group, self.place.version)
+    }
+
+    /// Where the object is that the path names.
+    pub(super) fn key(&self) -> Key {
+        Key { namespace: self.place.namespace.clone(), name: self.place.name.clone() }
+    }
+
+    /// Whether only the status is read or written.
+    pub(super) fn is_status(&self) -> bool {
+        self.place.subresource == "status"
+    }
+
+    /// Whether there is such an endpoint, and whether it takes this verb.
+    pub(super) fn check(&self, verb: Verb) -> Result<(), Refusal> {
+        let is_namespaced = self.resource.scope == Scope::Namespaced;
+        let has_namespace = !self.place.namespace.is_empty();
+        let across = !is_namespaced || has_namespace || self.place.name.is_empty();
+        if has_namespace && !is_namespaced || !across {
+            return Err(Refusal::no_resource());
+        }
+        match self.place.subresource.as_str() {
+            "" => {}
+            "status" if self.version().status => {
+                let takes = matches!(verb, Verb::Get | Verb::Update | Verb::Patch);
+                return if takes { Ok(()) } else { Err(Refusal::wrong_method()) };
+            }
+            _ => return Err(Refusal::no_resource()),
+        }
+        let is_named = !self.place.name.is_empty();
+        let takes = match verb {
+            Verb::Get | Verb::Update | Verb::Patch | Verb::Delete => is_named,
+            Verb::List | Verb::Watch => !is_named,
+            Verb::Create | Verb::DeleteCollection => !is_named && (has_namespace || !is_namespaced),
+        };
+        if takes { Ok(()) } else { Err(Refusal::wrong_method()) }
+    }
+
+    /// What the store says, as it is told to the caller.
+    pub(super) fn refusal(&self, verb: Verb, error: &StoreError) -> Refusal {
+        Refusal::of_store(error, &self.resource, verb, &self.place.name)
+    }
+
+    /// Who owns fields that are written without saying so: the client's name, up to the first slash.
+    pub(super) fn default_manager(&self) -> String {
+        let agent = self.headers.get(header::USER_AGENT).and_then(|it| it.to_str().ok()).unwrap_or_default();
+        let name: String = agent.split('/').next().unwrap_or_default().chars().take(128).collect();
+        if name.is_empty() { "unknown".to_owned() } else { name }
+    }
+}
