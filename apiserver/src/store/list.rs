@@ -70,6 +70,8 @@ struct Reading {
     rows: Box<dyn Rows>,
     /// Whether anything came since reading began or went on.
     progressed: bool,
+    /// Whether `rows` broke off.
+    broken: bool,
     /// The version of the last object; most have the same.
     version: Arc<str>,
 }
@@ -98,8 +100,16 @@ impl Core {
         let revision = at.unwrap_or(standing.latest);
         let query = ListQuery { at: At::Exactly(revision), ..query.clone() };
         let (core, resource) = (Arc::clone(self), resource.to_owned());
-        let reading =
-            Reading { core, resource, query, driver, rows, progressed: false, version: Arc::from("") };
+        let reading = Reading {
+            core,
+            resource,
+            query,
+            driver,
+            rows,
+            progressed: false,
+            broken: false,
+            version: Arc::from(""),
+        };
         Ok(List { revision, total, reading })
     }
 
@@ -166,6 +176,9 @@ impl List {
     pub async fn next(&mut self) -> Result<Option<Stored>, StoreError> {
         let reading = &mut self.reading;
         while reading.query.limit != Some(0) {
+            if reading.broken {
+                reading.go_on().await?;
+            }
             match reading.rows.next().await {
                 Ok(Some(row)) => {
                     if let Some(stored) = reading.take(row)? {
@@ -173,8 +186,12 @@ impl List {
                     }
                 }
                 Ok(None) => return Ok(None),
-                Err(error) if reading.progressed && ends_a_snapshot(&error) => reading.go_on().await?,
-                Err(error) => return Err(error.into()),
+                // Whoever waits may leave and come back: what broke off must not look as if it had ended.
+                Err(error) if reading.progressed && ends_a_snapshot(&error) => reading.broken = true,
+                Err(error) => {
+                    (reading.broken, reading.progressed) = (true, true);
+                    return Err(error.into());
+                }
             }
         }
         Ok(None)
@@ -220,7 +237,7 @@ impl Reading {
         };
         let (_, _, rows) = self.core.begin_list(&select).await?;
         self.rows = rows;
-        self.progressed = false;
+        (self.broken, self.progressed) = (false, false);
         Ok(())
     }
 }

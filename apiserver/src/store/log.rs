@@ -11,8 +11,6 @@ use super::{Key, Revision, StoreError, Stored, body};
 
 /// An object as the log keeps it: packed.
 pub(crate) struct Kept {
-    /// When it was written.
-    pub(crate) revision: Revision,
     version: String,
     /// What selectors ask for.
     pub(crate) terms: Terms,
@@ -121,10 +119,10 @@ fn read(mut row: Row) -> Result<Logged, StoreError> {
 }
 
 fn kept(row: &mut Row) -> Result<Option<Kept>, StoreError> {
-    let Some(revision) = row.optional_revision()? else {
+    if row.optional_revision()?.is_none() {
         row.skip(3);
         return Ok(None);
-    };
+    }
     let (version, terms, body) = (row.text()?, Terms::from_json(&row.text()?)?, row.bytes()?.into());
-    Ok(Some(Kept { revision, version, terms, body }))
+    Ok(Some(Kept { version, terms, body }))
 }
