@@ -2,26 +2,49 @@
 //!
 //! Every write takes the next revision inside the database's own transaction, so revisions come in the order of commits, whichever process
 //! writes. What a write replaced is kept in a log of changes for a while: from it come watches, and lists of a past revision.
+//!
+//! A revision is the time in microseconds, or one more than the one before, whichever is greater. So a database that is restored from an old copy
+//! goes on above everything that the lost history gave, without having to know of it; and a revision that is not in the log was given by another
+//! history, and is expired. Nothing else has to be noted about histories.
+//!
+//! All SQL on objects stands here, and is written so that PostgreSQL could take it (its columns of keys would be `COLLATE "C"`); `json_each` and the unary
+//! plus that guides SQLite's planner are the exceptions.
+
+mod body;
+mod compaction;
+mod core;
+mod error;
+mod key;
+mod list;
+mod log;
+mod pulse;
+mod row;
+mod select;
+mod selection;
+mod terms;
+mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use larder_client::database::{Database, DatabaseError};
+use larder_client::database::Database;
+use larder_client::schema;
+use larder_client::wire::{Request, Statement};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
+
+pub use body::Stored;
+pub(crate) use core::Core;
+pub use error::StoreError;
+pub use key::Key;
+pub use list::{At, List, ListQuery, Page};
+pub(crate) use log::{Kept, Logged};
+pub use selection::{Requirement, Selection, Test};
 
 use crate::object::Object;
 
 /// A revision: what clients know as `resourceVersion`. Decimal, never 0, never given twice, never backwards.
 pub type Revision = u64;
-
-/// Where an object is, within its resource. Keys are ordered as Kubernetes orders them: by the bytes of `namespace/name`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
-    /// Empty for cluster-wide resources.
-    pub namespace: String,
-    /// The name.
-    pub name: String,
-}
 
 /// An object as it is to be stored.
 #[derive(Clone, Debug)]
@@ -36,165 +59,6 @@ pub struct Draft {
     pub object: Object,
     /// The values of selectable fields, by their path joined with dots.
     pub fields: Vec<(String, String)>,
-}
-
-/// An object as it is stored. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    /// Where.
-    pub key: Key,
-    /// When it was last written.
-    pub revision: Revision,
-    /// The version that it was written under.
-    pub version: Arc<str>,
-    /// The JSON behind `{"apiVersion":"…","kind":"…","metadata":{"resourceVersion":"…",`, to the end.
-    pub rest: Bytes,
-}
-
-impl Stored {
-    /// Appends the object as JSON of an API version (`GROUP/VERSION`) and a kind, without parsing it.
-    pub fn write_json(&self, api_version: &str, kind: &str, out: &mut Vec<u8>) {
-        let _ = (api_version, kind, out);
-        todo!()
-    }
-
-    /// The object, parsed, with `apiVersion`, `kind` and `metadata.resourceVersion`.
-    ///
-    /// # Errors
-    /// What is stored is no JSON: the database is damaged.
-    pub fn object(&self, api_version: &str, kind: &str) -> Result<Object, StoreError> {
-        let _ = (api_version, kind);
-        todo!()
-    }
-}
-
-/// Which objects of a resource are meant.
-#[derive(Clone, Debug, Default)]
-pub struct Selection {
-    /// Only this namespace.
-    pub namespace: Option<String>,
-    /// Only this name.
-    pub name: Option<String>,
-    /// All of these.
-    pub labels: Vec<Requirement>,
-    /// All of these: path, whether it has to be equal, value.
-    pub fields: Vec<(String, bool, String)>,
-}
-
-/// One requirement of a label selector.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Requirement {
-    /// The label.
-    pub key: String,
-    /// What is required of it.
-    pub test: Test,
-}
-
-/// What a label selector requires of a label.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Test {
-    /// It is there and has one of these values.
-    In(Vec<String>),
-    /// It is not there, or has none of these.
-    NotIn(Vec<String>),
-    /// It is there.
-    Exists,
-    /// It is not there.
-    Absent,
-    /// It is there, an integer, and greater.
-    Greater(i64),
-    /// It is there, an integer, and less.
-    Less(i64),
-}
-
-/// Which moment a list shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum At {
-    /// The present.
-    Latest,
-    /// This revision.
-    Exactly(Revision),
-    /// This revision or a later one; waits for it up to three seconds.
-    AtLeast(Revision),
-}
-
-/// A list that is asked for.
-#[derive(Clone, Debug)]
-pub struct ListQuery {
-    /// Which objects.
-    pub selection: Selection,
-    /// When.
-    pub at: At,
-    /// Behind this key.
-    pub after: Option<Key>,
-    /// At most this many; a page may be shorter where its objects are large.
-    pub limit: Option<usize>,
-}
-
-/// A list, as it comes. All of it is of one revision.
-pub struct List {
-    /// That revision.
-    pub revision: Revision,
-    rows: (),
-}
-
-impl List {
-    /// The next object; `None` at the end.
-    ///
-    /// # Errors
-    /// The database went away: what came is not the whole list.
-    pub async fn next(&mut self) -> Result<Option<Stored>, StoreError> {
-        let _ = self.rows;
-        todo!()
-    }
-}
-
-/// A page of a list, in memory.
-pub struct Page {
-    /// The revision that it is of.
-    pub revision: Revision,
-    /// The objects.
-    pub items: Vec<Stored>,
-    /// The last key of the page, if more follow.
-    pub next: Option<Key>,
-    /// How many follow, where there is no selector to count by.
-    pub remaining: Option<u64>,
-}
-
-/// Why the store did not do what it was asked to.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum StoreError {
-    /// There is an object under that key already.
-    #[error("it exists already")]
-    Exists,
-    /// The object is not there, or not of the revision that was expected. Read it again.
-    #[error("it was changed meanwhile")]
-    Changed,
-    /// The history does not reach back that far.
-    #[error("too old resource version: {asked} ({oldest})")]
-    Expired {
-        /// The revision that was asked for.
-        asked: Revision,
-        /// The oldest that is remembered.
-        oldest: Revision,
-    },
-    /// Nobody has written that revision yet.
-    #[error("Too large resource version: {asked}, current: {current}")]
-    Future {
-        /// The revision that was asked for.
-        asked: Revision,
-        /// The latest.
-        current: Revision,
-    },
-    /// The object does not fit.
-    #[error("{0}")]
-    TooLarge(String),
-    /// What is stored cannot be read.
-    #[error("the stored object cannot be read: {0}")]
-    Damaged(String),
-    /// The database is away, full, or refuses.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
 }
 
 /// Settings of a store.
@@ -215,8 +79,26 @@ impl Default for StoreOptions {
 /// Objects in a database. Clones are one and the same.
 #[derive(Clone)]
 pub struct Store {
-    database: Arc<dyn Database>,
+    open: Arc<Open>,
 }
+
+/// A store until its last clone is dropped.
+struct Open {
+    core: Arc<Core>,
+    tasks: [AbortHandle; 2],
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// How long is waited for a revision that nobody has written yet (Kubernetes' `blockTimeout` of its watch cache).
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often who waits looks even if nothing calls him.
+const LOOK: Duration = Duration::from_millis(250);
 
 impl Store {
     /// Opens the store; makes its tables, and takes care that revisions go on above every revision that was ever given, even if the
@@ -225,8 +107,13 @@ impl Store {
     /// # Errors
     /// The database is away, or of a newer version.
     pub async fn open(database: Arc<dyn Database>, options: StoreOptions) -> Result<Self, StoreError> {
-        let _ = (database, options);
-        todo!()
+        schema::prepare(&*database).await?;
+        let core = Arc::new(Core::new(database, options));
+        core.begin().await?;
+        let pulse = tokio::spawn(pulse::follow(Arc::clone(&core)));
+        let compaction = tokio::spawn(compaction::run(Arc::clone(&core)));
+        let tasks = [pulse.abort_handle(), compaction.abort_handle()];
+        Ok(Self { open: Arc::new(Open { core, tasks }) })
     }
 
     /// The latest revision.
@@ -234,8 +121,7 @@ impl Store {
     /// # Errors
     /// The database is away.
     pub async fn revision(&self) -> Result<Revision, StoreError> {
-        let _ = &self.database;
-        todo!()
+        Ok(self.core().standing(0).await?.latest)
     }
 
     /// Waits up to three seconds for a revision to be written.
@@ -243,8 +129,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Future`] if it was not.
     pub async fn wait_for(&self, revision: Revision) -> Result<(), StoreError> {
-        let _ = revision;
-        todo!()
+        self.core().wait_for(revision).await
     }
 
     /// The object under a key. `resource` is [`Resource::id`](crate::registry::Resource::id), here and below.
@@ -252,8 +137,7 @@ impl Store {
     /// # Errors
     /// The database is away: that is never `None`.
     pub async fn get(&self, resource: &str, key: &Key) -> Result<Option<Stored>, StoreError> {
-        let _ = (resource, key);
-        todo!()
+        self.core().get(resource, key).await
     }
 
     /// Stores a new object.
@@ -261,8 +145,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] if there is one under its key.
     pub async fn create(&self, resource: &str, draft: &Draft) -> Result<Stored, StoreError> {
-        let _ = (resource, draft);
-        todo!()
+        self.core().create(resource, draft).await
     }
 
     /// Replaces the object of revision `expected`.
@@ -275,8 +158,7 @@ impl Store {
         draft: &Draft,
         expected: Revision,
     ) -> Result<Stored, StoreError> {
-        let _ = (resource, draft, expected);
-        todo!()
+        self.core().update(resource, draft, expected).await
     }
 
     /// Deletes the object of revision `expected`; returns the revision of the deletion.
@@ -289,8 +171,7 @@ impl Store {
         key: &Key,
         expected: Revision,
     ) -> Result<Revision, StoreError> {
-        let _ = (resource, key, expected);
-        todo!()
+        self.core().delete(resource, key, expected).await
     }
 
     /// Lists objects in the order of their keys, as they come out of the database: memory does not grow with the list.
@@ -298,8 +179,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Expired`] and [`StoreError::Future`] where that moment cannot be shown.
     pub async fn list(&self, resource: &str, query: &ListQuery) -> Result<List, StoreError> {
-        let _ = (resource, query);
-        todo!()
+        self.core().list(resource, query, false).await
     }
 
     /// A page of a list.
@@ -307,7 +187,47 @@ impl Store {
     /// # Errors
     /// As for [`Store::list`].
     pub async fn page(&self, resource: &str, query: &ListQuery) -> Result<Page, StoreError> {
-        let _ = (resource, query);
-        todo!()
+        self.core().page(resource, query).await
+    }
+
+    /// Forgets the changes that need not be remembered any more. The store does so from time to time by itself.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn compact(&self) -> Result<(), StoreError> {
+        self.core().compact().await
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.open.core
+    }
+}
+
+impl Core {
+    async fn wait_for(&self, revision: Revision) -> Result<(), StoreError> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pulse = self.pulse();
+        loop {
+            pulse.borrow_and_update();
+            let current = self.standing(0).await?.latest;
+            if current >= revision {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(StoreError::Future { asked: revision, current });
+            }
+            // Whichever comes first: both mean to look again.
+            let _ = timeout_at(deadline.min(Instant::now() + LOOK), pulse.changed()).await;
+        }
+    }
+
+    async fn get(&self, resource: &str, key: &Key) -> Result<Option<Stored>, StoreError> {
+        let select = "SELECT revision, version, body FROM object WHERE resource = ? AND key = ?";
+        let statement = Statement::with(select, [resource.into(), key.to_string().into()]);
+        let response = self.database.query(&Request::new([statement])).await?;
+        let Some(row) = response.results.into_iter().flat_map(|it| it.rows).next() else { return Ok(None) };
+        let mut row = row::Row::from(row);
+        let (revision, version) = (row.revision()?, row.text()?.into());
+        Ok(Some(Stored { key: key.clone(), revision, version, rest: body::unpack(&row.bytes()?)? }))
     }
 }
