@@ -27,4 +27,5 @@ pub mod rules;
 pub mod schema;
 pub mod selector;
 pub mod store;
+pub mod telemetry;
 pub mod watch;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
+use futures_util::stream::{self, StreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::{self, BodyError, Pieces, Wishes};
 use super::status::Refusal;
@@ -51,6 +54,20 @@ impl Answer {
     /// The same, with warnings.
     pub(crate) fn warning(mut self, warnings: Vec<String>) -> Self {
         self.warnings = warnings;
+        self
+    }
+
+    /// The same; `place` is kept until all of it was sent.
+    pub(crate) fn holding(mut self, place: OwnedSemaphorePermit) -> Self {
+        self.content = match self.content {
+            Content::Coming(pieces) => {
+                let held = stream::unfold((pieces, place), |(mut pieces, place)| async move {
+                    pieces.next().await.map(|piece| (piece, (pieces, place)))
+                });
+                Content::Coming(Box::pin(held))
+            }
+            other => other,
+        };
         self
     }
 

@@ -16,11 +16,13 @@ use http_body_util::{BodyExt as _, Full, StreamBody};
 
 use super::pretty::Pretty;
 use super::pulse::Watched;
+use super::status::Refusal;
 
-/// Why a body broke off. The reader sees a broken connection; the log has told the reason.
+/// Why a body broke off, which its source has logged. If nothing was sent yet it is what the caller is told; else the caller sees a broken
+/// connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer broke off")]
-pub(crate) struct BodyError;
+pub(crate) struct BodyError(pub(crate) Box<Refusal>);
 
 /// Pieces of JSON, one after the other.
 pub(crate) type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
@@ -212,10 +214,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_on_the_way_breaks_the_body_off() {
-        let broken = pieces(1000).take(900).chain(stream::iter([Err(BodyError)])).boxed();
+        let broken = pieces(1000).take(900).chain(stream::iter([Err(BodyError(Box::new(Refusal::timeout())))])).boxed();
         let body = coming(broken, Wishes::default(), &mut HeaderMap::new()).await.expect("it has begun");
         assert!(body.collect().await.is_err());
-        let at_once = stream::iter([Err(BodyError)]).boxed();
+        let at_once = stream::iter([Err(BodyError(Box::new(Refusal::timeout())))]).boxed();
         assert!(coming(at_once, Wishes::default(), &mut HeaderMap::new()).await.is_err());
     }
 

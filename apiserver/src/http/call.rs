@@ -67,6 +67,29 @@ impl Call {
         if takes { Ok(()) } else { Err(Refusal::wrong_method()) }
     }
 
+    /// What the store calls the resource.
+    pub(super) fn id(&self) -> String {
+        self.resource.id()
+    }
+
+    /// Warns whoever asks for a version that is going.
+    pub(super) fn deprecation(&self) -> Vec<String> {
+        self.version().deprecation.iter().cloned().collect()
+    }
+
+    /// Counts an operation on the store and how long it took.
+    pub(super) async fn timed<T>(
+        &self,
+        operation: &'static str,
+        done: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let started = std::time::Instant::now();
+        let outcome = done.await;
+        let is_good = !matches!(outcome, Err(StoreError::Database(_) | StoreError::Damaged(_)));
+        self.server.telemetry.stored(operation, is_good, started.elapsed());
+        outcome
+    }
+
     /// What the store says, as it is told to the caller.
     pub(super) fn refusal(&self, verb: Verb, error: &StoreError) -> Refusal {
         Refusal::of_store(error, &self.resource, verb, &self.place.name)

@@ -17,6 +17,7 @@ mod path;
 mod pretty;
 mod pulse;
 mod server;
+mod show;
 mod status;
 mod verbs;
 
@@ -110,6 +111,8 @@ struct Route {
     /// [`Target`]'s, with watches told from lists.
     verb: Option<Verb>,
     resource: Option<Arc<Resource>>,
+    /// What the store calls it; empty if there is none.
+    id: String,
 }
 
 impl ApiServer {
@@ -170,13 +173,14 @@ impl ApiServer {
     fn route(&self, head: &Parts, query: &Query) -> Route {
         let target = Target::of(&head.method, head.uri.path());
         let Target::Resource { verb, place, .. } = &target else {
-            return Route { target, verb: None, resource: None };
+            return Route { target, verb: None, resource: None, id: String::new() };
         };
         let is_watch = *verb == Some(Verb::List) && query.flag("watch") == Some(true);
         let verb = if is_watch { Some(Verb::Watch) } else { *verb };
         let found = self.registry.find(&place.group, &place.version, &place.resource);
         let resource = found.map(|(resource, _)| Arc::clone(resource));
-        Route { verb, resource, target }
+        let id = resource.as_ref().map(|it| it.id()).unwrap_or_default();
+        Route { verb, resource, target, id }
     }
 
     /// Everything that comes before the verb.
@@ -283,7 +287,6 @@ const WATCH_HEAD: Duration = Duration::from_secs(60);
 
 impl Route {
     fn told(&self) -> telemetry::Request<'_> {
-        let resource = self.resource.as_deref();
         let verb = match (self.verb, &self.target) {
             (Some(verb), _) => verb.as_str(),
             (None, Target::Path(_)) => "path",
@@ -293,7 +296,7 @@ impl Route {
             Target::Resource { place, .. } if place.subresource == "status" => "status",
             _ => "",
         };
-        telemetry::Request { verb, resource: resource.map_or("", |it| it.id.as_str()), subresource }
+        telemetry::Request { verb, resource: &self.id, subresource }
     }
 }
 

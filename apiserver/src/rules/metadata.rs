@@ -180,3 +180,44 @@ pub fn check_manager(manager: &str, path: &str) -> Vec<FieldError> {
     }
     errors
 }
+
+/// What a caller is warned of: finalizers without a domain that are new, and owners that stand there twice, which are dropped.
+pub fn warnings(object: &mut Object, old: Option<&Object>) -> Vec<String> {
+    let mut warnings: Vec<String> = drop_repeated_owners(object).into_iter().collect();
+    let before = old.map(super::finalizers).unwrap_or_default();
+    let mut added: Vec<String> = super::finalizers(object).into_iter().filter(|it| !before.contains(it)).collect();
+    added.sort();
+    added.dedup();
+    let is_known = |it: &str| it.contains('/') || matches!(it, super::ORPHAN | super::FOREGROUND | "kubernetes");
+    for finalizer in added.iter().filter(|it| !is_known(it)) {
+        let path = if finalizer.contains('.') { " including a path (/)" } else { "" };
+        warnings.push(format!(
+            "metadata.finalizers: {}: prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with other \
+             finalizer writers",
+            crate::field::quote(finalizer)
+        ));
+    }
+    warnings
+}
+
+fn drop_repeated_owners(object: &mut Object) -> Option<String> {
+    let owners = object.0.get_mut("metadata")?.get_mut("ownerReferences")?.as_array_mut()?;
+    let mut kept: Vec<Value> = Vec::with_capacity(owners.len());
+    let mut seen = HashSet::new();
+    let mut repeated = Vec::new();
+    for owner in owners.drain(..) {
+        if seen.insert(owner.to_string()) {
+            kept.push(owner);
+        } else {
+            repeated.push(owner.get("uid").and_then(Value::as_str).unwrap_or_default().to_owned());
+        }
+    }
+    *owners = kept;
+    (!repeated.is_empty()).then(|| {
+        format!(
+            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such \
+             requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+            repeated.join(", ")
+        )
+    })
+}

@@ -234,6 +234,8 @@ fn coerce_embedded_value(value: &mut Value, node: &Node, unknown: &mut Unknown) 
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use serde_json::json;
 
     use super::*;

@@ -237,7 +237,7 @@ fn is_isbn10(text: &str) -> bool {
         _ => return false,
     };
     let sum: u32 = bytes[..9].iter().zip(1..).map(|(it, weight)| u32::from(it - b'0') * weight).sum();
-    (sum + last * 10) % 11 == 0
+    (sum + last * 10).is_multiple_of(11)
 }
 
 fn is_isbn13(text: &str) -> bool {
@@ -248,7 +248,7 @@ fn is_isbn13(text: &str) -> bool {
     }
     let weighed =
         bytes.iter().enumerate().map(|(at, it)| u32::from(it - b'0') * if at % 2 == 0 { 1 } else { 3 });
-    weighed.sum::<u32>() % 10 == 0
+    weighed.sum::<u32>().is_multiple_of(10)
 }
 
 fn is_credit_card(text: &str) -> bool {
@@ -256,7 +256,7 @@ fn is_credit_card(text: &str) -> bool {
     let doubled = |it: u32| if it * 2 > 9 { it * 2 - 9 } else { it * 2 };
     let values = digits.bytes().rev().map(|it| u32::from(it - b'0')).enumerate();
     let sum: u32 = values.map(|(at, it)| if at % 2 == 1 { doubled(it) } else { it }).sum();
-    CARD.is_match(&digits) && sum % 10 == 0
+    CARD.is_match(&digits) && sum.is_multiple_of(10)
 }
 
 fn is_hex_color(text: &str) -> bool {
@@ -267,7 +267,10 @@ fn is_hex_color(text: &str) -> bool {
 fn is_base64(text: &str) -> bool {
     let digits = text.trim_end_matches('=');
     let is_digit = |it: u8| it.is_ascii_alphanumeric() || it == b'+' || it == b'/';
-    !text.is_empty() && text.len() % 4 == 0 && text.len() - digits.len() <= 2 && digits.bytes().all(is_digit)
+    !text.is_empty()
+        && text.len().is_multiple_of(4)
+        && text.len() - digits.len() <= 2
+        && digits.bytes().all(is_digit)
 }
 
 fn is_date(text: &str) -> bool {
@@ -324,6 +327,8 @@ fn is_go_duration(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
 
     #[test]

@@ -297,6 +297,8 @@ impl Reader<'_, '_> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use serde_json::json;
 
     use super::super::Schema;

@@ -147,6 +147,8 @@ pub(crate) fn double(value: f64) -> Value {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use proptest::prelude::*;
     use serde_json::json;
 

@@ -3,11 +3,12 @@
 //! A value is looked at once, except below `anyOf` and the like. Depth is bounded by the depth of the value, which whoever parses it bounds.
 //! Once [`MOST`] errors were found nothing more is looked at: a body of a million wrong items is answered by a Status of bounded size.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use serde_json::{Map, Number, Value};
 
-use super::{Additional, Bound, Kind, Node, Schema};
+use super::{Additional, Bound, Kind, ListType, Node, Schema};
 use crate::field::{FieldError, quote};
 
 /// How many errors are told.
@@ -17,25 +18,53 @@ impl Schema {
     /// What is wrong with an object: types, bounds, patterns and formats; lists that have to be sets or maps; objects within the object.
     #[must_use]
     pub fn validate(&self, object: &Map<String, Value>) -> Vec<FieldError> {
-        let mut errors = self.root.validate_fields(object, String::new());
-        errors.extend(super::metadata::embedded(object, &self.root));
-        errors.extend(super::lists::unique(object, &self.root));
-        errors
+        self.judge(object, None)
     }
 
-    /// As [`Schema::validate`], for the status alone: what is written below `/status`.
+    /// As [`Schema::validate`], but what was wrong in `old` and did not change is let pass.
     #[must_use]
-    pub fn validate_status(&self, object: &Map<String, Value>) -> Vec<FieldError> {
-        let mut errors = Vec::new();
+    pub fn validate_update(&self, object: &Map<String, Value>, old: &Map<String, Value>) -> Vec<FieldError> {
+        self.judge(object, Some(old))
+    }
+
+    /// As [`Schema::validate_update`], for the status alone.
+    #[must_use]
+    pub fn validate_status(&self, object: &Map<String, Value>, old: &Map<String, Value>) -> Vec<FieldError> {
+        let mut found = Found::default();
         if let (Some(status), Some(node)) = (object.get("status"), self.root.field("status")) {
-            let mut found = Found::default();
-            let mut path = "status".to_owned();
-            node.check(status, &mut path, &mut found);
-            errors.append(&mut found.errors);
+            node.check(status, old.get("status"), &mut "status".to_owned(), &mut found);
         }
-        errors.extend(super::lists::unique(object, &self.root));
+        found.errors.extend(self.repeated(object, Some(old)));
+        found.errors.truncate(MOST);
+        found.errors
+    }
+
+    fn judge(&self, object: &Map<String, Value>, old: Option<&Map<String, Value>>) -> Vec<FieldError> {
+        let mut found = Found::default();
+        let path = &mut String::new();
+        self.root.check_alternatives(Subject::Top(object), old.map(Subject::Top), path, &mut found);
+        self.root.check_object(object, old, path, &mut found);
+        found.errors.extend(super::metadata::embedded(object, &self.root));
+        found.errors.extend(self.repeated(object, old));
+        found.errors.truncate(MOST);
+        found.errors
+    }
+
+    /// Items that are there twice, unless some were before.
+    fn repeated(&self, object: &Map<String, Value>, old: Option<&Map<String, Value>>) -> Vec<FieldError> {
+        let errors = super::lists::unique(object, &self.root);
+        if !errors.is_empty() && old.is_some_and(|it| !super::lists::unique(it, &self.root).is_empty()) {
+            return Vec::new();
+        }
         errors
     }
+}
+
+/// What is looked at: the top of an object, or a value of it.
+#[derive(Clone, Copy, PartialEq)]
+enum Subject<'v> {
+    Top(&'v Map<String, Value>),
+    Value(&'v Value),
 }
 
 /// What was found, and how much of it was right: of several alternatives the one is told of which most was right.
@@ -83,30 +112,24 @@ pub(super) fn at_field<T>(path: &mut String, name: &str, run: impl FnOnce(&mut S
 }
 
 impl Node {
-    fn validate_fields(&self, object: &Map<String, Value>, mut path: String) -> Vec<FieldError> {
-        let mut found = Found::default();
-        self.check_alternatives(&Value::Null, Some(object), &mut path, &mut found);
-        self.check_object(object, &mut path, &mut found);
-        found.errors
-    }
-
-    fn check(&self, value: &Value, path: &mut String, found: &mut Found) {
-        if found.is_full() {
+    /// `old` is what stood there before an update: if it is the same, nothing is wrong that was not wrong before.
+    fn check(&self, value: &Value, old: Option<&Value>, path: &mut String, found: &mut Found) {
+        if found.is_full() || old == Some(value) {
             return;
         }
         self.check_type(value, path, found);
         if !value.is_null() {
-            self.check_alternatives(value, None, path, found);
+            self.check_alternatives(Subject::Value(value), old.map(Subject::Value), path, found);
         }
         match value {
             Value::String(text) => self.check_text(text, path, found),
             Value::Number(number) => self.check_number(number, path, found),
-            Value::Array(items) => self.check_items(items, path, found),
+            Value::Array(items) => self.check_items(items, old.and_then(Value::as_array), path, found),
             _ => {}
         }
         self.check_enum(value, path, found);
         if let Value::Object(object) = value {
-            self.check_object(object, path, found);
+            self.check_object(object, old.and_then(Value::as_object), path, found);
         }
         found.right += 1;
     }
@@ -203,13 +226,15 @@ impl Node {
         found.right += 1;
     }
 
-    fn check_items(&self, items: &[Value], path: &mut String, found: &mut Found) {
+    fn check_items(&self, items: &[Value], old: Option<&Vec<Value>>, path: &mut String, found: &mut Found) {
         if let Some(node) = &self.items {
+            let before = self.by_key(old.map_or(&[], Vec::as_slice));
             for (index, item) in items.iter().enumerate() {
                 if found.is_full() {
                     return;
                 }
-                at(path, format_args!("[{index}]"), |path| node.check(item, path, found));
+                let old = self.key_of(item).and_then(|it| before.get(&it).copied());
+                at(path, format_args!("[{index}]"), |path| node.check(item, old, path, found));
             }
         }
         let size = items.len() as u64;
@@ -223,6 +248,17 @@ impl Node {
         found.right += 1;
     }
 
+    /// The key of an item, if the list is a map.
+    fn key_of(&self, item: &Value) -> Option<String> {
+        let ListType::Map(keys) = &self.list else { return None };
+        let key: Vec<&Value> = keys.iter().map(|it| item.get(it).unwrap_or(&Value::Null)).collect();
+        serde_json::to_string(&key).ok()
+    }
+
+    fn by_key<'v>(&self, items: &'v [Value]) -> HashMap<String, &'v Value> {
+        items.iter().filter_map(|it| Some((self.key_of(it)?, it))).collect()
+    }
+
     fn check_enum(&self, value: &Value, path: &str, found: &mut Found) {
         let known = &self.checks.enumeration;
         if known.is_empty() || known.iter().any(|it| is_same(it, value)) {
@@ -232,16 +268,23 @@ impl Node {
         found.push(FieldError::not_supported(path, value, known.iter().map(String::as_str)));
     }
 
-    fn check_object(&self, object: &Map<String, Value>, path: &mut String, found: &mut Found) {
+    fn check_object(
+        &self,
+        object: &Map<String, Value>,
+        old: Option<&Map<String, Value>>,
+        path: &mut String,
+        found: &mut Found,
+    ) {
         self.check_size(object.len() as u64, path, found);
         for (name, value) in object {
             if found.is_full() {
                 return;
             }
+            let old = old.and_then(|it| it.get(name));
             match (self.properties.get(name), &self.additional) {
-                (Some(node), _) => at_field(path, name, |path| node.check(value, path, found)),
+                (Some(node), _) => at_field(path, name, |path| node.check(value, old, path, found)),
                 (None, Additional::Like(node)) => {
-                    at(path, format_args!(".{name}"), |path| node.check(value, path, found));
+                    at(path, format_args!(".{name}"), |path| node.check(value, old, path, found));
                 }
                 (None, Additional::Allowed(false)) => {
                     let detail = format!("{path}.{name} in body is a forbidden property");
@@ -265,23 +308,20 @@ impl Node {
         }
     }
 
-    /// `anyOf`, `oneOf`, `allOf` and `not`. The top is given as the fields of an object.
-    fn check_alternatives(
-        &self,
-        value: &Value,
-        top: Option<&Map<String, Value>>,
-        path: &mut String,
-        found: &mut Found,
-    ) {
+    /// `anyOf`, `oneOf`, `allOf` and `not`.
+    fn check_alternatives(&self, value: Subject<'_>, old: Option<Subject<'_>>, path: &mut String, found: &mut Found) {
+        if old == Some(value) {
+            return;
+        }
         let checks = &self.checks;
         let mut judge = |node: &Self| {
             let mut inner = Found::default();
-            match top {
-                Some(object) => {
-                    node.check_alternatives(value, top, path, &mut inner);
-                    node.check_object(object, path, &mut inner);
+            match value {
+                Subject::Top(object) => {
+                    node.check_alternatives(value, None, path, &mut inner);
+                    node.check_object(object, None, path, &mut inner);
                 }
-                None => node.check(value, path, &mut inner),
+                Subject::Value(value) => node.check(value, None, path, &mut inner),
             }
             inner
         };

@@ -88,6 +88,8 @@ fn known(path: &str, scope: Scope, version: &Version) -> Result<(), SelectorErro
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use proptest::prelude::*;
 
     use super::*;

@@ -269,6 +269,8 @@ fn found(token: Token<'_>, expected: &str) -> SelectorError {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use proptest::prelude::*;
 
     use super::*;

@@ -1,5 +1,6 @@
 //! `GET …?watch=true`: events as they happen, each once and in order, until the time is up, the server ends, or the reader is stuck.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +9,7 @@ use futures_util::{FutureExt as _, stream};
 use http::StatusCode;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep_until};
 
 use crate::auth::Verb;
 use crate::http::answer::{Answer, Content};
@@ -69,8 +70,8 @@ struct Watcher {
     /// Whether bookmarks are wanted.
     bookmarks: bool,
     ticks: Interval,
-    last_word: Instant,
-    end: Instant,
+    last_word: Option<Pin<Box<Sleep>>>,
+    end: Pin<Box<Sleep>>,
     /// Whether nothing was shown yet.
     is_first: bool,
     _place: OwnedSemaphorePermit,
@@ -94,6 +95,7 @@ impl Watcher {
         let now = Instant::now();
         let seconds = options.timeout_seconds.filter(|it| *it > 0).unwrap_or_else(usual);
         let end = now + Duration::from_secs(seconds.min(24 * 3600));
+        let last_word = end.checked_sub(BEFORE_THE_END).filter(|it| options.bookmarks && *it > now);
         let mut ticks = interval_at(now + BOOKMARKS, BOOKMARKS);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         call.server.telemetry.watchers(&call.id(), 1);
@@ -105,22 +107,25 @@ impl Watcher {
             draining: call.server.draining.clone(),
             bookmarks: options.bookmarks,
             ticks,
-            last_word: end.checked_sub(BEFORE_THE_END).unwrap_or(now),
-            end,
+            last_word: last_word.map(|it| Box::pin(sleep_until(it))),
+            end: Box::pin(sleep_until(end)),
             is_first: true,
             _place: place,
         }
     }
 
     async fn occasion(&mut self) -> Occasion {
-        let has_last_word = self.last_word > Instant::now();
+        if *self.draining.borrow() {
+            return Occasion::End;
+        }
+        // Events come first: while they do, nothing else has to be asked. The end is looked at before them, or it might never be.
         tokio::select! {
             biased;
-            _ = self.draining.wait_for(|it| *it) => Occasion::End,
-            () = sleep_until(self.end) => Occasion::End,
+            () = &mut self.end => Occasion::End,
             event = self.watch.next() => Occasion::Event(event),
+            _ = self.draining.wait_for(|it| *it) => Occasion::End,
             _ = self.ticks.tick(), if self.bookmarks => Occasion::Bookmark,
-            () = sleep_until(self.last_word), if self.bookmarks && has_last_word => Occasion::Bookmark,
+            () = once(&mut self.last_word) => Occasion::Bookmark,
         }
     }
 
@@ -198,6 +203,15 @@ async fn step(watcher: Option<Watcher>) -> Option<(Result<Bytes, BodyError>, Opt
             return Some((Ok(piece.into()), Some(watcher)));
         }
     }
+}
+
+/// Ends when the time has come, and never again.
+async fn once(sleep: &mut Option<Pin<Box<Sleep>>>) {
+    match sleep {
+        Some(it) => it.await,
+        None => std::future::pending().await,
+    }
+    *sleep = None;
 }
 
 fn error_event(refusal: &Refusal) -> Bytes {

@@ -1,0 +1,4 @@
+//! update
+use axum::body::Body;
+use crate::http::{answer::Answer, call::Call, status::Refusal};
+pub(super) async fn update(_: Call, _: Body) -> Result<Answer, Refusal> { Err(Refusal::timeout()) }
