@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, header};
+use serde_json::Value;
 
 use super::ApiServer;
+use super::answer::AUDIT_ID;
 use super::options::Query;
 use super::status::Refusal;
 use crate::auth::{Place, User, Verb};
-use crate::registry::{Resource, Scope, Version};
+use crate::object::Object;
+use crate::registry::{FieldPath, Resource, Scope, Version};
 use crate::store::{Key, StoreError};
 
 /// A request for a resource. It owns what it needs, so that a write goes on when its caller has left.
@@ -95,10 +98,43 @@ impl Call {
         Refusal::of_store(error, &self.resource, verb, &self.place.name)
     }
 
+    /// The values of the fields that selectors may name.
+    pub(super) fn fields(&self, object: &Object) -> Vec<(String, String)> {
+        self.version().selectable.iter().map(|path| (path.join("."), field(object, path))).collect()
+    }
+
+    /// Notes who deleted what.
+    pub(super) fn audit(&self, key: &Key, uid: &str, what: &str) {
+        tracing::info!(
+            target: "larder_apiserver::audit",
+            audit_id = self.headers.get(AUDIT_ID).and_then(|it| it.to_str().ok()).unwrap_or_default(),
+            user = self.user.name,
+            groups = ?self.user.groups,
+            resource = self.id(),
+            namespace = key.namespace,
+            name = key.name,
+            uid,
+            "{what}"
+        );
+    }
+
     /// Who owns fields that are written without saying so: the client's name, up to the first slash.
     pub(super) fn default_manager(&self) -> String {
         let agent = self.headers.get(header::USER_AGENT).and_then(|it| it.to_str().ok()).unwrap_or_default();
         let name: String = agent.split('/').next().unwrap_or_default().chars().take(128).collect();
         if name.is_empty() { "unknown".to_owned() } else { name }
+    }
+}
+
+/// What a field selector compares with: texts as they are, everything else as JSON, nothing as an empty text.
+fn field(object: &Object, path: &FieldPath) -> String {
+    let mut value = path.first().and_then(|it| object.0.get(it));
+    for part in path.iter().skip(1) {
+        value = value.and_then(|it| it.get(part));
+    }
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
     }
 }

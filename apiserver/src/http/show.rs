@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::call::Call;
 use super::status::Refusal;
+use crate::object::Object;
 use crate::present::accept::{self, Form};
 use crate::registry::Resource;
 use crate::store::{Revision, Stored};
@@ -45,6 +46,13 @@ impl Show {
     pub(super) fn one(&self, stored: &Stored) -> Result<Vec<u8>, Refusal> {
         let mut json = Vec::new();
         stored.write_json(&self.api_version, &self.resource.names.kind, &mut json);
+        json.push(b'\n');
+        Ok(json)
+    }
+
+    /// An answer of one object that is not stored.
+    pub(super) fn object(&self, object: &Object) -> Result<Vec<u8>, Refusal> {
+        let mut json = serde_json::to_vec(&object.0).map_err(Refusal::internal)?;
         json.push(b'\n');
         Ok(json)
     }

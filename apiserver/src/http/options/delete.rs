@@ -6,123 +6,59 @@ use super::query::Query;
 use super::write::dry_run;
 use crate::field::FieldError;
 use crate::http::status::Refusal;
+use crate::rules::{DeleteOptions, Propagation};
 
-/// What a deletion asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct DeleteOptions {
-    /// Everything is done but keeping it.
-    pub(crate) dry_run: bool,
-    /// What becomes of dependents, if it is said.
-    pub(crate) propagation: Option<Propagation>,
-    /// `orphanDependents: false` was asked for, the old way.
-    pub(crate) cascades: bool,
-    /// Only an object of this uid.
-    pub(crate) uid: Option<String>,
-    /// Only an object of this revision.
-    pub(crate) resource_version: Option<String>,
+/// Reads and checks the options of a deletion.
+pub(crate) fn delete_options(
+    query: &Query,
+    body: Option<&Map<String, Value>>,
+) -> Result<DeleteOptions, Refusal> {
+    let written = match body {
+        Some(body) => in_body(body)?,
+        None => in_query(query)?,
+    };
+    let (mut errors, (mut options, propagation)) = (Vec::new(), written);
+    options.propagation_policy = match propagation.as_deref() {
+        None => None,
+        Some("Orphan") => Some(Propagation::Orphan),
+        Some("Background") => Some(Propagation::Background),
+        Some("Foreground") => Some(Propagation::Foreground),
+        Some(other) => {
+            let supported = ["Foreground", "Background", "Orphan", "nil"];
+            errors.push(FieldError::not_supported("propagationPolicy", &json!(other), supported));
+            None
+        }
+    };
+    if let (Some(_), Some(text)) = (options.orphan_dependents, &propagation) {
+        let detail = "orphanDependents and deletionPropagation cannot be both set";
+        errors.push(FieldError::invalid_text("propagationPolicy", text, detail));
+    }
+    dry_run(options.dry_run.iter().map(String::as_str).collect(), &mut errors);
+    if errors.is_empty() { Ok(options) } else { Err(Refusal::invalid_options("DeleteOptions", &errors)) }
 }
 
-/// What becomes of objects that the deleted one owns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Propagation {
-    /// They stay.
-    Orphan,
-    /// They are deleted behind it.
-    Background,
-    /// They are deleted before it.
-    Foreground,
+fn in_query(query: &Query) -> Result<(DeleteOptions, Option<String>), Refusal> {
+    let options = DeleteOptions {
+        dry_run: query.all("dryRun").map(str::to_owned).collect(),
+        orphan_dependents: query.flag("orphanDependents"),
+        grace_period_seconds: query.number("gracePeriodSeconds")?,
+        ..DeleteOptions::default()
+    };
+    Ok((options, query.set("propagationPolicy").map(str::to_owned)))
 }
 
-/// The options as they were written.
-#[derive(Default)]
-struct Written {
-    dry_run: Vec<String>,
-    propagation: Option<String>,
-    orphan: Option<bool>,
-    uid: Option<String>,
-    resource_version: Option<String>,
-}
-
-impl DeleteOptions {
-    /// Reads and checks them.
-    pub(crate) fn read(query: &Query, body: Option<&Map<String, Value>>) -> Result<Self, Refusal> {
-        let written = match body {
-            Some(body) => Written::in_body(body).map_err(Refusal::bad_request)?,
-            None => Written::in_query(query)?,
-        };
-        written.checked()
+/// The policy is read by itself: an unknown one is an error of another kind than what cannot be read.
+fn in_body(body: &Map<String, Value>) -> Result<(DeleteOptions, Option<String>), Refusal> {
+    let mut body = body.clone();
+    let kind = body.remove("kind").and_then(|it| it.as_str().map(str::to_owned));
+    if let Some(kind) = kind.filter(|it| !it.is_empty() && it != "DeleteOptions") {
+        let message = format!("{} cannot be handled as a DeleteOptions", crate::field::quote(&kind));
+        return Err(Refusal::bad_request(message));
     }
-}
-
-impl Written {
-    fn in_query(query: &Query) -> Result<Self, Refusal> {
-        // It is of no use here and still has to be a number.
-        query.number("gracePeriodSeconds")?;
-        Ok(Self {
-            dry_run: query.all("dryRun").map(str::to_owned).collect(),
-            propagation: query.set("propagationPolicy").map(str::to_owned),
-            orphan: query.flag("orphanDependents"),
-            ..Self::default()
-        })
-    }
-
-    fn in_body(body: &Map<String, Value>) -> Result<Self, String> {
-        if let Some(kind) = body.get("kind").and_then(Value::as_str).filter(|it| !it.is_empty())
-            && kind != "DeleteOptions"
-        {
-            return Err(format!("no kind {} is registered for deletions", crate::field::quote(kind)));
-        }
-        let wrong = |field: &str| format!("DeleteOptions.{field} has a value of the wrong type");
-        let given = |from: &Map<String, Value>, field: &str| from.get(field).filter(|it| !it.is_null()).cloned();
-        let text = |from: &Map<String, Value>, field: &str| {
-            let value = given(from, field);
-            value.map(|it| it.as_str().map(str::to_owned).ok_or_else(|| wrong(field))).transpose()
-        };
-        if given(body, "gracePeriodSeconds").is_some_and(|it| !it.is_i64()) {
-            return Err(wrong("gracePeriodSeconds"));
-        }
-        let orphan = given(body, "orphanDependents");
-        let dry_run = given(body, "dryRun").unwrap_or_else(|| Value::Array(Vec::new()));
-        let preconditions = given(body, "preconditions").unwrap_or_else(|| Value::Object(Map::new()));
-        let preconditions = preconditions.as_object().ok_or_else(|| wrong("preconditions"))?;
-        Ok(Self {
-            dry_run: serde_json::from_value(dry_run).map_err(|_| wrong("dryRun"))?,
-            propagation: text(body, "propagationPolicy")?,
-            orphan: orphan.map(|it| it.as_bool().ok_or_else(|| wrong("orphanDependents"))).transpose()?,
-            uid: text(preconditions, "uid")?,
-            resource_version: text(preconditions, "resourceVersion")?,
-        })
-    }
-
-    fn checked(self) -> Result<DeleteOptions, Refusal> {
-        let mut errors = Vec::new();
-        let propagation = match self.propagation.as_deref() {
-            None => self.orphan.map(|it| if it { Propagation::Orphan } else { Propagation::Background }),
-            Some("Orphan") => Some(Propagation::Orphan),
-            Some("Background") => Some(Propagation::Background),
-            Some("Foreground") => Some(Propagation::Foreground),
-            Some(other) => {
-                let supported = ["Foreground", "Background", "Orphan", "nil"];
-                errors.push(FieldError::not_supported("propagationPolicy", &json!(other), supported));
-                None
-            }
-        };
-        if let (Some(_), Some(text)) = (self.orphan, &self.propagation) {
-            let detail = "orphanDependents and deletionPropagation cannot be both set";
-            errors.push(FieldError::invalid_text("propagationPolicy", text, detail));
-        }
-        let dry_run = dry_run(self.dry_run.iter().map(String::as_str).collect(), &mut errors);
-        if !errors.is_empty() {
-            return Err(Refusal::invalid_options("DeleteOptions", &errors));
-        }
-        Ok(DeleteOptions {
-            dry_run,
-            propagation,
-            cascades: self.orphan == Some(false),
-            uid: self.uid,
-            resource_version: self.resource_version,
-        })
-    }
+    body.retain(|_, value| !value.is_null());
+    let propagation = body.remove("propagationPolicy").map(serde_json::from_value).transpose();
+    let read = propagation.and_then(|it: Option<String>| Ok((serde_json::from_value(body.into())?, it)));
+    read.map_err(|error| Refusal::bad_request(format!("DeleteOptions cannot be read: {error}")))
 }
 
 #[cfg(test)]
@@ -131,17 +67,18 @@ mod tests {
 
     fn read(query: &str, body: Option<Value>) -> Result<DeleteOptions, u16> {
         let body = body.map(|it| it.as_object().expect("an object").clone());
-        DeleteOptions::read(&Query::parse(Some(query)), body.as_ref()).map_err(|it| it.code().as_u16())
+        delete_options(&Query::parse(Some(query)), body.as_ref()).map_err(|it| it.code().as_u16())
     }
 
     #[test]
     fn a_body_counts_and_the_query_does_not() {
         let body = json!({"propagationPolicy": "Foreground", "preconditions": {"uid": "u", "resourceVersion": "5"}});
         let options = read("propagationPolicy=Orphan&dryRun=All", Some(body)).expect("good options");
-        assert_eq!(options.propagation, Some(Propagation::Foreground));
-        assert_eq!((options.uid.as_deref(), options.resource_version.as_deref()), (Some("u"), Some("5")));
-        assert!(!options.dry_run);
-        assert!(read("dryRun=All", None).expect("good options").dry_run);
+        assert_eq!(options.propagation_policy, Some(Propagation::Foreground));
+        let preconditions = options.preconditions.expect("they were given");
+        assert_eq!((preconditions.uid.as_deref(), preconditions.resource_version.as_deref()), (Some("u"), Some("5")));
+        assert!(options.dry_run.is_empty());
+        assert_eq!(read("dryRun=All", None).expect("good options").dry_run, ["All"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod list;
 mod query;
 mod write;
 
-pub(crate) use delete::{DeleteOptions, Propagation};
+pub(crate) use delete::delete_options;
 pub(crate) use list::{ListOptions, Match, revision};
 pub(crate) use query::{Query, duration};
 pub(crate) use write::{FieldValidation, Write, WriteOptions};
