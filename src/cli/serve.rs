@@ -34,7 +34,7 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
     ended
 }
 
-fn start_log(args: &LogArgs) -> anyhow::Result<()> {
+pub(super) fn start_log(args: &LogArgs) -> anyhow::Result<()> {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_new(&args.log).with_context(|| format!("--log {:?}", args.log))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
@@ -154,7 +154,7 @@ fn announce(args: &ServeArgs, address: SocketAddr, probe: SocketAddr) -> anyhow:
 }
 
 /// A reader sees the old text or the new one, never half of it.
-fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(super) fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     std::fs::write(&part, text)?;
@@ -182,7 +182,7 @@ fn greet(args: &ServeArgs, url: &str, probe: &str) {
 }
 
 /// For a shell.
-fn quote(path: &str) -> String {
+pub(super) fn quote(path: &str) -> String {
     let is_plain = |it: char| it.is_ascii_alphanumeric() || "/._-".contains(it);
     if path.chars().all(is_plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
