@@ -10,6 +10,7 @@ mod resource;
 mod tests;
 
 pub use document::{DocumentError, MARKS, Notice};
+pub(crate) use priority::key as priority;
 
 pub use resource::{Column, FieldPath, Names, Resource, Scope, Version};
 

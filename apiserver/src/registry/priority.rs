@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 /// By which versions are sorted, the preferred one first.
-pub(super) fn key(version: &str) -> impl Ord + use<> {
+pub(crate) fn key(version: &str) -> impl Ord + use<> {
     match parsed(version) {
         Some((major, stage, minor)) => (0, Reverse(stage), Reverse(major), Reverse(minor), String::new()),
         None => (1, Reverse(Stage::Alpha), Reverse(0), Reverse(0), version.to_owned()),

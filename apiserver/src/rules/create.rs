@@ -24,7 +24,11 @@ pub fn set_namespace(object: &mut Object, scope: Scope, namespace: &str) -> Resu
         said if said == namespace => {}
         _ if namespace.is_empty() => _ = metadata.remove("namespace"),
         "" => _ = metadata.insert("namespace".to_owned(), namespace.into()),
-        _ => return Err("the namespace of the provided object does not match the namespace sent on the request"),
+        _ => {
+            return Err(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            );
+        }
     }
     Ok(())
 }
@@ -58,7 +62,12 @@ pub fn begin_create(object: &mut Object, version: &Version, now: jiff::Timestamp
 
 /// What is wrong with a new object: its metadata, then what its schema says, unless `schema` is false.
 #[must_use]
-pub fn check_create(object: &Object, resource: &Resource, version: &Version, schema: bool) -> Vec<FieldError> {
+pub fn check_create(
+    object: &Object,
+    resource: &Resource,
+    version: &Version,
+    schema: bool,
+) -> Vec<FieldError> {
     let mut errors = metadata::check(object, resource.scope);
     if schema {
         errors.extend(version.schema.validate(&object.0));

@@ -185,10 +185,12 @@ pub fn check_manager(manager: &str, path: &str) -> Vec<FieldError> {
 pub fn warnings(object: &mut Object, old: Option<&Object>) -> Vec<String> {
     let mut warnings: Vec<String> = drop_repeated_owners(object).into_iter().collect();
     let before = old.map(super::finalizers).unwrap_or_default();
-    let mut added: Vec<String> = super::finalizers(object).into_iter().filter(|it| !before.contains(it)).collect();
+    let mut added: Vec<String> =
+        super::finalizers(object).into_iter().filter(|it| !before.contains(it)).collect();
     added.sort();
     added.dedup();
-    let is_known = |it: &str| it.contains('/') || matches!(it, super::ORPHAN | super::FOREGROUND | "kubernetes");
+    let is_known =
+        |it: &str| it.contains('/') || matches!(it, super::ORPHAN | super::FOREGROUND | "kubernetes");
     for finalizer in added.iter().filter(|it| !is_known(it)) {
         let path = if finalizer.contains('.') { " including a path (/)" } else { "" };
         warnings.push(format!(

@@ -36,5 +36,9 @@ fn finalizers(object: &Object) -> Vec<String> {
 }
 
 fn generation(object: &Object) -> i64 {
-    object.metadata().and_then(|it| it.get("generation")).and_then(serde_json::Value::as_i64).unwrap_or_default()
+    object
+        .metadata()
+        .and_then(|it| it.get("generation"))
+        .and_then(serde_json::Value::as_i64)
+        .unwrap_or_default()
 }

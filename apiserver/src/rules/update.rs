@@ -122,7 +122,9 @@ fn check_transition(new: &Object, old: &Object, errors: &mut Vec<FieldError>) {
         }
     }
     let value = |object: &Object, field: &str| object.metadata().and_then(|it| it.get(field)).cloned();
-    for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+    for field in
+        ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"]
+    {
         let (new, old) = (value(new, field), value(old, field));
         if new != old {
             let missing = if field.starts_with("deletion") { Value::Null } else { Value::from("") };
@@ -153,7 +155,8 @@ pub fn effect(new: &mut Object, old: &Object) -> Effect {
         }
     }
     let grace = old.metadata().and_then(|it| it.get("deletionGracePeriodSeconds")).and_then(Value::as_i64);
-    if finalizers(new).is_empty() && old.meta("deletionTimestamp").is_some() && grace.unwrap_or_default() == 0 {
+    if finalizers(new).is_empty() && old.meta("deletionTimestamp").is_some() && grace.unwrap_or_default() == 0
+    {
         return Effect::Delete;
     }
     if new == old { Effect::None } else { Effect::Write }

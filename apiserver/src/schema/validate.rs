@@ -309,7 +309,13 @@ impl Node {
     }
 
     /// `anyOf`, `oneOf`, `allOf` and `not`.
-    fn check_alternatives(&self, value: Subject<'_>, old: Option<Subject<'_>>, path: &mut String, found: &mut Found) {
+    fn check_alternatives(
+        &self,
+        value: Subject<'_>,
+        old: Option<Subject<'_>>,
+        path: &mut String,
+        found: &mut Found,
+    ) {
         if old == Some(value) {
             return;
         }
