@@ -114,6 +114,9 @@ pub fn update(context: &Context<'_>, live: Option<&Object>, new: &mut Object, ma
 /// Applies a configuration to the object that is stored (`None`: there is none) and returns what it becomes, with managed fields and defaults. It has
 /// still to go through the rules of a create or an update.
 ///
+/// An object of which the last field was taken out is null, not absent. Kubernetes leaves it so and refuses the object for it; whoever calls
+/// [`Schema::coerce`](crate::schema::Schema::coerce) on the result drops such nulls.
+///
 /// # Errors
 /// Conflicts, unless `force`; a configuration that says what it may not, or does not fit the schema.
 pub fn apply(
