@@ -117,7 +117,7 @@ fn check_owners(owners: &[Value], path: &str, errors: &mut Vec<FieldError>) {
         }
         if (version, text("kind")) == ("v1", "Event") {
             let detail = "/v1, Kind=Event is disallowed from being an owner";
-            errors.push(FieldError::invalid(path, owner, detail));
+            errors.push(FieldError::invalid_shown(path, &owners_shown(std::slice::from_ref(owner)), detail));
         }
         if owner.get("controller") == Some(&Value::Bool(true)) {
             let this = format!("{}/{}", text("kind"), text("name"));
@@ -127,11 +127,25 @@ fn check_owners(owners: &[Value], path: &str, errors: &mut Vec<FieldError>) {
                     let detail = format!(
                         "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
                     );
-                    errors.push(FieldError::invalid(path, &Value::from(owners), &detail));
+                    errors.push(FieldError::invalid_shown(
+                        path,
+                        &format!("[{}]", owners_shown(owners)),
+                        &detail,
+                    ));
                 }
             }
         }
     }
+}
+
+/// Owners in the order of the fields of their Go type.
+fn owners_shown(owners: &[Value]) -> String {
+    let fields = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    let shown = |owner: &Value| {
+        let fields = fields.iter().filter_map(|it| Some(format!("\"{it}\":{}", owner.get(it)?)));
+        format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+    };
+    owners.iter().map(shown).collect::<Vec<_>>().join(",")
 }
 
 fn check_finalizers(finalizers: &[Value], path: &str, errors: &mut Vec<FieldError>) {
@@ -181,9 +195,9 @@ pub fn check_manager(manager: &str, path: &str) -> Vec<FieldError> {
     errors
 }
 
-/// What a caller is warned of: finalizers without a domain that are new, and owners that stand there twice, which are dropped.
-pub fn warnings(object: &mut Object, old: Option<&Object>) -> Vec<String> {
-    let mut warnings: Vec<String> = drop_repeated_owners(object).into_iter().collect();
+/// What a caller is warned of once its object was found to be right: new finalizers without a domain.
+#[must_use]
+pub fn finalizer_warnings(object: &Object, old: Option<&Object>) -> Vec<String> {
     let before = old.map(super::finalizers).unwrap_or_default();
     let mut added: Vec<String> =
         super::finalizers(object).into_iter().filter(|it| !before.contains(it)).collect();
@@ -191,18 +205,19 @@ pub fn warnings(object: &mut Object, old: Option<&Object>) -> Vec<String> {
     added.dedup();
     let is_known =
         |it: &str| it.contains('/') || matches!(it, super::ORPHAN | super::FOREGROUND | "kubernetes");
-    for finalizer in added.iter().filter(|it| !is_known(it)) {
+    let warning = |finalizer: &String| {
         let path = if finalizer.contains('.') { " including a path (/)" } else { "" };
-        warnings.push(format!(
+        format!(
             "metadata.finalizers: {}: prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with other \
              finalizer writers",
             crate::field::quote(finalizer)
-        ));
-    }
-    warnings
+        )
+    };
+    added.iter().filter(|it| !is_known(it)).map(warning).collect()
 }
 
-fn drop_repeated_owners(object: &mut Object) -> Option<String> {
+/// Drops owners that stand there twice, before the object is looked at; returns what its caller is warned of.
+pub fn drop_repeated_owners(object: &mut Object) -> Option<String> {
     let owners = object.0.get_mut("metadata")?.get_mut("ownerReferences")?.as_array_mut()?;
     let mut kept: Vec<Value> = Vec::with_capacity(owners.len());
     let mut seen = HashSet::new();
