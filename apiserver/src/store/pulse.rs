@@ -19,10 +19,7 @@ pub(super) async fn follow(core: Arc<Core>) {
     let mut pause = FIRST_PAUSE;
     let mut begun = true;
     loop {
-        let error = match listen(&core, &mut begun, &mut pause).await {
-            Ok(()) => None,
-            Err(error) => Some(error),
-        };
+        let error = listen(&core, &mut begun, &mut pause).await.err();
         begun = false;
         // Who waits looks for himself, and finds out whether anything is left.
         core.beat();
