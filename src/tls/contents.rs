@@ -8,7 +8,9 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rustls::server::danger::ClientCertVerifier;
 use sha2::{Digest, Sha256};
 
 use super::error::{NamedFile, TlsError};
@@ -21,15 +23,25 @@ const LIMIT: u64 = 1024 * 1024;
 /// How often a reading is repeated before the files count as never settling.
 const READINGS: usize = 8;
 
-/// Where the server's certificate, its key and the clients' CAs are.
+/// Whose certificates a server takes.
+#[derive(Clone, Debug)]
+pub(crate) enum Clients {
+    /// Those that a CA of these files has signed; nobody else gets a connection. The first file has to be there; others are there while CAs
+    /// change.
+    SignedBy(Vec<PathBuf>),
+    /// Those that this says, which may be none.
+    Judged(Arc<dyn ClientCertVerifier>),
+}
+
+/// Where the server's certificate and its key are, and which clients it takes.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsFiles {
     /// The server's leaf and intermediates.
     pub(crate) cert: PathBuf,
     /// The leaf's private key.
     pub(crate) key: PathBuf,
-    /// Every CA that signs clients. The first file has to be there; others are there while CAs change.
-    pub(crate) client_ca: Vec<PathBuf>,
+    /// Whose certificates are taken.
+    pub(crate) clients: Clients,
     /// A line that names the certificates' revision; without it, it is computed.
     pub(crate) revision: Option<PathBuf>,
 }
@@ -43,15 +55,25 @@ impl TlsFiles {
         NamedFile::new("--tls-key", &self.key)
     }
 
-    /// All of them, since what is wrong with a bundle is told of the whole.
-    pub(super) fn named_client_ca(&self) -> NamedFile {
-        let paths: Vec<_> = self.client_ca.iter().map(|path| path.display().to_string()).collect();
-        NamedFile::new("--client-ca", Path::new(&paths.join(", ")))
+    /// The files of the CAs that sign clients, if files say it. All of them, since what is wrong with a bundle is told of the whole.
+    pub(super) fn named_client_ca(&self) -> Option<NamedFile> {
+        let files = self.client_ca()?;
+        let paths: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
+        Some(NamedFile::new("--client-ca", Path::new(&paths.join(", "))))
     }
 
-    fn read_client_ca(&self) -> Result<Vec<u8>, TlsError> {
+    /// The files of the CAs that sign clients.
+    pub(super) fn client_ca(&self) -> Option<&[PathBuf]> {
+        match &self.clients {
+            Clients::SignedBy(files) => Some(files),
+            Clients::Judged(_) => None,
+        }
+    }
+
+    fn read_client_ca(&self) -> Result<Option<Vec<u8>>, TlsError> {
+        let Some(files) = self.client_ca() else { return Ok(None) };
         let mut bundle = Vec::new();
-        for (index, path) in self.client_ca.iter().enumerate() {
+        for (index, path) in files.iter().enumerate() {
             match read_file(NamedFile::new("--client-ca", path)) {
                 Err(TlsError::Missing(_)) if index > 0 => {}
                 read => bundle.extend(read?),
@@ -59,7 +81,7 @@ impl TlsFiles {
             // PEM goes by lines, and the last one may be without an end.
             bundle.push(b'\n');
         }
-        Ok(bundle)
+        Ok(Some(bundle))
     }
 
     pub(super) fn named_revision(&self, path: &Path) -> NamedFile {
@@ -72,7 +94,7 @@ impl TlsFiles {
 pub(super) struct Contents {
     pub(super) cert: Vec<u8>,
     pub(super) key: Vec<u8>,
-    pub(super) client_ca: Vec<u8>,
+    pub(super) client_ca: Option<Vec<u8>>,
     pub(super) revision: Option<Vec<u8>>,
 }
 
@@ -95,7 +117,8 @@ impl Contents {
     /// Tells these contents from any others.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let revision = self.revision.as_deref().unwrap_or_default();
-        fingerprint([&self.cert, &self.key, &self.client_ca, revision])
+        let client_ca = self.client_ca.as_deref().unwrap_or_default();
+        fingerprint([&self.cert, &self.key, client_ca, revision])
     }
 }
 
