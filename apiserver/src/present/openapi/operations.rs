@@ -142,6 +142,8 @@ impl Writer<'_> {
         let place = format!("{}{}{collection}", pascal(&self.resource.group), pascal(&self.version.name));
         let phrase = match suffix {
             "Status" => phrase.replace("the specified", "status of the specified"),
+            // Kubernetes goes by the letter.
+            _ if phrase.ends_with(" a") && kind.starts_with(['A', 'E', 'I', 'O', 'U']) => format!("{phrase}n"),
             _ => phrase.to_owned(),
         };
         let parameters = parameters(action);
