@@ -143,7 +143,9 @@ impl Writer<'_> {
         let phrase = match suffix {
             "Status" => phrase.replace("the specified", "status of the specified"),
             // Kubernetes goes by the letter.
-            _ if phrase.ends_with(" a") && kind.starts_with(['A', 'E', 'I', 'O', 'U']) => format!("{phrase}n"),
+            _ if phrase.ends_with(" a") && kind.starts_with(['A', 'E', 'I', 'O', 'U']) => {
+                format!("{phrase}n")
+            }
             _ => phrase.to_owned(),
         };
         let parameters = parameters(action);
