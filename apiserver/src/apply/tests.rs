@@ -236,6 +236,27 @@ fn conflicts_are_worded_as_kubernetes_words_them() {
 }
 
 #[test]
+fn owners_of_any_number_are_dealt_with_in_time() {
+    let start = std::time::Instant::now();
+    let entry = |it: usize| {
+        let set = json!({"f:spec": {"f:map": {format!("f:{it}"): {"f:a": {}}}, "f:text": {}}});
+        json!({"manager": it.to_string(), "operation": "Update", "apiVersion": "example.com/v1", "fieldsType": "FieldsV1", "fieldsV1": set})
+    };
+    let map =
+        |value: &str| Value::Object((0..5000).map(|it| (it.to_string(), json!({"a": value}))).collect());
+    let mut live = thing(json!({"text": "a", "map": map("x")}));
+    live.metadata_mut().insert("managedFields".to_owned(), (0..5000).map(entry).collect());
+    live.metadata_mut().insert("uid".to_owned(), "u".into());
+    let mut new = thing(json!({"text": "b", "map": map("y")}));
+    update(&context(), Some(&live), &mut new, "m");
+    assert_eq!(owners(&new), ["m"]);
+    let error = applied(Some(&live), &json!({"text": "b", "map": map("y")}), "m", false).unwrap_err();
+    assert!(matches!(error, ApplyError::Conflicts(conflicts) if conflicts.len() == 10_000));
+    assert!(applied(Some(&live), &json!({"text": "b", "map": map("y")}), "m", true).is_ok());
+    assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[test]
 fn the_manager_is_the_agent_if_none_is_said() {
     assert_eq!(manager_or_agent("m", "kubectl/v1"), "m");
     assert_eq!(manager_or_agent("", "kubectl/v1 (linux)"), "kubectl");
@@ -259,6 +280,12 @@ fn patches_are_bounded() {
     let mut document = json!({"a": "x"});
     assert!(matches!(
         json_patch(&mut document, json!(double).to_string().as_bytes()),
+        Err(PatchError::Failed(_))
+    ));
+    let mut document = json!({"a": vec![0; 1_000_000]});
+    let first: Vec<Value> = (0..10_000).map(|_| json!({"op": "add", "path": "/a/0", "value": 0})).collect();
+    assert!(matches!(
+        json_patch(&mut document, json!(first).to_string().as_bytes()),
         Err(PatchError::Failed(_))
     ));
     let mut document = json!({"a": 1});

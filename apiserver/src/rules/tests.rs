@@ -172,6 +172,25 @@ fn preconditions_have_to_hold() {
 }
 
 #[test]
+fn metadata_of_any_size_is_judged_in_time() {
+    let start = std::time::Instant::now();
+    let owner = |it: usize| json!({"apiVersion": "", "kind": "", "name": "", "uid": it.to_string(), "controller": true});
+    let owners: Vec<Value> = (0..5_000).map(owner).collect();
+    let finalizers: Vec<String> = (0..20_000).map(|it| format!("a b{it}")).collect();
+    let metadata =
+        json!({"name": "a", "namespace": "n", "ownerReferences": owners, "finalizers": finalizers});
+    let mut new = object(json!({"metadata": metadata}));
+    assert!(check(&new, Scope::Namespaced).len() <= 100);
+    let old = stored(json!({"deletionTimestamp": "x", "finalizers": new.0["metadata"]["finalizers"]}));
+    assert_eq!(drop_repeated_owners(&mut new), None);
+    assert_eq!(finalizer_warnings(&new, Some(&old)), [""; 0]);
+    let registry = registry();
+    let (resource, version) = registry.find("openreports.io", "v1alpha1", "reports").unwrap();
+    let _ = check_update(&new, &old, resource, version, Part::Main, true);
+    assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+#[test]
 fn a_million_labels_are_answered_by_a_few_errors() {
     let labels: serde_json::Map<String, Value> =
         (0..200_000).map(|it| (format!("a b{it}"), json!("x"))).collect();
