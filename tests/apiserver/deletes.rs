@@ -21,7 +21,7 @@ async fn check_49_a_deletion_tells_what_was_deleted() {
     );
     assert_eq!(reason(&world.get(&world.things("/a")).await).0, 404);
     assert_eq!(reason(&world.delete(&world.things("/a")).await).0, 404);
-    world.server.log().wait_for(&format!(r#""name":"a","uid":{}"#, made["metadata"]["uid"]), crate::world::SOON);
+    let _ = world.server.log().wait_for(&format!(r#""name":"a","uid":{}"#, made["metadata"]["uid"]), crate::world::SOON);
 }
 
 #[tokio::test]

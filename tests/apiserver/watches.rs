@@ -203,7 +203,7 @@ async fn check_78_a_reader_that_is_stuck_harms_nobody() {
         assert_eq!(patched.status, 200);
         lively.expect("MODIFIED", "large").await;
     }
-    world.server.log().wait_for("its reader takes nothing", SOON);
+    let _ = world.server.log().wait_for("its reader takes nothing", SOON);
     let mut lines = 0;
     while let Ok(Some(_)) = stuck.line().await {
         lines += 1;

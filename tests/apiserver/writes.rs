@@ -239,7 +239,7 @@ async fn check_40_media_types_are_checked_both_ways() {
     let protobuf = [("content-type", "application/vnd.kubernetes.protobuf")];
     assert_eq!(world.send(Method::POST, &path, &protobuf, "k8s").await.status, 415);
     let yaml = [("content-type", "application/yaml")];
-    let made = world.send(Method::POST, &path, &yaml, "metadata: {name: y}\nspec: {color: blue}\n").await;
+    let made = world.send(Method::POST, &path, &yaml, "metadata: {name: yaml}\nspec: {color: blue}\n").await;
     assert_eq!((made.status, &made.json()["spec"]["color"]), (201, &json!("blue")));
     assert_eq!(world.send(Method::POST, &path, &[], thing("z", "red").to_string()).await.status, 201);
 }
