@@ -20,7 +20,7 @@ fn report(number: usize) -> String {
             "category": "Pod Security Standards (Restricted)", "policy": format!("require-run-as-nonroot-{rule}"),
             "message": "validation rule 'run-as-non-root' passed for every container of the workload.",
             "properties": {"controller": "true", "process": "background scan"},
-            "result": if rule % 7 == 0 { "fail" } else { "pass" }, "rule": format!("autogen-run-as-non-root-{rule}"),
+            "result": if rule.is_multiple_of(7) { "fail" } else { "pass" }, "rule": format!("autogen-run-as-non-root-{rule}"),
             "scored": true, "severity": "medium", "source": "kyverno",
             "timestamp": {"nanos": 0, "seconds": 1_700_000_000 + number}
         })
