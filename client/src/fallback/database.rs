@@ -6,7 +6,7 @@ use super::primary::{Kept, KeptStream, Listing, Primary, PrimaryError, PrimarySt
 use super::shelf::{Burial, Lookup, Page, Placed, Tombstone};
 use crate::database::DatabaseError;
 use crate::reports::{
-    self, List, Mark, Put, Report, ReportError, ReportKey, ReportStore, ReportStream, Selection, Stands,
+    self, List, Mark, Put, Report, ReportError, ReportKey, ReportStore, ReportStream, Selection, Standing,
     Told, Version,
 };
 use crate::wire::Kind;
@@ -116,7 +116,7 @@ impl Primary for ReportStore {
         let before = self.standing(&keys).await?;
         ReportStore::bury(self, &tombstones.iter().map(entombed).collect::<Vec<_>>()).await?;
         let after = self.standing_since(&keys, since).await?;
-        let burial = |((before, _), (after, tombstone)): (Stands, Stands)| {
+        let burial = |((before, _), (after, tombstone)): (Standing, Standing)| {
             let survivor = after.map(|it| it.sequence).filter(|it| Some(*it) >= tombstone);
             Burial { removed: before.is_some() && survivor.is_none(), survivor }
         };
@@ -134,7 +134,7 @@ impl Primary for ReportStore {
     }
 }
 
-fn lookup((copy, tombstone): Stands) -> Lookup<Version> {
+fn lookup((copy, tombstone): Standing) -> Lookup<Version> {
     Lookup { copy, tombstone }
 }
 

@@ -31,7 +31,7 @@ use crate::database::Database;
 pub use departures::{Departures, Mark, Told};
 pub use error::ReportError;
 pub use list::{ClassStats, List, Listed, Page};
-pub(crate) use moves::{ListedTombstone, Stands};
+pub(crate) use moves::{ListedTombstone, Standing};
 pub use moves::{RowStamp, TombstoneStamp};
 pub use read::{Found, ReportStream, Selection};
 pub use rows::Stored;

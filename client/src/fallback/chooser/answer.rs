@@ -109,7 +109,7 @@ pub enum ReportsError {
     /// Only the primary may be written to, and not every controller knows it yet.
     #[error("only the primary may be written to, and the gate to it is closed")]
     GateClosed,
-    /// A store that is needed for the answer is away.
+    /// A store that is needed for the answer is away; or both have answered, and the report moved between them each time.
     #[error("{}", away(.primary.as_deref(), .fallback.as_deref()))]
     Unavailable {
         /// Why the primary did not answer, if it was needed.
@@ -129,7 +129,7 @@ fn away(primary: Option<&str>, fallback: Option<&str>) -> String {
         (Some(primary), Some(fallback)) => format!("neither store answers: {primary}; {fallback}"),
         (Some(primary), None) => format!("the primary is away, and only it could tell: {primary}"),
         (None, Some(fallback)) => format!("the fallback is away, and only it could tell: {fallback}"),
-        (None, None) => "others write the report all the time".to_owned(),
+        (None, None) => "the report is moved to and fro, or written by others, all the time".to_owned(),
     }
 }
 

@@ -184,13 +184,12 @@ enum Away {
 }
 
 impl Away {
-    /// As a person is told; `None` if there is no primary.
+    /// As a person is told; `None` if it is not away: there is none, or it has answered.
     fn reason(&self) -> Option<String> {
         match self {
-            Self::None => None,
+            Self::None | Self::Restless => None,
             Self::Open => Some("the primary did not answer lately".to_owned()),
             Self::Failed(error) => Some(error.to_string()),
-            Self::Restless => Some("the report is moved to and fro all the time".to_owned()),
         }
     }
 

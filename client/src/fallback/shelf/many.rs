@@ -53,11 +53,6 @@ impl Shelf {
         found
     }
 
-    /// The header of a key with its states, of one moment; `None` if it cannot be read.
-    pub(super) async fn header_at_once(&self, key: &ReportKey) -> Result<Option<Header>, ShelfError> {
-        Ok(self.headers(std::slice::from_ref(key)).await?.pop().flatten())
-    }
-
     /// The headers of a few keys, of one moment; `None` where one cannot be read.
     async fn headers(&self, keys: &[ReportKey]) -> Result<Vec<Option<Header>>, ShelfError> {
         let (mut large, mut small) = (Vec::with_capacity(keys.len()), Vec::new());
@@ -107,5 +102,9 @@ impl Shelf {
             return Ok(false);
         }
         Ok(self.store.commit(operations).await?)
+    }
+    /// The header of a key with its states, of one moment; `None` if it cannot be read so.
+    pub(super) async fn header_at_once(&self, key: &ReportKey) -> Result<Option<Header>, ShelfError> {
+        Ok(self.headers(std::slice::from_ref(key)).await?.pop().flatten())
     }
 }

@@ -273,13 +273,17 @@ impl Shelf {
                 }
                 (None, _, stood) if at_once || header.fits() || stood.is_some() => None,
                 (Some(_), _, Some(states)) => Some((header.foreign_version(&states), Origin::Foreign)),
-                (Some(_), _, None) if all_at_once => match self.header_at_once(key).await? {
-                    Some(header) => return Ok(header),
-                    None => continue,
-                },
                 (value, ..) => {
-                    let wanted = if value.is_some() { states.as_slice() } else { &[] };
-                    let read = if wanted.is_empty() { Vec::new() } else { self.read(wanted).await? };
+                    if all_at_once
+                        && value.is_some()
+                        && let Some(header) = self.header_at_once(key).await?
+                    {
+                        return Ok(header);
+                    }
+                    let read = match value {
+                        Some(_) if !states.is_empty() => self.read(&states).await?,
+                        _ => Vec::new(),
+                    };
                     before = Some((header.revisions(), read));
                     continue;
                 }

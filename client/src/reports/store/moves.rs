@@ -34,15 +34,15 @@ pub(crate) struct ListedTombstone {
     pub(crate) stamp: TombstoneStamp,
 }
 
-/// The version that stands under a key, and the sequence of the tombstone beside it.
-pub(crate) type Stands = (Option<Version>, Option<i64>);
+/// The version of a report, and the sequence of its tombstone.
+pub(crate) type Standing = (Option<Version>, Option<i64>);
 
 /// What stands in a range, and what stands under some keys, of one moment.
 pub(crate) struct Versions {
     pub(crate) listed: Vec<(ReportKey, Version)>,
     /// Whether there are more in the range.
     pub(crate) more: bool,
-    pub(crate) beside: Vec<Stands>,
+    pub(crate) beside: Vec<Standing>,
 }
 
 impl ReportStore {
@@ -114,8 +114,8 @@ impl ReportStore {
     }
 
     /// The versions and the tombstones of some keys, in their order and in one snapshot.
-    pub(crate) async fn standing(&self, keys: &[ReportKey]) -> Result<Vec<Stands>, ReportError> {
-        self.rows(stand(keys)).await?.into_iter().map(read_stands).collect()
+    pub(crate) async fn standing(&self, keys: &[ReportKey]) -> Result<Vec<Standing>, ReportError> {
+        self.rows(standing_of(keys)).await?.into_iter().map(read_standing).collect()
     }
 
     /// As [`ReportStore::standing`], with what left since a mark.
@@ -123,12 +123,12 @@ impl ReportStore {
         &self,
         keys: &[ReportKey],
         since: Option<Mark>,
-    ) -> Result<Told<Vec<Stands>>, ReportError> {
-        let request = with_left(vec![stand(keys)], since, &Range::around(keys));
+    ) -> Result<Told<Vec<Standing>>, ReportError> {
+        let request = with_left(vec![standing_of(keys)], since, &Range::around(keys));
         let mut results = self.database.query(&request).await?.results;
         let departures = read_left(&mut results, since)?;
         let rows = results.into_iter().flat_map(|it| it.rows);
-        Ok(Told { answer: rows.map(read_stands).collect::<Result<_, _>>()?, departures })
+        Ok(Told { answer: rows.map(read_standing).collect::<Result<_, _>>()?, departures })
     }
 
     /// The versions of a range, in order, `limit` at most and whether there are more; what stands under some keys, as
@@ -145,7 +145,7 @@ impl ReportStore {
             "SELECT key, scanned_at, sequence FROM report WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3";
         let more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
         let bound = [range.from.as_str().into(), range.to.as_str().into(), more.into()];
-        let statements = vec![Statement::with(select, bound), stand(beside)];
+        let statements = vec![Statement::with(select, bound), standing_of(beside)];
         let request = with_left(statements, since, &range);
         let mut results = self.database.query(&request).await?.results;
         let departures = read_left(&mut results, since)?;
@@ -157,7 +157,7 @@ impl ReportStore {
         };
         let more = listed.len() > limit;
         let listed = listed.into_iter().take(limit).map(read).collect::<Result<_, _>>()?;
-        let beside = beside.into_iter().map(read_stands).collect::<Result<_, _>>()?;
+        let beside = beside.into_iter().map(read_standing).collect::<Result<_, _>>()?;
         Ok(Told { answer: Versions { listed, more, beside }, departures })
     }
 
@@ -167,14 +167,14 @@ impl ReportStore {
     }
 }
 
-/// Asks what stands under some keys; each gives a row for [`read_stands`].
-fn stand(keys: &[ReportKey]) -> Statement {
+/// Asks for the versions and the tombstones of some keys, in their order.
+fn standing_of(keys: &[ReportKey]) -> Statement {
     let select = "SELECT r.scanned_at, r.sequence, t.sequence FROM (SELECT ?1 AS key) k \
                   LEFT JOIN report r ON r.key = k.key LEFT JOIN tombstone t ON t.key = k.key";
     Statement::many(select, keys.iter().map(|key| vec![key.as_str().into()]))
 }
 
-fn read_stands(row: Vec<Value>) -> Result<Stands, ReportError> {
+fn read_standing(row: Vec<Value>) -> Result<Standing, ReportError> {
     let mut row = Row(row.into_iter());
     let version = match (row.optional_integer()?, row.optional_integer()?) {
         (Some(scanned_at), Some(sequence)) => Some(Version { scanned_at: time(scanned_at), sequence }),

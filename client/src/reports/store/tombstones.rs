@@ -78,7 +78,8 @@ impl ReportStore {
         Ok(count)
     }
 
-    /// Forgets tombstones that were written here before a time; says how many.
+    /// Forgets tombstones that were written here before a time; says how many. Nothing is left by then that they would hide, so they are not noted
+    /// as what a mover takes out is.
     ///
     /// # Errors
     /// As for [`ReportStore::bury`].
