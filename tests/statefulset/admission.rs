@@ -10,11 +10,18 @@ use std::sync::Arc;
 use crate::objects::{OVERLAYS, helmed, kustomized, manifests, name, parsed, pod_template};
 
 /// A cluster without nodes, in which pods have to be "restricted".
-struct Cluster {
-    server: Arc<Kubernetes>,
+pub(crate) struct Cluster {
+    pub(crate) server: Arc<Kubernetes>,
 }
 
 impl Cluster {
+    /// One that only this test uses, and without definitions of others' resources.
+    pub(crate) fn bare() -> Result<Self, Skip> {
+        let cluster = Self { server: Arc::new(Kubernetes::start()?) };
+        let there = cluster.server.kubectl().map(drop);
+        there.map(|()| cluster)
+    }
+
     fn start() -> Result<Self, Skip> {
         let definitions = prepared("crds")?;
         let cluster = Self { server: Kubernetes::shared()? };
@@ -31,7 +38,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn run(&self, arguments: &[&str], input: &str) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str], input: &str) -> Output {
         let mut kubectl = self.server.kubectl().unwrap_or_else(|skip| panic!("{skip:?}"));
         let mut child = kubectl
             .args(arguments)
@@ -44,7 +51,7 @@ impl Cluster {
         child.wait_with_output().unwrap()
     }
 
-    fn must(&self, arguments: &[&str], input: &str) -> String {
+    pub(crate) fn must(&self, arguments: &[&str], input: &str) -> String {
         let output = self.run(arguments, input);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "kubectl {arguments:?}: {said}\n{input}");
@@ -52,7 +59,7 @@ impl Cluster {
     }
 
     /// Makes a namespace that enforces, and the accounts that pods of these objects have.
-    fn prepare(&self, namespace: &str, objects: &[Value]) {
+    pub(crate) fn prepare(&self, namespace: &str, objects: &[Value]) {
         let made = json!({
             "apiVersion": "v1", "kind": "Namespace",
             "metadata": { "name": namespace, "labels": {
@@ -172,10 +179,7 @@ fn the_api_server_would_refuse_what_is_wrong() {
 
 #[test]
 fn what_was_applied_is_removed_without_a_trace() {
-    let cluster = need!(Kubernetes::start().and_then(|server| {
-        let server = Arc::new(server);
-        server.kubectl().map(|_| Cluster { server })
-    }));
+    let cluster = need!(Cluster::bare());
     let yaml = manifests(&["self-signed"]);
     let made = cluster.must(&["apply", "-f", "-"], &yaml);
     assert_eq!(made.lines().count(), parsed(&yaml).len(), "{made}");

@@ -8,6 +8,7 @@ mod monitoring;
 mod objects;
 mod pod;
 mod refusals;
+mod rotation;
 mod same;
 mod sandbox;
 mod values;
