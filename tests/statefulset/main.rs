@@ -6,6 +6,7 @@ mod admission;
 mod image;
 mod monitoring;
 mod objects;
+mod operations;
 mod pod;
 mod refusals;
 mod rotation;
