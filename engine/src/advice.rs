@@ -27,6 +27,11 @@ pub(crate) fn of_io(path: &Path, error: &io::Error) -> String {
 
 /// For a failure of SQLite.
 pub(crate) fn of_sqlite(error: &rusqlite::Error) -> &'static str {
+    // IOERR_SHMOPEN, _SHMSIZE, _SHMLOCK and _SHMMAP: the index of a log that cannot be shared.
+    if matches!(crate::error::extended_code(error), Some(4618 | 4874 | 5130 | 5386)) {
+        return "; the file system has no shared memory for a write-ahead log: use a volume of block storage, or, slower, \
+                --journal rollback";
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "; the volume is full: grow it, or remove from it what is not Larder's",
         Some(ErrorCode::NotADatabase) => {

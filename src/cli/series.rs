@@ -11,7 +11,7 @@ use jiff::fmt::strtime;
 
 const PREFIX: &str = "larder-";
 const SUFFIX: &str = ".db.zst";
-const TIME: &str = "%Y%m%dT%H%M%SZ";
+const TIME: &str = "%Y%m%dT%H%M%S%.3fZ";
 
 /// The name of a backup that is begun now.
 pub(super) fn next(directory: &Path, now: Timestamp) -> PathBuf {
@@ -51,7 +51,7 @@ pub(super) fn prune(directory: &Path, keep: usize) -> io::Result<Vec<PathBuf>> {
 
 fn is_backup(name: &str) -> bool {
     let time = name.strip_prefix(PREFIX).and_then(|it| it.strip_suffix(SUFFIX));
-    time.is_some_and(|it| strtime::parse(TIME, it).is_ok())
+    time.is_some_and(|it| strtime::parse("%Y%m%dT%H%M%S%.fZ", it).is_ok())
 }
 
 #[cfg(test)]
@@ -64,7 +64,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let at = |second| next(home.path(), Timestamp::from_second(second).unwrap());
         let (old, middle, new) = (at(1_790_000_000), at(1_790_000_001), at(1_800_000_000));
-        let foreign = ["larder-yesterday.db.zst", "larder-20260101T000000Z.db.zst.part", "notes.txt"];
+        let foreign = ["larder-yesterday.db.zst", "larder-20260101T000000.000Z.db.zst.part", "notes.txt"];
         let foreign = foreign.map(|name| home.path().join(name));
         for file in [&new, &old, &middle].into_iter().chain(&foreign) {
             std::fs::write(file, "").unwrap();

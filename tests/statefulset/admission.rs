@@ -7,14 +7,21 @@ use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use crate::objects::{OVERLAYS, helmed, kustomized, manifests, name, parsed, pod_template};
+use crate::objects::{OVERLAYS, helmed, kustomized, manifests, name, parsed, pod_template, statefulset};
 
 /// A cluster without nodes, in which pods have to be "restricted".
-struct Cluster {
-    server: Arc<Kubernetes>,
+pub(crate) struct Cluster {
+    pub(crate) server: Arc<Kubernetes>,
 }
 
 impl Cluster {
+    /// One that only this test uses, and without definitions of others' resources.
+    pub(crate) fn bare() -> Result<Self, Skip> {
+        let cluster = Self { server: Arc::new(Kubernetes::start()?) };
+        let there = cluster.server.kubectl().map(drop);
+        there.map(|()| cluster)
+    }
+
     fn start() -> Result<Self, Skip> {
         let definitions = prepared("crds")?;
         let cluster = Self { server: Kubernetes::shared()? };
@@ -31,7 +38,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn run(&self, arguments: &[&str], input: &str) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str], input: &str) -> Output {
         let mut kubectl = self.server.kubectl().unwrap_or_else(|skip| panic!("{skip:?}"));
         let mut child = kubectl
             .args(arguments)
@@ -44,7 +51,7 @@ impl Cluster {
         child.wait_with_output().unwrap()
     }
 
-    fn must(&self, arguments: &[&str], input: &str) -> String {
+    pub(crate) fn must(&self, arguments: &[&str], input: &str) -> String {
         let output = self.run(arguments, input);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "kubectl {arguments:?}: {said}\n{input}");
@@ -52,7 +59,7 @@ impl Cluster {
     }
 
     /// Makes a namespace that enforces, and the accounts that pods of these objects have.
-    fn prepare(&self, namespace: &str, objects: &[Value]) {
+    pub(crate) fn prepare(&self, namespace: &str, objects: &[Value]) {
         let made = json!({
             "apiVersion": "v1", "kind": "Namespace",
             "metadata": { "name": namespace, "labels": {
@@ -105,7 +112,10 @@ fn the_api_server_takes_every_overlay_and_many_values() {
     }
     let everything = manifests(&["cert-manager", "--monitoring", "--backup", "--size", "1Gi"]);
     cluster.judge("manifests", "larder", &everything);
-    let charts: [&[&str]; 8] = [
+    let transfer = std::fs::read_to_string(statefulset().join("rendered/transfer.yaml")).unwrap();
+    cluster.judge("transfer", "larder", &transfer);
+    let charts: [&[&str]; 9] = [
+        &["--set", "apiserver.enabled=true,apiserver.replicas=1,certificates.mode=cert-manager"],
         &["--set", "monitoring.enabled=true,backup.enabled=true"],
         &[
             "--set",
@@ -172,13 +182,11 @@ fn the_api_server_would_refuse_what_is_wrong() {
 
 #[test]
 fn what_was_applied_is_removed_without_a_trace() {
-    let cluster = need!(Kubernetes::start().and_then(|server| {
-        let server = Arc::new(server);
-        server.kubectl().map(|_| Cluster { server })
-    }));
-    let yaml = manifests(&["self-signed"]);
+    let cluster = need!(Cluster::bare());
+    let yaml = manifests(&["apiserver"]);
     let made = cluster.must(&["apply", "-f", "-"], &yaml);
     assert_eq!(made.lines().count(), parsed(&yaml).len(), "{made}");
+    look_at_rights(&cluster);
     let kinds = cluster.must(&["api-resources", "--verbs=list,delete", "-o", "name"], "");
     let kinds = kinds.split_whitespace().collect::<Vec<_>>().join(",");
     let ours = ["get", &kinds, "-A", "-l", "app.kubernetes.io/name=larder", "-o", "name"];
@@ -191,10 +199,52 @@ fn what_was_applied_is_removed_without_a_trace() {
     assert_eq!(left, "", "left behind by {:?}", parsed(&yaml).iter().map(name).collect::<Vec<_>>());
 }
 
+/// Each account may do what it needs, and not what would be too much.
+fn look_at_rights(cluster: &Cluster) {
+    let may = |account: &str, what: &[&str]| {
+        let account = format!("--as=system:serviceaccount:larder:{account}");
+        let output = cluster.run(&[&["auth", "can-i", &account], what].concat(), "");
+        String::from_utf8_lossy(&output.stdout).trim() == "yes"
+    };
+    let settings = "configmaps/extension-apiserver-authentication";
+    let own = "apiservices.apiregistration.k8s.io/v1alpha2.wgpolicyk8s.io";
+    let needed: [(&str, &[&str]); 11] = [
+        ("larder-apiserver", &["create", "tokenreviews.authentication.k8s.io"]),
+        ("larder-apiserver", &["create", "subjectaccessreviews.authorization.k8s.io"]),
+        ("larder-apiserver", &["watch", settings, "--namespace=kube-system"]),
+        ("larder-apiserver", &["watch", "namespaces"]),
+        ("larder-apiserver", &["create", "apiservices.apiregistration.k8s.io"]),
+        ("larder-apiserver", &["patch", own]),
+        ("larder-apiserver", &["update", "leases.coordination.k8s.io", "--namespace=larder"]),
+        ("larder-certs", &["create", "secrets", "--namespace=larder"]),
+        ("larder-certs", &["update", "secrets/larder-tls", "--namespace=larder"]),
+        ("larder-certs", &["update", "secrets/larder-apiserver-tls", "--namespace=larder"]),
+        ("larder-certs", &["get", "secrets/larder-ca", "--namespace=larder"]),
+    ];
+    for (account, what) in needed {
+        assert!(may(account, what), "{account} may not {what:?}");
+    }
+    let too_much: [(&str, &[&str]); 10] = [
+        ("larder", &["get", "secrets", "--namespace=larder"]),
+        ("larder", &["get", "configmaps", "--namespace=larder"]),
+        ("larder-apiserver", &["get", "secrets", "--namespace=larder"]),
+        ("larder-apiserver", &["get", "configmaps/other", "--namespace=kube-system"]),
+        ("larder-apiserver", &["delete", "namespaces"]),
+        ("larder-apiserver", &["patch", "apiservices.apiregistration.k8s.io/v1.apps"]),
+        ("larder-apiserver", &["delete", "policyreports.wgpolicyk8s.io", "--all-namespaces"]),
+        ("larder-certs", &["list", "secrets", "--namespace=larder"]),
+        ("larder-certs", &["get", "secrets/other", "--namespace=larder"]),
+        ("larder-certs", &["get", "secrets/larder-tls", "--namespace=default"]),
+    ];
+    for (account, what) in too_much {
+        assert!(!may(account, what), "{account} may {what:?}");
+    }
+}
+
 #[test]
 fn everybody_can_render_without_a_cluster() {
     let mut helm = Command::new(need!(prepared("helm")));
-    let output = helm.args(["lint", "--strict", "chart"]).current_dir(crate::objects::statefulset()).output();
+    let output = helm.args(["lint", "--strict", "chart"]).current_dir(statefulset()).output();
     let output = output.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::objects::{OVERLAYS, manifests, printed};
+use crate::objects::{OVERLAYS, manifests, parsed, pod_template, printed};
 use crate::pod::Pod;
 
 /// The last stage of the Dockerfile.
@@ -101,6 +101,36 @@ fn the_image_is_as_the_manifests_want_it() {
         let ports = [pod.port("sql"), pod.port("probe")].map(|it| it.to_string());
         assert_eq!(stage.only("EXPOSE"), ports.join(" "), "{overlay}");
         assert!(pod.container()["command"].is_null(), "{overlay} does not use the entry point");
+    }
+}
+
+/// The other commands that the manifests run take the arguments that they are given. (The server and the certificates' jobs are run.)
+#[test]
+fn every_flag_in_a_manifest_is_one_of_its_command() {
+    let everything = [manifests(&["apiserver", "--backup"]), manifests(&["neuvector"])].join("---\n");
+    let mut looked_at = std::collections::BTreeSet::new();
+    for container in parsed(&everything)
+        .iter()
+        .filter_map(pod_template)
+        .flat_map(|it| it["spec"]["containers"].as_array().unwrap())
+    {
+        let args: Vec<_> =
+            container["args"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+        let (command, flags): (Vec<&str>, Vec<&str>) = args.iter().partition(|it| !it.starts_with("--"));
+        let help = Command::new(env!("CARGO_BIN_EXE_larder")).args(&command).arg("--help").output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        // A binary without the API server has nothing to say about its flags.
+        if command == ["apiserver"] && help.is_empty() {
+            continue;
+        }
+        for flag in flags.iter().map(|it| it.split('=').next().unwrap()) {
+            let is_there = |line: &str| line.split_whitespace().any(|word| word == flag);
+            assert!(help.lines().any(is_there), "{command:?} has no {flag}");
+        }
+        looked_at.insert(command.join(" "));
+    }
+    for command in ["serve", "certs secrets", "backup"] {
+        assert!(looked_at.contains(command), "{looked_at:?}");
     }
 }
 

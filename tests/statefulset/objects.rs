@@ -7,8 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// The overlays, each with its namespace.
-pub(crate) const OVERLAYS: [(&str, &str); 3] =
-    [("cert-manager", "larder"), ("self-signed", "larder"), ("neuvector", "neuvector")];
+pub(crate) const OVERLAYS: [(&str, &str); 4] = [
+    ("cert-manager", "larder"),
+    ("self-signed", "larder"),
+    ("neuvector", "neuvector"),
+    ("apiserver", "larder"),
+];
 
 /// The directory `statefulset`.
 pub(crate) fn statefulset() -> PathBuf {

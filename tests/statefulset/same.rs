@@ -21,6 +21,7 @@ fn values_of(overlay: &str) -> Vec<&'static str> {
     match overlay {
         "self-signed" => vec![],
         "cert-manager" => vec!["--set", "certificates.mode=cert-manager"],
+        "apiserver" => vec!["--set", "apiserver.enabled=true"],
         "neuvector" => vec!["--values", "chart/values-neuvector.yaml"],
         _ => panic!("{overlay} has no values"),
     }
@@ -61,7 +62,8 @@ fn the_chart_renders_the_overlays() {
 
 #[test]
 fn flags_and_values_mean_the_same() {
-    let cases: [(&str, &[&str], &[&str]); 6] = [
+    let cases: [(&str, &[&str], &[&str]); 7] = [
+        ("apiserver", &["--namespace", "reports"], &["--set", "apiserver.enabled=true"]),
         ("self-signed", &["--namespace", "reports"], &[]),
         (
             "self-signed",
@@ -119,8 +121,15 @@ fn the_namespace_moves_with_everything_in_it() {
     for (overlay, old) in OVERLAYS {
         let everything = manifests(&[overlay, "--namespace", "elsewhere", "--monitoring"]);
         for object in parsed(&everything) {
-            let place = if object["kind"] == "Namespace" { "name" } else { "namespace" };
-            assert_eq!(object["metadata"][place], "elsewhere", "{object}");
+            let place = match object["kind"].as_str().unwrap() {
+                "Namespace" => &object["metadata"]["name"],
+                "APIService" => &object["spec"]["service"]["namespace"],
+                "ClusterRole" => continue,
+                "ClusterRoleBinding" => &object["subjects"][0]["namespace"],
+                _ if object["metadata"]["namespace"] == "kube-system" => &object["subjects"][0]["namespace"],
+                _ => &object["metadata"]["namespace"],
+            };
+            assert_eq!(place, "elsewhere", "{object}");
         }
         for left in [format!("namespace: {old}\n"), format!(".{old}.svc")] {
             assert!(!everything.contains(&left), "{overlay}: {left:?} is left");

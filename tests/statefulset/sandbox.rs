@@ -213,7 +213,7 @@ impl Node {
 
 impl Container {
     /// Runs a command in the container's network.
-    fn inside(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub(crate) fn inside(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.pid.to_string(), "--net"]);
         if fs::metadata("/proc/self").unwrap().uid() != 0 {

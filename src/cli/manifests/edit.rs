@@ -20,6 +20,9 @@ pub(super) struct Edits {
 /// Objects that belong to no namespace.
 const CLUSTER_WIDE: [&str; 4] = ["Namespace", "ClusterRole", "ClusterRoleBinding", "APIService"];
 
+/// Where the one object is that is not in Larder's namespace.
+const OF_THE_CLUSTER: &str = "kube-system";
+
 impl Edits {
     pub(super) fn is_empty(&self) -> bool {
         self.namespace.is_none()
@@ -104,7 +107,8 @@ fn move_to(object: &mut Value, namespace: &str) {
     if object["kind"] == "Namespace" {
         object["metadata"]["name"] = json!(namespace);
     }
-    if !CLUSTER_WIDE.iter().any(|kind| object["kind"] == *kind) {
+    let is_elsewhere = object["metadata"].get("namespace").is_some_and(|it| it == OF_THE_CLUSTER);
+    if !is_elsewhere && !CLUSTER_WIDE.iter().any(|kind| object["kind"] == *kind) {
         let before = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
         object["metadata"]["namespace"] = json!(namespace);
         for name in elements(object, "/spec/dnsNames") {
@@ -115,6 +119,9 @@ fn move_to(object: &mut Value, namespace: &str) {
     }
     for subject in elements(object, "/subjects") {
         subject["namespace"] = json!(namespace);
+    }
+    if let Some(place) = object.pointer_mut("/spec/service/namespace") {
+        *place = json!(namespace);
     }
 }
 

@@ -64,6 +64,8 @@ enum Overlay {
     CertManager,
     /// A NeuVector installation's names, namespace and certificate
     Neuvector,
+    /// As self-signed, and the Kubernetes API server that keeps reports in the database
+    Apiserver,
 }
 
 /// An issuer of cert-manager.
@@ -90,6 +92,7 @@ impl Overlay {
             Self::SelfSigned => include_str!("../../../statefulset/rendered/self-signed.yaml"),
             Self::CertManager => include_str!("../../../statefulset/rendered/cert-manager.yaml"),
             Self::Neuvector => include_str!("../../../statefulset/rendered/neuvector.yaml"),
+            Self::Apiserver => include_str!("../../../statefulset/rendered/apiserver.yaml"),
         }
     }
 }
