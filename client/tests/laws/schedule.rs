@@ -339,6 +339,10 @@ impl World {
         self.scan = (self.scan + 1).max((clock - BEGIN) / SCAN + 1);
         let name = *self.random.pick(&FOREIGN);
         let (key, scanned_at) = (ReportKey::new(name).expect("a key"), self.moment(0));
+        // Its clock is right, so what it has scanned is past for all: the time of the scan is all that says how new its value is.
+        for controller in &self.controllers {
+            controller.clock.fetch_max(scanned_at.as_microsecond() + 1, Ordering::Relaxed);
+        }
         let number = lock(&self.history).begin_put(&key, scanned_at);
         let state = format!(r#"{{"scanned_at":"{scanned_at}"}}"#);
         let put = |key: String, value: String| Operation::Put {

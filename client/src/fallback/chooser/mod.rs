@@ -44,7 +44,8 @@ pub struct ReportsOptions {
     pub mode: Mode,
     /// How long a call to the primary may take before the fallback is asked; a second for each 8 MiB of payload comes on top.
     pub deadline: Duration,
-    /// How long a put that has succeeded may wait for the fallback, to learn whether a stale copy stands there.
+    /// How long a put into the primary may wait for the fallback, to learn whether a stale copy or a tombstone stands there, and to remove the
+    /// former afterwards.
     pub tidying: Duration,
     /// When the primary is given up for a while.
     pub breaker: BreakerOptions,
