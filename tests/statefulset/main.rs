@@ -8,6 +8,7 @@ mod monitoring;
 mod objects;
 mod operations;
 mod pod;
+mod readme;
 mod refusals;
 mod rotation;
 mod same;

@@ -260,6 +260,12 @@ impl Container {
     }
 }
 
+/// What the README quotes.
+#[expect(clippy::print_stdout, reason = "whoever runs the test with --nocapture wants to read it")]
+fn report(line: &str) {
+    println!("pod {line}");
+}
+
 fn count(container: &Container, node: &Node, pair: &Pair) -> String {
     printed(&mut container.larder(node, pair, &["query", "-o", "csv", "SELECT count(*) FROM report"]))
 }
@@ -288,6 +294,11 @@ fn the_pod_starts_serves_follows_its_secret_drains_and_comes_back() {
         writable.iter().filter(|it| !it.starts_with("/dev") && !it.starts_with("/proc")).collect();
     assert_eq!(outside.len(), expected.len(), "{outside:?}");
     assert!(expected.iter().all(|it| outside.contains(&it)), "{outside:?}");
+
+    let ids = ["Uid:", "Gid:", "NSpid:", "NoNewPrivs:", "CapEff:", "CapBnd:"];
+    let confined = ids.map(|it| format!("{it} {}", container.status(it).replace('\t', " "))).join(", ");
+    report(&format!("confined: {confined}; can be written to: {}", expected.join(" ")));
+    report(&format!("started: {:.2} s to the startup probe", container.started.elapsed().as_secs_f64()));
 
     // It serves those that the manifest names, and nobody else.
     let owner = node.client(&node.pod.granted("owner"));
@@ -320,6 +331,11 @@ fn the_pod_starts_serves_follows_its_secret_drains_and_comes_back() {
     assert_eq!(String::from_utf8_lossy(&answered.stdout), "count(*)\r\n3000000\r\n");
     assert_eq!(code, Some(0), "{log}");
     assert!(took < node.pod.grace(), "{took:?}");
+    report(&format!(
+        "ended: answered what was under way, exit code 0 after {:.2} s of {} s",
+        took.as_secs_f64(),
+        node.pod.grace().as_secs()
+    ));
     assert!(log.contains("\"stopped\""), "{log}");
     assert_eq!(fs::metadata(node.volume("data").join("larder.db-wal")).map_or(0, |it| it.len()), 0);
 
