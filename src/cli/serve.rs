@@ -144,7 +144,12 @@ fn development_files(data: &Path) -> anyhow::Result<TlsFiles> {
         RENEW_DAYS,
     )?;
     directory.issue_if_needed("client", &Leaf::client("dev")?, RENEW_DAYS)?;
-    Ok(TlsFiles { cert: server.cert, key: server.key, clients: Clients::SignedBy(vec![directory.bundle()]), revision: None })
+    Ok(TlsFiles {
+        cert: server.cert,
+        key: server.key,
+        clients: Clients::SignedBy(vec![directory.bundle()]),
+        revision: None,
+    })
 }
 
 /// Tells scripts and people where the server is.

@@ -113,10 +113,7 @@ fn server_config(
     Ok(config)
 }
 
-fn verifier(
-    files: &TlsFiles,
-    authorities: &[Certificate],
-) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+fn verifier(files: &TlsFiles, authorities: &[Certificate]) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let file = match &files.clients {
         Clients::SignedBy(_) => files.named_client_ca().unwrap_or_else(|| files.named_cert()),
         Clients::Judged(verifier) => return Ok(Arc::clone(verifier)),

@@ -146,7 +146,9 @@ mod tests {
     async fn bodies_are_bounded_whether_they_tell_their_length_or_not() {
         let budget = budget();
         let long = vec![b' '; 2049];
-        let pieces = futures_util::stream::iter(long.chunks(100).map(|it| Ok::<_, BoxedNever>(it.to_vec())).collect::<Vec<_>>());
+        let pieces = futures_util::stream::iter(
+            long.chunks(100).map(|it| Ok::<_, BoxedNever>(it.to_vec())).collect::<Vec<_>>(),
+        );
         for body in [Body::from(long.clone()), Body::from_stream(pieces)] {
             assert_eq!(budget.receive(body).await.map(|_| ()).map_err(|it| it.code().as_u16()), Err(413));
         }

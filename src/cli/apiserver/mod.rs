@@ -82,7 +82,8 @@ async fn serve(args: ApiServerArgs) -> anyhow::Result<()> {
         trusted: callers.trusted,
         draining: draining.clone(),
     });
-    let probe = tokio::spawn(probe::run(probe_listener, Arc::clone(&api), metrics, Arc::clone(&tls), ended.clone()));
+    let probe =
+        tokio::spawn(probe::run(probe_listener, Arc::clone(&api), metrics, Arc::clone(&tls), ended.clone()));
     let followed = until(Arc::clone(&tls), ended);
     let limits = ConnectionLimits {
         drain: args.drain_timeout.0,
