@@ -100,7 +100,7 @@ impl Budget {
         let length = hint.upper().map_or(most, |it| usize::try_from(it).map_or(most, |it| it.min(most)));
         let share = u32::try_from(length.div_ceil(1 << 10)).unwrap_or(u32::MAX);
         let share = Arc::clone(&self.bodies).acquire_many_owned(share).await;
-        let share = share.map_err(|error| Refusal::internal(error))?;
+        let share = share.map_err(Refusal::internal)?;
         let read = Limited::new(body, most).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 return too_large();
