@@ -173,14 +173,14 @@ mod tests {
         let files = |names: &[&str]| TlsFiles {
             cert: file("cert"),
             key: file("key"),
-            client_ca: names.iter().map(|name| file(name)).collect(),
+            clients: Clients::SignedBy(names.iter().map(|name| file(name)).collect()),
             revision: None,
         };
         for name in ["one", "two"] {
             std::fs::write(file(name), name).expect("a file");
         }
         let read = |names: &[&str]| files(names).read_client_ca();
-        assert!(matches!(read(&["one", "none", "two"]), Ok(all) if all == b"one\n\ntwo\n"));
+        assert!(matches!(read(&["one", "none", "two"]), Ok(Some(all)) if all == b"one\n\ntwo\n"));
         assert!(matches!(read(&["none", "one"]), Err(TlsError::Missing(_))));
         std::fs::write(file("blank"), " ").expect("a file");
         assert!(matches!(read(&["one", "blank"]), Err(TlsError::Empty(_))));
