@@ -146,7 +146,7 @@ fn the_build_sees_every_file_that_is_built_in() {
                 let path = file.parent().unwrap().join(name).canonicalize().unwrap();
                 let path = path.strip_prefix(repository()).unwrap().to_str().unwrap().to_owned();
                 let is_left_out = |it: &&str| path == **it || path.starts_with(&format!("{it}/"));
-                assert!(!ignored.iter().any(|it| is_left_out(&it)), "{path} is not in the image's build");
+                assert!(!ignored.iter().any(|it| is_left_out(it)), "{path} is not in the image's build");
                 found += 1;
             }
         }
