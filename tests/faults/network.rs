@@ -131,6 +131,10 @@ async fn a_network_file_system_is_refused_or_gets_a_rollback_journal() {
     }
     let copy = admin.get("/backup").await;
     assert_eq!(copy.status, 200);
+    let kind = [("content-type", copy.headers["content-type"].to_str().unwrap())];
+    let restored = admin.send(http::Method::POST, "/restore", &kind, copy.body.clone()).await.unwrap();
+    assert_eq!(restored.status, 200, "{}", restored.text());
+    must_execute(&server, json!(["INSERT INTO event VALUES ('restored', 0, 'x')"])).await;
     assert!(server.terminate().success());
     assert_eq!(lab::size(&data.join("larder.db-journal")), 0);
 
