@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use super::agent::Agent;
+use super::figures::Each;
 use crate::cli::bench::bound;
 
 /// How often its memory is looked at. The peak only grows, so what is missed is what it grew by after the last look.
@@ -25,6 +26,15 @@ pub(super) struct Ran {
     pub(super) took: Duration,
     /// The most resident memory that it ever had, in bytes.
     pub(super) peak: u64,
+    /// What it says of single reports.
+    pub(super) each: Each,
+}
+
+/// What is read of the summary of a migration.
+#[derive(serde::Deserialize)]
+struct Summary {
+    p50_ms: f64,
+    p99_ms: f64,
 }
 
 /// Moves everything from `agent` to the server on `data`, once.
@@ -48,7 +58,14 @@ pub(super) fn migrate(agent: &Agent, data: &Path, findings: Findings) -> anyhow:
     let said = fs::read_to_string(&log).unwrap_or_default();
     ensure!(status.success(), "the migration ended with {status}:\n{said}");
     let peak = watch.join().ok().context("the memory of the migration was not seen")?;
-    Ok(Ran { took, peak })
+    Ok(Ran { took, peak, each: each(&said).with_context(|| format!("no summary of a migration:\n{said}"))? })
+}
+
+/// How long single reports were under way, by the last line of what a migration said.
+fn each(said: &str) -> anyhow::Result<Each> {
+    let Summary { p50_ms, p99_ms } = serde_json::from_str(said.lines().last().unwrap_or_default())?;
+    let time = |ms: f64| Duration::try_from_secs_f64(ms / 1000.0);
+    Ok(Each { p50: time(p50_ms)?, p99: time(p99_ms)? })
 }
 
 /// The last peak that was seen of a process before its end.

@@ -79,9 +79,9 @@ impl Site {
         Ok(())
     }
 
-    /// The rows of all reports.
+    /// All rows that are kept: reports, and the index of their findings.
     pub(super) fn rows(&self) -> anyhow::Result<Rows> {
-        Ok(Rows::of(&self.data.join("larder.db"), "report")?)
+        Ok(Rows::of(&self.data.join("larder.db"), &["report", "vulnerability_name", "segment", "block"])?)
     }
 
     /// Database and log, once the server has moved one into the other.
