@@ -60,7 +60,7 @@ impl Default for Pace {
             page: 10_000,
             readers: 32,
             batches: 2,
-            removers: 16,
+            removers: 64,
             batch_reports: 64,
             batch_bytes: 2 << 20,
             in_flight: 8 << 20,

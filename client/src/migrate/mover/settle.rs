@@ -68,6 +68,7 @@ impl<F: Depot, T: Depot> Pass<F, T> {
         {
             let was_there = written == Written::Renewed;
             match (decide(&offer, &there), written, there.version) {
+                (_, Written::Undecodable(fault), _) => self.skip(&key, Skip::Undecodable, fault),
                 (Decision::Remove(because), ..) => {
                     removals.push(Removal { key, stamp, because, was_there, begun });
                 }

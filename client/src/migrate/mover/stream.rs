@@ -16,7 +16,7 @@ use crate::migrate::progress::Skipped;
 use crate::reports::ReportKey;
 
 /// Reports that are asked for by one call, at most.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 /// Keys that wait to be read.
 const KEYS: usize = 256;
 

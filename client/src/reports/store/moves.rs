@@ -33,6 +33,9 @@ pub(crate) struct ListedTombstone {
     pub(crate) stamp: TombstoneStamp,
 }
 
+/// The version of a report, and the sequence of its tombstone.
+pub(crate) type Standing = (Option<Version>, Option<i64>);
+
 impl ReportStore {
     /// The state of a report's row, and the size of its payload.
     pub(crate) async fn stamp(&self, key: &ReportKey) -> Result<Option<(RowStamp, u64)>, ReportError> {
@@ -93,31 +96,33 @@ impl ReportStore {
     }
 
     /// The versions and the tombstones of some keys, in their order and in one snapshot.
-    pub(crate) async fn standing(
-        &self,
-        keys: &[ReportKey],
-    ) -> Result<Vec<(Option<Version>, Option<i64>)>, ReportError> {
-        let select = "SELECT r.scanned_at, r.sequence, t.sequence FROM (SELECT ?1 AS key) k \
-                      LEFT JOIN report r ON r.key = k.key LEFT JOIN tombstone t ON t.key = k.key";
-        let bound = keys.iter().map(|key| vec![key.as_str().into()]);
-        let rows = self.rows(Statement::many(select, bound)).await?;
-        let read = |row: Vec<Value>| {
-            let mut row = Row(row.into_iter());
-            let version = match (row.optional_integer()?, row.optional_integer()?) {
-                (Some(scanned_at), Some(sequence)) => {
-                    Some(Version { scanned_at: time(scanned_at), sequence })
-                }
-                _ => None,
-            };
-            Ok((version, row.optional_integer()?))
-        };
-        rows.into_iter().map(read).collect()
+    pub(crate) async fn standing(&self, keys: &[ReportKey]) -> Result<Vec<Standing>, ReportError> {
+        self.rows(standing_of(keys)).await?.into_iter().map(read_standing).collect()
     }
 
     async fn rows(&self, statement: Statement) -> Result<Vec<Vec<Value>>, ReportError> {
         let response = self.database.query(&Request::new([statement])).await?;
         Ok(response.results.into_iter().flat_map(|it| it.rows).collect())
     }
+}
+
+/// Asks for the versions and the tombstones of some keys, in their order.
+pub(super) fn standing_of(keys: &[ReportKey]) -> Statement {
+    let select = "SELECT r.scanned_at, r.sequence, t.sequence FROM (SELECT ?1 AS key) k \
+                  LEFT JOIN report r ON r.key = k.key LEFT JOIN tombstone t ON t.key = k.key";
+    Statement::many(select, keys.iter().map(|key| vec![key.as_str().into()]))
+}
+
+/// Columns of [`standing_of`].
+pub(super) const STANDING: usize = 3;
+
+pub(super) fn read_standing(row: Vec<Value>) -> Result<Standing, ReportError> {
+    let mut row = Row(row.into_iter());
+    let version = match (row.optional_integer()?, row.optional_integer()?) {
+        (Some(scanned_at), Some(sequence)) => Some(Version { scanned_at: time(scanned_at), sequence }),
+        _ => None,
+    };
+    Ok((version, row.optional_integer()?))
 }
 
 impl Stored {
