@@ -40,6 +40,8 @@ pub(crate) fn open_writer(directory: &Directory, options: &Options) -> Result<Gu
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    // Of a new database. One that was made without it gets it with its next vacuum.
+    set(&connection, "auto_vacuum", "INCREMENTAL").map_err(failed)?;
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(failed)?;
     if mode != "wal" {

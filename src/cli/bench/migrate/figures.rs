@@ -27,6 +27,8 @@ pub(super) struct Moved {
     pub(super) each: Each,
     /// Bytes of memory above those of a migration that has nothing to do.
     pub(super) grown: u64,
+    /// What it took of the processors: the mover, the server, Consul.
+    pub(super) worked: [Duration; 3],
 }
 
 /// How long single reports were under way.
@@ -51,7 +53,11 @@ pub(super) fn migrations(
     let size = size(workload);
     let (floor, allowed) = floors.under(findings);
     let over = moved.took.saturating_sub(allowed).as_secs_f64() / floor.as_secs_f64();
-    let what = format!("{size}: migrate {words}\n{}", floors.formula(findings, moved.took));
+    let [mover, server, consul] = moved.worked.map(in_ms);
+    let what = format!(
+        "{size}: migrate {words}\n{}\nprocessor time: mover {mover}, server {server}, Consul {consul}",
+        floors.formula(findings, moved.took)
+    );
     let count = workload.items.len() as f64;
     let rate = |time: Duration| count / time.as_secs_f64();
     let migrated = Side::with_latency(rate(moved.took), moved.each.p50, moved.each.p99);

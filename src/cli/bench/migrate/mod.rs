@@ -138,14 +138,19 @@ impl Bench<'_> {
         let idle = child::migrate(&agent, site.data(), findings)?;
         self.runtime.block_on(consul::fill(&agent, workload))?;
         rustix::fs::sync();
-        let Ran { took, peak, each } = child::migrate(&agent, site.data(), findings)?;
+        let before = [site.id(), agent.id()].map(child::worked);
+        let Ran { took, peak, each, worked } = child::migrate(&agent, site.data(), findings)?;
+        let others = [site.id(), agent.id()].map(child::worked);
+        let [server, consul] = std::array::from_fn(|it| Some(others[it]?.saturating_sub(before[it]?)));
+        let worked =
+            [Some(worked.saturating_sub(idle.worked)), server, consul].map(Option::unwrap_or_default);
         self.runtime.block_on(site.verify(&agent, workload))?;
         self.say(
             workload.name,
             &format!("moved in {took:.2?}, of which {:.2?} with nothing to move", idle.took),
         );
         let grown = peak.saturating_sub(idle.peak);
-        let moved = Moved { took: took.saturating_sub(idle.took), each, grown };
+        let moved = Moved { took: took.saturating_sub(idle.took), each, grown, worked };
         Ok((site, moved))
     }
 
