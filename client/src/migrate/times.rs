@@ -54,7 +54,7 @@ fn class_of(time: u64) -> usize {
 fn end_of(class: usize) -> u64 {
     let above = (class >> FINENESS).saturating_sub(1);
     let first = class as u64 - ((above as u64) << FINENESS);
-    ((first << above) - 1) + (1 << above)
+    (first << above) + ((1 << above) - 1)
 }
 
 #[cfg(test)]
