@@ -40,6 +40,8 @@ pub(crate) fn open_writer(directory: &Directory, options: &Options) -> Result<Gu
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    // Of a new database. One that was made without it gets it with its next vacuum.
+    set(&connection, "auto_vacuum", "INCREMENTAL").map_err(failed)?;
     let mode = set_journal(&connection, options.journal).map_err(failed)?;
     if options.journal == Journal::WriteAhead && mode != "wal" {
         return Err(OpenError::NoWal { path, mode });

@@ -10,7 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Lab {
     engine: Engine,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 impl Lab {
@@ -18,7 +18,7 @@ impl Lab {
         let home = tempfile::tempdir().unwrap();
         let mut options = Options::new(home.path().join("data"));
         adjust(&mut options);
-        Self { engine: Engine::open(options, Arc::new(NoTelemetry)).unwrap(), _home: home }
+        Self { engine: Engine::open(options, Arc::new(NoTelemetry)).unwrap(), home }
     }
 
     async fn write(&self, sql: &[&str], atomic: bool, key: Option<&str>) -> Result<WriteAnswer, Failure> {
@@ -80,4 +80,24 @@ async fn each_statement_of_a_request_is_judged() {
     let kinds: Vec<_> =
         answer.results.iter().map(|it| it.as_ref().map_err(|error| error.kind).err()).collect();
     assert_eq!(kinds, [Some(Kind::Denied), None, Some(Kind::Denied)]);
+}
+
+/// What was deleted leaves free pages within the file; while nobody writes, the file gets shorter by them, and what was not deleted is there.
+#[tokio::test]
+async fn free_pages_are_given_back_while_nobody_writes() {
+    let lab = Lab::new(|_| {});
+    let numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)";
+    let fill = format!("INSERT INTO t SELECT i, randomblob(6000) FROM ({numbers} SELECT i FROM n)");
+    lab.write(&["CREATE TABLE t (a INTEGER PRIMARY KEY, b)", &fill], true, None).await.unwrap();
+    lab.write(&["DELETE FROM t WHERE a % 4 > 0"], true, None).await.unwrap();
+    let file = lab.home.path().join("data/larder.db");
+    let begun = Instant::now();
+    // 4000 rows took 32 MB, and 1000 are left.
+    while !(1 << 20..10 << 20).contains(&std::fs::metadata(&file).unwrap().len()) {
+        assert!(begun.elapsed() < PATIENCE, "{} bytes", std::fs::metadata(&file).unwrap().len());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let count = "UPDATE t SET a = a WHERE length(b) = 6000";
+    let answer = lab.write(&[count], true, None).await.unwrap();
+    assert_eq!(answer.results[0].as_ref().unwrap().rows_affected, 1000);
 }

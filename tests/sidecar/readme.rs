@@ -7,8 +7,15 @@ use std::process::Command;
 const README: &str = include_str!("../../README.md");
 
 /// What differs from run to run.
-const VARYING: [&str; 5] =
-    [r#""time":"#, r#""statement_time":"#, r#""seq":"#, r#""request_id":"#, r#""seconds":"#];
+const VARYING: [&str; 7] = [
+    r#""time":"#,
+    r#""statement_time":"#,
+    r#""seq":"#,
+    r#""request_id":"#,
+    r#""seconds":"#,
+    r#""p50_ms":"#,
+    r#""p99_ms":"#,
+];
 
 #[test]
 fn its_commands_give_what_it_says() {

@@ -27,6 +27,6 @@ pub use etcd::{Etcd, Login};
 pub use memory::Memory;
 pub use primary::{Kept, KeptStream, Listing, Primary, PrimaryError, PrimaryStats};
 pub use shelf::{Layout, Shelf, ShelfError};
-pub use store::{Condition, Entry, KeyValue, Limits, Listed, Operation, Revision, StoreError};
+pub use store::{Condition, Entry, KeyValue, Limits, Listed, Operation, Revision, Sorted, StoreError};
 
 pub use crate::http::Timeouts;

@@ -150,6 +150,25 @@ impl StoreError {
     }
 }
 
+/// Keys by what is likely to stand there.
+#[derive(Clone, Copy, Debug)]
+pub struct Sorted<'k> {
+    /// Large values.
+    pub large: &'k [String],
+    /// Small values.
+    pub small: &'k [String],
+    /// Small values if any, but mostly there is none.
+    pub rare: &'k [String],
+}
+
+impl Sorted<'_> {
+    /// All keys, in the order of their kinds.
+    #[must_use]
+    pub fn all(&self) -> Vec<String> {
+        [self.large, self.small, self.rare].concat()
+    }
+}
+
 /// A store of keys and values. Keys are text without NUL; a prefix is text, whatever the store thinks of slashes.
 ///
 /// Every implementation passes the same suite of tests against the real server.
@@ -173,10 +192,15 @@ pub trait KeyValue: Send + Sync + 'static {
     /// As fresh as the store can be: what was written before the call is seen.
     async fn get(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError>;
 
-    /// As [`KeyValue::get`], the values of `large` and behind them those of `small`: a store that gives large values in a cheaper way may do
-    /// so for the first ones.
-    async fn get_large(&self, large: &[String], small: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {
-        self.get(&[large, small].concat()).await
+    /// How many keys [`KeyValue::get_large`] reads from one moment.
+    fn snapshot_of_large(&self) -> usize {
+        self.snapshot()
+    }
+
+    /// As [`KeyValue::get`], the values of keys of three kinds behind one another: a store that gives large values in a cheaper way may do so
+    /// for those. `None` if they cannot be read together so: then they are to be read in another way.
+    async fn get_large(&self, keys: Sorted<'_>) -> Result<Option<Vec<Option<Entry>>>, StoreError> {
+        self.get(&keys.all()).await.map(Some)
     }
 
     /// The keys that begin with `prefix` and come behind `after`, in the order of their bytes, `limit` at most. Fewer than

@@ -19,6 +19,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::decision::{Skip, There};
+use crate::fallback::shelf::gzip;
 use crate::reports::{Report, ReportKey, Version};
 
 /// A report under way, with the sequence that it keeps.
@@ -30,19 +31,28 @@ pub struct Parcel {
     pub sequence: i64,
     /// What it may replace although that was written later: see [`Depot::bring`].
     pub over: Option<Version>,
+    /// Whether it was written by somebody who says nothing of it, as older controllers do. Then a broken payload may be half of something, and
+    /// no depot takes it: see [`Written::Undecodable`].
+    pub is_foreign: bool,
 }
 
 impl Parcel {
     /// A report with its sequence.
     #[must_use]
     pub fn new(report: Report, sequence: i64) -> Self {
-        Self { report, sequence, over: None }
+        Self { report, sequence, over: None, is_foreign: false }
     }
 
     /// Which version this is.
     #[must_use]
     pub fn version(&self) -> Version {
         Version { scanned_at: self.report.scanned_at, sequence: self.sequence }
+    }
+
+    /// Why nobody takes it: it is foreign, and begins as a gzip stream that cannot be read. All of it is unpacked to find that out.
+    #[must_use]
+    pub fn fault(&self) -> Option<&'static str> {
+        if self.is_foreign { gzip::fault(&self.report.payload) } else { None }
     }
 
     /// Bytes of the payload.
@@ -128,6 +138,8 @@ pub enum Written {
     Outdated,
     /// The depot does not take it, and says why.
     Refused(String),
+    /// Nothing: it is foreign and has a [fault](Parcel::fault).
+    Undecodable(String),
 }
 
 /// What came of a report that was brought.
@@ -210,7 +222,7 @@ pub trait Depot: Send + Sync + 'static {
 
     /// Writes reports with the sequences that they have, each wholly or not at all, durably; then reads them back from where they were written
     /// to, and compares payloads and metadata bit for bit. The answers are in the order of `parcels`; one that is refused does
-    /// not stop the others.
+    /// not stop the others. What is foreign and has a [fault](Parcel::fault) is not written.
     ///
     /// A report is not written where a newer version stands or a tombstone of greater sequence, nor where something else stands under its
     /// version. Nor is it where an earlier scan stands that was written *later*, unless that is exactly the version in [`Parcel::over`]: the

@@ -15,6 +15,7 @@ mod gate;
 mod mover;
 mod progress;
 mod scheduler;
+mod times;
 mod traffic;
 mod upkeep;
 
@@ -28,5 +29,6 @@ pub use leadership::{Leader, Leadership, NotLeading};
 pub use mover::{Halt, Mover, Outcome, Pace};
 pub use progress::{Phase, Progress, Skipped};
 pub use scheduler::Migrator;
+pub use times::Times;
 pub use traffic::{Call, Traffic};
 pub use upkeep::Upkeep;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::decision::{Because, Skip};
+use super::times::Times;
 
 /// Skipped reports that are named, at most; the others are counted only.
 pub(super) const NAMED: usize = 32;
@@ -42,6 +43,8 @@ pub struct Progress {
     pub forgotten: u64,
     /// Bytes of the payloads that were read.
     pub bytes: u64,
+    /// How long those that are gone were under way, from when they were asked for until they were removed.
+    pub times: Times,
     /// When the pass began.
     pub started: Option<Instant>,
     /// How long the last pass took that went to the end.
@@ -124,7 +127,8 @@ impl Progress {
             Self { phase: Phase::Reports, passes, clean, started: Some(Instant::now()), ..Self::default() };
     }
 
-    pub(super) fn count(&mut self, because: Because, was_there: bool) {
+    pub(super) fn count(&mut self, because: Because, was_there: bool, begun: Instant) {
+        self.times.note(begun.elapsed());
         *match because {
             Because::Moved if was_there => &mut self.already_there,
             Because::Moved => &mut self.moved,

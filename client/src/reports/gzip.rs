@@ -4,6 +4,8 @@
 //! not take is looked at piece by piece, by flate2 on zlib-rs, which knows what is wrong with it. Only the first member of a stream is
 //! read: Go's writer makes one, and behind it may be the tail of a longer value that stood there before.
 
+use std::cell::RefCell;
+
 use flate2::{Decompress, FlushDecompress, Status};
 use libdeflater::Decompressor;
 
@@ -71,7 +73,23 @@ pub fn gzip_end<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<usize, 
 /// # Errors
 /// As for [`gzip_end`].
 pub(crate) fn check(payload: &[u8]) -> Result<(), GzipError> {
-    if unpack_whole(payload, &mut Vec::new(), WHOLE) { Ok(()) } else { gzip_end([payload]).map(drop) }
+    let is_whole = THROWN_AWAY.with_borrow_mut(|out| {
+        let is_whole = unpack_whole(payload, out, WHOLE);
+        if out.capacity() > KEPT {
+            *out = Vec::new();
+        }
+        is_whole
+    });
+    if is_whole { Ok(()) } else { gzip_end([payload]).map(drop) }
+}
+
+/// Bytes of a buffer that are kept for the next payload.
+const KEPT: usize = 2 << 20;
+
+thread_local! {
+    // Tables and pages that would otherwise be set up for every payload.
+    static DEFLATE: RefCell<Decompressor> = RefCell::new(Decompressor::new());
+    static THROWN_AWAY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What is unpacked at once; what is larger goes through a small buffer.
@@ -83,10 +101,10 @@ fn unpack_whole(payload: &[u8], out: &mut Vec<u8>, limit: usize) -> bool {
     if size == 0 || size > limit {
         return false;
     }
-    out.clear();
+    // What was there before is written over.
     out.resize(size, 0);
     // The stream's own checksum and length are compared there.
-    Decompressor::new().gzip_decompress(payload, out) == Ok(size)
+    DEFLATE.with_borrow_mut(|deflate| deflate.gzip_decompress(payload, out)) == Ok(size)
 }
 
 /// Unpacks the first gzip stream in `payload` into `out`, which is emptied before.

@@ -25,5 +25,5 @@ pub use store::{
     ClassStats, Confirmed, Departures, Found, List, Listed, Mark, Moving, PAYLOAD_LIMIT, Page, Put,
     ReportError, ReportStore, ReportStream, RowStamp, Selection, Stored, Told, Tombstone, TombstoneStamp,
 };
-pub(crate) use store::{ListedTombstone, Standing};
+pub(crate) use store::{ListedTombstone, Moved, Standing};
 pub use version::{Clock, Version};

@@ -36,6 +36,7 @@ pub use moves::{RowStamp, TombstoneStamp};
 pub use read::{Found, ReportStream, Selection};
 pub use rows::Stored;
 pub use tombstones::Tombstone;
+pub(crate) use write::Moved;
 pub use write::{Confirmed, Moving, Put};
 
 /// Bytes that a payload may have.

@@ -247,8 +247,9 @@ impl Writer {
 
     fn checkpoint_when_idle(&mut self) {
         let Some(session) = &self.session else { return };
-        if let Err(error) = session.checkpoint_idle(&*self.shared.telemetry) {
-            self.look_into(&error, "an idle checkpoint");
+        let done = session.checkpoint_idle(&*self.shared.telemetry).and_then(|()| session.shrink());
+        if let Err(error) = done {
+            self.look_into(&error, "looking after an idle database");
         }
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::bookkeeping::{self, CommitNumber};
 use crate::connection::{self, CACHED_STATEMENTS, Guarded};
-use crate::error::classify;
+use crate::error::{classify, primary_code};
 use crate::policy::{Footprint, INTERNAL_PREFIX};
 use crate::queries::{Queries, Slot};
 use crate::shared::Shared;
@@ -32,6 +32,11 @@ pub(crate) struct Session {
 
 /// Footprints are small; beyond this many, they and the compiled statements are all forgotten.
 const FOOTPRINTS: usize = 8 * CACHED_STATEMENTS;
+
+/// Free pages are left alone while they are less than one in so many: what comes next may use them.
+const FREE_SHARE: i64 = 64;
+/// Pages that are freed at once, 8 MiB: whoever writes meanwhile waits for as long as it takes.
+const FREED_AT_ONCE: u32 = 2048;
 
 /// The tables and the index of [`bookkeeping`].
 const INTERNAL_OBJECTS: i64 = 3;
@@ -148,6 +153,26 @@ impl Session {
 
     pub(super) fn checkpoint_idle(&self, telemetry: &dyn Telemetry) -> rusqlite::Result<()> {
         self.trusted(|connection| self.wal.borrow_mut().idle(connection, telemetry))
+    }
+
+    /// Gives free pages back to the file system, some at a time, if they are more than a small share of all: those of the end of the file take their
+    /// places. Nothing happens if the database was made without `auto_vacuum`, or there is no room for moving pages.
+    pub(super) fn shrink(&self) -> rusqlite::Result<()> {
+        let done = self.trusted(|connection| {
+            let count = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+            if count("freelist_count")? <= count("page_count")? / FREE_SHARE {
+                return Ok(());
+            }
+            // Each step frees one page.
+            let mut freeing = connection.prepare(&format!("PRAGMA incremental_vacuum({FREED_AT_ONCE})"))?;
+            let mut freed = freeing.raw_query();
+            while freed.next()?.is_some() {}
+            Ok(())
+        });
+        match done {
+            Err(error) if primary_code(&error) == Some(rusqlite::ffi::SQLITE_FULL) => Ok(()),
+            done => done,
+        }
     }
 
     pub(crate) fn checkpoint(&self, mode: Mode, telemetry: &dyn Telemetry) -> rusqlite::Result<Checkpoint> {

@@ -57,6 +57,11 @@ impl Side {
         Self { per_second, p50_ms: None, p99_ms: None }
     }
 
+    /// A rate, and how long each took.
+    pub(super) fn with_latency(per_second: f64, p50: Duration, p99: Duration) -> Self {
+        Self { per_second, p50_ms: Some(ms(p50)), p99_ms: Some(ms(p99)) }
+    }
+
     pub(super) fn of(samples: &[Sample]) -> Self {
         let latency = |choose: fn((Duration, Duration)) -> Duration| {
             let found: Vec<_> = samples.iter().filter_map(|it| it.latency).map(choose).map(ms).collect();

@@ -107,6 +107,11 @@ impl Server {
         Ok(kib.parse::<u64>()? * 1024)
     }
 
+    /// The number of its process.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn pid(&self) -> anyhow::Result<Pid> {
         Pid::from_raw(self.child.id().cast_signed()).context("a process without an id")
     }

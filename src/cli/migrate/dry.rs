@@ -37,7 +37,9 @@ pub(super) async fn run<F: Depot, T: Depot>(from: &F, to: Option<&T>) -> Result<
                 Found::Unreadable(reason, detail) => summary.skip(skip(reason, detail)),
                 Found::Report { parcel, tombstone, .. } => {
                     let version = parcel.version();
-                    if is_ahead(version.scanned_at) {
+                    if let Some(fault) = parcel.fault() {
+                        summary.skip(skip(Skip::Undecodable, fault.to_owned()));
+                    } else if is_ahead(version.scanned_at) {
                         summary.skip(skip(Skip::Future, format!("scanned at {}", version.scanned_at)));
                     } else if tombstone.max(there.tombstone) > Some(version.sequence) {
                         summary.deleted += 1;

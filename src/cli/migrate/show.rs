@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use larder_client::migrate::{Departure, Phase, Progress, Skipped};
+use larder_client::migrate::{Departure, Phase, Progress, Skipped, Times};
 use larder_wire::Value;
 use serde::Serialize;
 use tokio::sync::{oneshot, watch};
@@ -69,6 +69,10 @@ pub(super) struct Summary {
     tombstones: u64,
     pub(super) bytes: u64,
     seconds: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    #[serde(skip)]
+    times: Times,
     left: u64,
     reasons: BTreeMap<&'static str, u64>,
     skipped: Vec<Left>,
@@ -237,6 +241,9 @@ impl Summary {
         self.tombstones += pass.tombstones;
         self.bytes += pass.bytes;
         self.seconds += rounded(pass.elapsed());
+        self.times.add(&pass.times);
+        [self.p50_ms, self.p99_ms] =
+            [0.5, 0.99].map(|it| 1000.0 * rounded(self.times.percentile(it).unwrap_or_default()));
         self.left = pass.left() + pass.changed;
         self.reasons = pass.skipped.iter().map(|(skip, count)| (skip.as_str(), *count)).collect();
         self.skipped = pass.named.iter().cloned().map(Left::from).collect();

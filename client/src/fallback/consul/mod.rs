@@ -21,7 +21,9 @@ use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use http::{HeaderValue, Method};
 
-use super::{Condition, Entry, KeyValue, Limits, Listed, Operation, Revision, StoreError, transaction};
+use super::{
+    Condition, Entry, KeyValue, Limits, Listed, Operation, Revision, Sorted, StoreError, transaction,
+};
 use crate::http::{Call, Caller, Credentials, Endpoint, EndpointError, Timeouts, escape};
 use api::{SHORT, is_permission};
 use listing::Page;
@@ -34,8 +36,10 @@ pub use watch::{KeyChange, KeyChanges};
 const VALUE: usize = 512 << 10;
 /// `txn_max_req_len` of such an agent, less the brackets.
 const TRANSACTION: usize = (512 << 10) - 2;
-/// A transaction has 64 entries; an operation is two at most.
-const OPERATIONS: usize = 32;
+/// Entries of a transaction.
+const ENTRIES: usize = 64;
+/// An operation is two entries at most.
+const OPERATIONS: usize = ENTRIES / 2;
 /// Values that are read by one transaction: what it may answer is bounded by this many values of the largest size.
 const READ: usize = 32;
 /// Transactions that read at one time.
@@ -203,15 +207,14 @@ impl KeyValue for Consul {
         Ok(groups.into_iter().flatten().collect())
     }
 
-    async fn get_large(&self, large: &[String], small: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {
-        let all = [large, small].concat();
+    fn snapshot_of_large(&self) -> usize {
+        ENTRIES
+    }
+
+    async fn get_large(&self, keys: Sorted<'_>) -> Result<Option<Vec<Option<Entry>>>, StoreError> {
+        let all = keys.all();
         transaction::check_keys(self, &all)?;
-        if all.len() <= READ
-            && let Some(found) = self.read_raw(large, small).await?
-        {
-            return Ok(found);
-        }
-        self.get(&all).await
+        if all.len() > ENTRIES { Ok(None) } else { self.read_raw(keys).await }
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, StoreError> {

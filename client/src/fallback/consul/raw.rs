@@ -6,25 +6,21 @@
 use futures_util::future::try_join_all;
 use http::{Method, StatusCode};
 
-use super::super::{Entry, Revision, StoreError};
-use super::api::SHORT;
+use super::super::{Entry, Revision, Sorted, StoreError};
+use super::api::{SHORT, is_permission};
 use super::txn::{Done, Wrapped};
 use super::{Consul, VALUE, is_plain};
 use crate::http::{Call, escape};
 
 impl Consul {
-    /// The values of `large`, then those of `small`; `None` if it has to be done in another way.
-    pub(super) async fn read_raw(
-        &self,
-        large: &[String],
-        small: &[String],
-    ) -> Result<Option<Vec<Option<Entry>>>, StoreError> {
-        if !large.iter().all(|key| is_plain(key)) {
+    /// The values of all keys; `None` if it has to be done in another way.
+    pub(super) async fn read_raw(&self, keys: Sorted<'_>) -> Result<Option<Vec<Option<Entry>>>, StoreError> {
+        if !keys.large.iter().all(|key| is_plain(key)) {
             return Ok(None);
         }
-        let Some(mut values) = self.values(large).await? else { return Ok(None) };
+        let Some(mut values) = self.values(keys.large).await? else { return Ok(None) };
         let revisions: Vec<_> = values.iter().map(|it| it.as_ref().map(|it| it.revision)).collect();
-        let Some(others) = self.around(large, &revisions, small).await? else { return Ok(None) };
+        let Some(others) = self.around(keys, &revisions).await? else { return Ok(None) };
         values.extend(others);
         Ok(Some(values))
     }
@@ -45,15 +41,15 @@ impl Consul {
         Ok(answer.index.map(|index| Some(Entry { value: answer.body, revision: Revision(index) })))
     }
 
-    /// The values of `small`, at a moment when those of `large` stand at their revisions; `None` if there is none such. A transaction fails if
-    /// one of the small keys does not exist, and says which ones; the second one makes sure that they still do not.
+    /// The values of the small keys, at a moment when the large ones stand at their revisions; `None` if there is none such. A transaction fails
+    /// if a key does not exist that is read, or exists though it should not, and says which ones: then it is made once more, the other way round.
     async fn around(
         &self,
-        large: &[String],
+        Sorted { large, small, rare }: Sorted<'_>,
         revisions: &[Option<Revision>],
-        small: &[String],
     ) -> Result<Option<Vec<Option<Entry>>>, StoreError> {
-        let mut absent = vec![false; small.len()];
+        let mut absent: Vec<bool> = (0..small.len() + rare.len()).map(|index| index >= small.len()).collect();
+        let small = [small, rare].concat();
         for _ in 0..2 {
             let checks = large.iter().zip(revisions).map(|(key, revision)| Wrapped::stands(key, *revision));
             let reads = small.iter().zip(&absent);
@@ -62,19 +58,20 @@ impl Consul {
             let entries: Vec<_> = checks.chain(reads).collect();
             let mut call = self.transaction("/v1/txn?consistent", &entries)?;
             call.repeatable = true;
-            let limit = small.len() * (VALUE * 3 / 2) + SHORT;
-            let answer = self.api.call(call, self.api.timeouts, limit).await?;
-            let answer = answer.ok_or_else(|| self.api.broken("it is longer than its values can be"))?;
+            let read = absent.iter().filter(|absent| !**absent).count();
+            let limit = read * (VALUE * 3 / 2) + SHORT;
+            let Some(answer) = self.api.call(call, self.api.timeouts, limit).await? else { return Ok(None) };
             let done: Done<'_> =
                 serde_json::from_slice(&answer.body).map_err(|error| self.api.broken(error))?;
             let failed = done.errors.as_deref().unwrap_or_default();
             if failed.is_empty() {
-                return self.found(small, &absent, &done);
+                return self.found(&small, &absent, &done);
             }
             for failed in failed {
                 let index = failed.op_index.checked_sub(large.len()).filter(|index| *index < small.len());
                 match index {
                     Some(index) if failed.what.contains("doesn't exist") => absent[index] = true,
+                    Some(index) if absent[index] && !is_permission(&failed.what) => absent[index] = false,
                     _ => return Ok(None),
                 }
             }

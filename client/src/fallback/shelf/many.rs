@@ -2,10 +2,15 @@
 //!
 //! What is odd about one of them is left to the way that reads and removes it alone.
 
+use futures_util::stream::{self, StreamExt as _};
+
 use super::read::{Header, KEYS, Origin, Within};
 use super::{Holding, Shelf, ShelfError};
-use crate::fallback::store::{Entry, StoreError};
+use crate::fallback::store::{Entry, Sorted, StoreError};
 use crate::reports::ReportKey;
+
+/// Transactions that remove at a time.
+const REMOVALS: usize = 4;
 
 impl Shelf {
     /// As [`Shelf::get_within`], several reports in their order.
@@ -25,7 +30,7 @@ impl Shelf {
         let mut names = 0;
         let fits = keys.iter().take_while(|key| {
             names += KEYS + self.layout.states(key).len();
-            names <= self.store.snapshot()
+            names <= self.store.snapshot_of_large()
         });
         fits.count().max(1)
     }
@@ -53,19 +58,25 @@ impl Shelf {
         found
     }
 
-    /// The headers of a few keys, of one moment; `None` where one cannot be read.
+    /// The headers of a few keys, of one moment; `None` where one has to be read alone.
     async fn headers(&self, keys: &[ReportKey]) -> Result<Vec<Option<Header>>, ShelfError> {
-        let (mut large, mut small) = (Vec::with_capacity(keys.len()), Vec::new());
+        // Beside what an older controller wrote there are states, and neither an entry nor, mostly, a tombstone.
+        let (mut large, mut small, mut rare) = (Vec::with_capacity(keys.len()), Vec::new(), Vec::new());
         for key in keys {
             let [value, metadata, tombstone] = self.names(key);
             large.push(value);
-            small.extend([metadata, tombstone].into_iter().chain(self.layout.states(key)));
+            small.extend(self.layout.states(key));
+            rare.extend([metadata, tombstone]);
         }
-        let mut values = self.store.get_large(&large, &small).await?;
-        let mut small = values.split_off(large.len().min(values.len())).into_iter();
-        let header = |(key, value): (&ReportKey, Option<Entry>)| {
-            let own = [value].into_iter().chain(small.by_ref().take(KEYS - 1)).collect();
-            let states: Vec<_> = small.by_ref().take(self.layout.states(key).len()).collect();
+        let sorted = Sorted { large: &large, small: &small, rare: &rare };
+        let Some(mut values) = self.store.get_large(sorted).await? else {
+            return Ok(keys.iter().map(|_| None).collect());
+        };
+        let mut others = values.split_off(large.len().min(values.len())).into_iter();
+        let states: Vec<Vec<_>> =
+            keys.iter().map(|key| others.by_ref().take(self.layout.states(key).len()).collect()).collect();
+        let header = |((key, value), states): ((&ReportKey, Option<Entry>), Vec<Option<Entry>>)| {
+            let own = [value].into_iter().chain(others.by_ref().take(KEYS - 1)).collect();
             let mut header = self.parse_header(key, own).ok()?;
             header.copy = match (&header.value, &header.metadata) {
                 (Some(_), Some((metadata, _))) if header.fits() => Some((metadata.version(), Origin::Larder)),
@@ -74,24 +85,28 @@ impl Shelf {
             };
             Some(header)
         };
-        Ok(keys.iter().zip(values).map(header).collect())
+        Ok(keys.iter().zip(values).zip(states).map(header).collect())
     }
 
     /// As [`Shelf::remove`], several reports in their order: by one transaction if nothing is in its way.
     pub async fn remove_all(&self, holdings: &[&Holding]) -> Vec<Result<bool, ShelfError>> {
-        let mut removed = Vec::with_capacity(holdings.len());
-        for few in holdings.chunks((self.store.limits().operations / 2).max(1)) {
-            match self.remove_together(few).await {
-                Ok(true) => removed.extend(few.iter().map(|_| Ok(true))),
-                Ok(false) | Err(ShelfError::Store(StoreError::Refused { .. })) => {
-                    for holding in few {
-                        removed.push(self.remove(holding).await);
-                    }
+        let together = (self.store.limits().operations / 2).max(1);
+        let removals: Vec<_> = holdings.chunks(together).map(|few| self.remove_few(few)).collect();
+        stream::iter(removals).buffered(REMOVALS).collect::<Vec<_>>().await.into_iter().flatten().collect()
+    }
+
+    async fn remove_few(&self, holdings: &[&Holding]) -> Vec<Result<bool, ShelfError>> {
+        match self.remove_together(holdings).await {
+            Ok(true) => holdings.iter().map(|_| Ok(true)).collect(),
+            Ok(false) | Err(ShelfError::Store(StoreError::Refused { .. })) => {
+                let mut removed = Vec::with_capacity(holdings.len());
+                for holding in holdings {
+                    removed.push(self.remove(holding).await);
                 }
-                Err(error) => removed.extend(few.iter().map(|_| Err(error.clone()))),
+                removed
             }
+            Err(error) => holdings.iter().map(|_| Err(error.clone())).collect(),
         }
-        removed
     }
 
     async fn remove_together(&self, holdings: &[&Holding]) -> Result<bool, ShelfError> {

@@ -114,6 +114,10 @@ impl Depot for Shelf {
 impl Shelf {
     async fn bring_one(&self, parcel: Parcel) -> Result<Arrival, DepotError> {
         let key = parcel.report.key.clone();
+        if let Some(fault) = parcel.fault() {
+            let there = There { version: None, tombstone: None, same: false };
+            return Ok(Arrival { written: Written::Undecodable(fault.to_owned()), there });
+        }
         let written = match self.put_moved(&parcel.report, parcel.sequence, parcel.over).await {
             Ok(Placed::Stored) => Written::Stored,
             Ok(Placed::Superseded(_) | Placed::Crossed(_) | Placed::Buried(_)) => Written::Outdated,
@@ -168,11 +172,9 @@ fn found(read: Result<Within, ShelfError>) -> Result<Found<shelf::Holding>, Depo
         Err(error) => return Err(error.into()),
     };
     let Some(held) = lookup.copy else { return Ok(Found::Absent) };
-    if let Some(fault) = held.fault().filter(|_| held.origin == Origin::Foreign) {
-        return unreadable(Skip::Undecodable, fault.to_owned());
-    }
-    let parcel = Box::new(Parcel::new(held.report, held.version.sequence));
-    Ok(Found::Report { parcel, tombstone: lookup.tombstone, stamp: held.holding })
+    let is_foreign = held.origin == Origin::Foreign;
+    let parcel = Parcel { is_foreign, ..Parcel::new(held.report, held.version.sequence) };
+    Ok(Found::Report { parcel: Box::new(parcel), tombstone: lookup.tombstone, stamp: held.holding })
 }
 
 fn key_of(text: &str) -> Result<ReportKey, DepotError> {

@@ -6,12 +6,14 @@
 use async_trait::async_trait;
 
 use crate::database::DatabaseError;
+use crate::fallback::shelf::gzip;
 use crate::migrate::decision::{Skip, There};
 use crate::migrate::depot::{
     Arrival, Depot, DepotError, Found, Grave, Graves, Holding, Page, Parcel, Standing, Tombstone, Written,
 };
+use crate::reports::extract::Extractor;
 use crate::reports::{
-    self, Confirmed, List, Moving, Put, ReportError, ReportKey, ReportStore, RowStamp, TombstoneStamp,
+    self, Confirmed, List, Moved, Moving, Put, ReportError, ReportKey, ReportStore, RowStamp, TombstoneStamp,
 };
 
 impl From<ReportError> for DepotError {
@@ -59,23 +61,21 @@ impl Depot for ReportStore {
 
     async fn bring(&self, parcels: Vec<Parcel>) -> Result<Vec<Arrival>, DepotError> {
         let keys: Vec<_> = parcels.iter().map(|it| it.report.key.clone()).collect();
-        let before = self.versions(&keys).await?;
         let (moving, mut refused) = look_into(parcels, self.is_closed()).await?;
         let puts = self.put_each(&moving).await?;
-        let confirmed = self.confirm(&moving).await?;
-        let standing = self.standing(&keys).await?;
+        let (confirmed, standing) = self.read_back(&moving, &keys).await?;
         let mut arrivals = moving.iter().zip(puts).zip(confirmed);
         let mut arrival = |index: usize| {
             let (standing, tombstone) = *standing.get(index)?;
-            if let Some(reason) = refused[index].take() {
+            if let Some(written) = refused[index].take() {
                 let there = There { version: standing, tombstone, same: false };
-                return Some(Arrival { written: Written::Refused(reason), there });
+                return Some(Arrival { written, there });
             }
             let ((moving, put), confirmed) = arrivals.next()?;
             let written = match put {
-                Put::Stored(version) if before[index] == Some(version) => Written::Renewed,
-                Put::Stored(_) => Written::Stored,
-                Put::Superseded(_) | Put::Suppressed(_) => Written::Outdated,
+                Moved::Renewed => Written::Renewed,
+                Moved::Put(Put::Stored(_)) => Written::Stored,
+                Moved::Put(Put::Superseded(_) | Put::Suppressed(_)) => Written::Outdated,
             };
             let (version, same) = match confirmed {
                 Confirmed::Same => (Some(moving.version()), true),
@@ -134,18 +134,18 @@ impl Depot for ReportStore {
 
 impl ReportStore {
     /// Puts reports together, and one by one if they are refused together, so that one does not stop the others.
-    async fn put_each(&self, moving: &[Moving]) -> Result<Vec<Put>, ReportError> {
-        match self.put_moved(moving).await {
+    async fn put_each(&self, moving: &[Moving]) -> Result<Vec<Moved>, ReportError> {
+        match self.bring_moved(moving).await {
             Err(ReportError::Database(error)) if one_is_refused(&error) && moving.len() > 1 => {}
             other => return other,
         }
         let mut puts = Vec::with_capacity(moving.len());
         for it in moving {
-            match self.put_moved(std::slice::from_ref(it)).await {
+            match self.bring_moved(std::slice::from_ref(it)).await {
                 Ok(put) => puts.extend(put),
                 // It is found missing when it is read back, and named so.
                 Err(ReportError::Database(error)) if one_is_refused(&error) => {
-                    puts.push(Put::Superseded(it.version()));
+                    puts.push(Moved::Put(Put::Superseded(it.version())));
                 }
                 Err(error) => return Err(error),
             }
@@ -158,22 +158,22 @@ fn one_is_refused(error: &DatabaseError) -> bool {
     error.blames_the_request()
 }
 
-/// Looks into reports; those that cannot be stored are told by the reason, in their places.
+/// Looks into reports; those that are not stored are told by the reason, in their places.
 async fn look_into(
     parcels: Vec<Parcel>,
     closed: bool,
-) -> Result<(Vec<Moving>, Vec<Option<String>>), DepotError> {
-    let take = if closed { Moving::closed } else { Moving::new };
+) -> Result<(Vec<Moving>, Vec<Option<Written>>), DepotError> {
     let looked = tokio::task::spawn_blocking(move || {
+        let mut extractor = Extractor::new();
         let (mut moving, mut refused) =
             (Vec::with_capacity(parcels.len()), Vec::with_capacity(parcels.len()));
-        for Parcel { report, sequence, over } in parcels {
-            match take(report, sequence) {
+        for parcel in parcels {
+            match look_into_one(parcel, closed, &mut extractor) {
                 Ok(it) => {
-                    moving.push(it.over(over));
+                    moving.push(it);
                     refused.push(None);
                 }
-                Err(error) => refused.push(Some(error.to_string())),
+                Err(written) => refused.push(Some(written)),
             }
         }
         (moving, refused)
@@ -182,5 +182,21 @@ async fn look_into(
         Ok(looked) => Ok(looked),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(DepotError::Away("the runtime is shutting down".to_owned())),
+    }
+}
+
+/// Of a foreign one, what nothing was read out of is unpacked to see whether it can be.
+fn look_into_one(parcel: Parcel, closed: bool, extractor: &mut Extractor) -> Result<Moving, Written> {
+    let suspect = parcel.is_foreign.then(|| parcel.report.payload.clone());
+    let Parcel { report, sequence, over, .. } = parcel;
+    let moving = match closed {
+        true => Moving::closed(report, sequence),
+        false => Moving::with(report, sequence, extractor),
+    };
+    let moving = moving.map_err(|error| Written::Refused(error.to_string()))?;
+    let suspect = suspect.filter(|_| !moving.is_read());
+    match suspect.and_then(|payload| gzip::fault(&payload)) {
+        Some(fault) => Err(Written::Undecodable(fault.to_owned())),
+        None => Ok(moving.over(over)),
     }
 }

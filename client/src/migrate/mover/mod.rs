@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use super::decision::{Because, Skip};
 use super::depot::{Depot, DepotError};
@@ -59,7 +60,7 @@ impl Default for Pace {
             page: 10_000,
             readers: 32,
             batches: 2,
-            removers: 16,
+            removers: 64,
             batch_reports: 64,
             batch_bytes: 2 << 20,
             in_flight: 8 << 20,
@@ -258,8 +259,8 @@ impl<F: Depot, T: Depot> Pass<F, T> {
         self.progress.send_modify(|it| it.skip(Skipped { key: key.to_string(), skip, detail }));
     }
 
-    fn gone(&self, because: Because, was_there: bool) {
-        self.progress.send_modify(|it| it.count(because, was_there));
+    fn gone(&self, because: Because, was_there: bool, begun: Instant) {
+        self.progress.send_modify(|it| it.count(because, was_there, begun));
     }
 
     /// Somebody else came in between. That is no failure.

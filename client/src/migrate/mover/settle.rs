@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use super::stream::Load;
 use super::{Halt, Pass};
@@ -21,6 +22,7 @@ struct Removal<S> {
     stamp: S,
     because: Because,
     was_there: bool,
+    begun: Instant,
 }
 
 impl<F: Depot, T: Depot> Pass<F, T> {
@@ -34,12 +36,13 @@ impl<F: Depot, T: Depot> Pass<F, T> {
 
     async fn settle_crossed(&self, key: &ReportKey, mut over: Version) -> Result<(), Halt> {
         for _ in 0..ATTEMPTS {
+            let begun = Instant::now();
             let Some((parcel, tombstone, stamp)) = self.read(key, self.pace.largest).await? else {
                 return Ok(());
             };
             // One at a time, and no share of the memory: those who hold all of it may be waiting for this batch to end.
             let parcel = Parcel { over: Some(over), ..parcel };
-            match self.settle_once(vec![Load { parcel, tombstone, stamp, share: None }]).await?.pop() {
+            match self.settle_once(vec![Load { parcel, tombstone, stamp, share: None, begun }]).await?.pop() {
                 Some((_, seen)) => over = seen,
                 None => return Ok(()),
             }
@@ -53,18 +56,21 @@ impl<F: Depot, T: Depot> Pass<F, T> {
         let batch = self.without_future(batch);
         let batch = self.bury_beside(batch).await?;
         let (mut parcels, mut offers) = (Vec::new(), Vec::new());
-        for Load { parcel, tombstone, stamp, share } in batch {
+        for Load { parcel, tombstone, stamp, share, begun } in batch {
             let offer = Offer { version: parcel.version(), tombstone };
-            offers.push((parcel.report.key.clone(), offer, stamp, share));
+            offers.push((parcel.report.key.clone(), offer, stamp, share, begun));
             parcels.push(parcel);
         }
         let arrivals = self.to.bring(parcels).await.map_err(|it| self.there_failed(it))?;
         let (mut removals, mut crossed) = (Vec::new(), Vec::new());
-        for ((key, offer, stamp, _share), Arrival { written, there }) in offers.into_iter().zip(arrivals) {
+        for ((key, offer, stamp, _share, begun), Arrival { written, there }) in
+            offers.into_iter().zip(arrivals)
+        {
             let was_there = written == Written::Renewed;
             match (decide(&offer, &there), written, there.version) {
+                (_, Written::Undecodable(fault), _) => self.skip(&key, Skip::Undecodable, fault),
                 (Decision::Remove(because), ..) => {
-                    removals.push(Removal { key, stamp, because, was_there });
+                    removals.push(Removal { key, stamp, because, was_there, begun });
                 }
                 (Decision::Leave(_), Written::Refused(reason), _) => self.skip(&key, Skip::Refused, reason),
                 (Decision::Leave(Skip::Crossed), _, Some(over)) => crossed.push((key, over)),
@@ -119,7 +125,7 @@ impl<F: Depot, T: Depot> Pass<F, T> {
             let these: Vec<_> = removals.iter().map(|it| (it.key.clone(), it.stamp.clone())).collect();
             for (it, removed) in removals.iter().zip(self.from.remove_all(&these).await) {
                 match removed.map_err(|error| self.here_failed(error))? {
-                    true => self.gone(it.because, it.was_there),
+                    true => self.gone(it.because, it.was_there, it.begun),
                     false => self.changed(),
                 }
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::{Halt, Pass};
 use crate::migrate::decision::Skip;
@@ -15,7 +16,7 @@ use crate::migrate::progress::Skipped;
 use crate::reports::ReportKey;
 
 /// Reports that are asked for by one call, at most.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 /// Keys that wait to be read.
 const KEYS: usize = 256;
 
@@ -26,6 +27,8 @@ pub(super) struct Load<S> {
     pub(super) stamp: S,
     /// Its share of what may be in memory, until it is settled.
     pub(super) share: Option<OwnedSemaphorePermit>,
+    /// When it was asked for.
+    pub(super) begun: Instant,
 }
 
 /// A report that was read, without its share of the memory.
@@ -93,10 +96,11 @@ async fn read_all<F: Depot, T: Depot>(
 ) -> Result<(), Halt> {
     let mut few = Vec::new();
     while keys.lock().await.recv_many(&mut few, at_once(&pass)).await > 0 {
+        let begun = Instant::now();
         let found = pass.from.read_all(&few, pass.pace.large).await;
         for (key, found) in few.drain(..).zip(found) {
             if let Some(found) = pass.found(&key, found, pass.pace.large)?
-                && loads.send(pass.load(found).await).await.is_err()
+                && loads.send(pass.load(found, begun).await).await.is_err()
             {
                 return Ok(());
             }
@@ -174,12 +178,12 @@ impl<F: Depot, T: Depot> Pass<F, T> {
     }
 
     /// Waits for a share of the memory for what was read.
-    async fn load(&self, (parcel, tombstone, stamp): Loose<F::Stamp>) -> Load<F::Stamp> {
+    async fn load(&self, (parcel, tombstone, stamp): Loose<F::Stamp>, begun: Instant) -> Load<F::Stamp> {
         // A single report above the whole budget takes all of it. The semaphore is never closed.
         let bytes = u32::try_from(parcel.size().min(self.pace.in_flight)).unwrap_or(u32::MAX);
         let share = Arc::clone(&self.in_flight).acquire_many_owned(bytes).await.expect("never closed");
         self.progress.send_modify(|it| it.bytes += parcel.size() as u64);
-        Load { parcel, tombstone, stamp, share: Some(share) }
+        Load { parcel, tombstone, stamp, share: Some(share), begun }
     }
 
     fn changed_before_it_was_read(&self) {
@@ -189,8 +193,9 @@ impl<F: Depot, T: Depot> Pass<F, T> {
     /// Moves the large reports, one at a time.
     pub(super) async fn move_large(self: &Arc<Self>) -> Result<(), Halt> {
         for key in self.rest(|rest| std::mem::take(&mut rest.large)) {
+            let begun = Instant::now();
             if let Some(found) = self.read(&key, self.pace.largest).await? {
-                let load = self.load(found).await;
+                let load = self.load(found, begun).await;
                 Arc::clone(self).settle(vec![load]).await?;
             }
         }

@@ -12,11 +12,17 @@ use serde::{Deserialize, Deserializer};
 
 use super::{Bench, ExtractError, Scan};
 use crate::reports::packed::{Database, Place, ROWS, Rating, Row, tenths};
-use crate::reports::{Asset, Check, Severity};
+use crate::reports::{Asset, Check, Severity, VulnerabilityId};
 
 /// A text of the document, borrowed unless it has escapes. (serde's own [`Cow`] is always a copy, but for fields that spell it out.)
 #[derive(Clone, Default)]
-struct Text<'a>(Cow<'a, str>);
+pub(super) struct Text<'a>(Cow<'a, str>);
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+}
 
 impl std::ops::Deref for Text<'_> {
     type Target = str;
@@ -52,6 +58,17 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
         }
         deserializer.deserialize_str(Borrowed)
     }
+}
+
+/// What a scan says beside its findings.
+#[derive(Default)]
+pub(super) struct Head<'a> {
+    pub(super) scanned_at: Option<Text<'a>>,
+    pub(super) scanner_version: Option<Text<'a>>,
+    pub(super) os: Option<Text<'a>>,
+    pub(super) registry: Option<Text<'a>>,
+    pub(super) repository: Option<Text<'a>>,
+    pub(super) tag: Option<Text<'a>>,
 }
 
 /// All that may stand at the top of a report.
@@ -172,8 +189,7 @@ struct Item<'a> {
 
 impl<'a> Document<'a> {
     /// `None` if it is JSON, but of another shape.
-    pub(super) fn read(text: &'a [u8]) -> Result<Option<Self>, ExtractError> {
-        let text = std::str::from_utf8(text).map_err(|error| not_utf8(text, error.valid_up_to()))?;
+    pub(super) fn read(text: &'a str) -> Result<Option<Self>, ExtractError> {
         match serde_json::from_str(text) {
             Ok(document) => Ok(Some(document)),
             Err(error) if error.is_data() => Ok(None),
@@ -185,12 +201,6 @@ impl<'a> Document<'a> {
         self.report.as_ref()?.vulnerabilities.as_ref()
     }
 
-    pub(super) fn is_too_long(&self) -> bool {
-        self.vulnerabilities.as_ref().is_some_and(|it| it.is_cut)
-            || self.of_rest().is_some_and(|it| it.is_cut)
-            || self.items.as_ref().is_some_and(|it| it.is_cut)
-    }
-
     /// The benchmark that it is, if it is one.
     pub(super) fn bench(&mut self) -> Option<Bench> {
         let items = self.items.take().filter(|_| self.vulnerabilities.is_none())?;
@@ -199,21 +209,31 @@ impl<'a> Document<'a> {
             Some(Status::Other(_)) | None => 0,
         };
         let run_at = self.run_at.as_deref().and_then(time);
-        let checks = items.all.into_iter().map(Item::check).collect();
+        let checks = items.0.into_iter().map(Item::check).collect();
         Some(Bench { run_at, version: self.version.to_string(), status, checks })
     }
 
     /// Its findings; `None` if it is no scan. A scan that found nothing has no list, but says when and by what it was made.
     pub(super) fn rows(&self) -> Option<Vec<Row<'_>>> {
         match (&self.vulnerabilities, self.of_rest()) {
-            (Some(list), _) => Some(list.all.iter().map(Vulnerability::row).collect()),
-            (None, Some(list)) => Some(list.all.iter().map(RestVulnerability::row).collect()),
+            (Some(list), _) => Some(list.0.iter().map(Vulnerability::row).collect()),
+            (None, Some(list)) => Some(list.0.iter().map(RestVulnerability::row).collect()),
             (None, None) => (self.scanned_at.is_some() && self.scanner_version.is_some()).then(Vec::new),
         }
     }
 
+    pub(super) fn head(self) -> Head<'a> {
+        let (scanned_at, scanner_version) = (self.scanned_at, self.scanner_version);
+        let [os, registry, repository, tag] = [self.os, self.registry, self.repository, self.tag].map(Some);
+        Head { scanned_at, scanner_version, os, registry, repository, tag }
+    }
+}
+
+impl Head<'_> {
     pub(super) fn scan<F>(self, findings: F) -> Scan<F> {
-        let image = match (&*self.registry, &*self.repository, &*self.tag) {
+        let [os, registry, repository, tag] = [self.os, self.registry, self.repository, self.tag]
+            .map(|it| it.map(Text::into_owned).unwrap_or_default());
+        let image = match (&*registry, &*repository, &*tag) {
             (_, "", _) => String::new(),
             (registry, repository, tag) => {
                 let slash = if registry.is_empty() || registry.ends_with('/') { "" } else { "/" };
@@ -221,15 +241,18 @@ impl<'a> Document<'a> {
                 [registry, slash, repository, colon, tag].concat()
             }
         };
-        let (os, repository, tag) =
-            (self.os.into_owned(), self.repository.into_owned(), self.tag.into_owned());
         Scan {
             scanned_at: self.scanned_at.and_then(|it| time(&it)),
-            scanner_version: self.scanner_version.unwrap_or_default().into_owned(),
+            scanner_version: self.scanner_version.map(Text::into_owned).unwrap_or_default(),
             asset: Asset { os, repository, tag, image, ..Asset::default() },
             findings,
         }
     }
+}
+
+/// The text that these bytes are.
+pub(super) fn utf8(text: &[u8]) -> Result<&str, ExtractError> {
+    std::str::from_utf8(text).map_err(|error| not_utf8(text, error.valid_up_to()))
 }
 
 fn not_utf8(text: &[u8], valid: usize) -> ExtractError {
@@ -250,6 +273,7 @@ impl Vulnerability<'_> {
             if self.package_name.is_empty() { &self.package_name_deprecated } else { &self.package_name };
         Row {
             name: &self.name,
+            id: VulnerabilityId::of(&self.name),
             place: Place {
                 package,
                 version: &self.package_version,
@@ -274,6 +298,7 @@ impl RestVulnerability<'_> {
     fn row(&self) -> Row<'_> {
         Row {
             name: &self.name,
+            id: VulnerabilityId::of(&self.name),
             place: Place {
                 package: &self.package_name,
                 version: &self.package_version,
@@ -295,7 +320,7 @@ impl RestVulnerability<'_> {
 }
 
 /// What a scanner's word means. A score of 9 or more is critical whatever the word.
-fn severity(text: &str, score: f32) -> Severity {
+pub(super) fn severity(text: &str, score: f32) -> Severity {
     let is = |word: &str| text.eq_ignore_ascii_case(word);
     match () {
         () if score >= 9.0 || is("critical") => Severity::Critical,
@@ -320,6 +345,11 @@ impl Item<'_> {
     }
 }
 
+/// Seconds since 1970 in digits.
+pub(super) fn seconds(digits: &str) -> Option<i64> {
+    digits.parse().ok().filter(|&it| it != 0)
+}
+
 /// Seconds since 1970, as a number or in digits. 0 and anything else is none.
 #[derive(Clone, Copy, Default)]
 struct Seconds(Option<i64>);
@@ -335,7 +365,7 @@ impl<'de> Deserialize<'de> for Seconds {
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Seconds, E> {
-                Ok(Seconds(text.parse().ok().filter(|&it| it != 0)))
+                Ok(Seconds(seconds(text)))
             }
 
             fn visit_i64<E>(self, number: i64) -> Result<Seconds, E> {
@@ -350,11 +380,8 @@ impl<'de> Deserialize<'de> for Seconds {
     }
 }
 
-/// A list of [`ROWS`] at most: what is beyond is read over, and that it was there is noted.
-struct List<T> {
-    all: Vec<T>,
-    is_cut: bool,
-}
+/// A list of [`ROWS`] at most: see [`Lengths`].
+struct List<T>(Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -368,19 +395,61 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<List<T>, A::Error> {
                 let mut all = Vec::new();
-                while all.len() < ROWS {
-                    match seq.next_element()? {
-                        Some(item) => all.push(item),
-                        None => return Ok(List { all, is_cut: false }),
-                    }
+                while let Some(item) = seq.next_element()? {
+                    all.push(item);
                 }
-                let mut is_cut = false;
-                while seq.next_element::<IgnoredAny>()?.is_some() {
-                    is_cut = true;
-                }
-                Ok(List { all, is_cut })
+                Ok(List(all))
             }
         }
         deserializer.deserialize_seq(Items(std::marker::PhantomData))
+    }
+}
+
+/// How long the lists of a report are, found out without keeping anything of them.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Lengths {
+    #[serde(rename = "Vuls")]
+    vulnerabilities: Option<Length>,
+    report: Option<RestLengths>,
+    items: Option<Length>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RestLengths {
+    vulnerabilities: Option<Length>,
+}
+
+struct Length(usize);
+
+impl Lengths {
+    /// Whether a list is longer than [`ROWS`]. What is no report has none.
+    pub(super) fn are_too_many(text: &str) -> bool {
+        let lengths: Self = serde_json::from_str(text).unwrap_or_default();
+        let of_rest = lengths.report.and_then(|it| it.vulnerabilities);
+        [lengths.vulnerabilities, of_rest, lengths.items].iter().flatten().any(|it| it.0 > ROWS)
+    }
+}
+
+impl<'de> Deserialize<'de> for Length {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items;
+        impl<'de> Visitor<'de> for Items {
+            type Value = Length;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Length, A::Error> {
+                let mut length = 0;
+                while seq.next_element::<IgnoredAny>()?.is_some() {
+                    length += 1;
+                }
+                Ok(Length(length))
+            }
+        }
+        deserializer.deserialize_seq(Items)
     }
 }

@@ -27,7 +27,7 @@ async fn attempt(
 
 /// Makes a run of pending reports a live segment and moves the watermark behind it. Every report of the run has to be there still: one that
 /// was deleted since was pending then, so nobody retired it.
-pub(super) async fn fold(database: &dyn Database, run: &Run) -> Result<bool, IndexError> {
+pub(super) async fn fold(database: &dyn Database, run: Run) -> Result<bool, IndexError> {
     let mut statements = vec![
         Statement::with(
             "UPDATE counter SET value = ? WHERE name = 'indexed' AND value = ?",
@@ -45,7 +45,7 @@ pub(super) async fn fold(database: &dyn Database, run: &Run) -> Result<bool, Ind
             "INSERT INTO segment (low, high, live, postings, touched) VALUES (?, ?, 1, ?, ?)",
             [run.low.into(), run.high.into(), run.postings.cast_signed().into(), now().into()],
         ));
-        statements.push(blocks(None, &run.blocks));
+        statements.push(blocks(None, run.blocks));
     }
     Ok(attempt(database, statements).await?.is_some())
 }
@@ -63,7 +63,7 @@ pub(super) async fn begin(database: &dyn Database, low: i64, high: i64) -> Resul
 pub(super) async fn append(
     database: &dyn Database,
     segment: i64,
-    more: &[Packed],
+    more: Vec<Packed>,
     postings: u64,
 ) -> Result<bool, IndexError> {
     let touch = "UPDATE segment SET touched = ?, postings = ? WHERE id = ? AND live = 0";
@@ -129,15 +129,15 @@ fn discarded(segments: &[i64]) -> [Statement; 2] {
 }
 
 /// Blocks of a segment; without one, of that which was inserted last.
-fn blocks(segment: Option<i64>, blocks: &[Packed]) -> Statement {
+fn blocks(segment: Option<i64>, blocks: Vec<Packed>) -> Statement {
     let sql = "INSERT INTO block (segment, first, summary, postings) \
                VALUES (COALESCE(?, (SELECT MAX(id) FROM segment)), ?, ?, ?)";
     let segment = segment.map_or(Value::Null, Value::Integer);
-    let row = |block: &Packed| {
-        let (summary, postings) = (Value::Blob(block.summary.clone()), Value::Blob(block.postings.clone()));
+    let row = |block: Packed| {
+        let (summary, postings) = (Value::Blob(block.summary), Value::Blob(block.postings));
         vec![segment.clone(), to_sql(block.first).into(), summary, postings]
     };
-    Statement::many(sql, blocks.iter().map(row))
+    Statement::many(sql, blocks.into_iter().map(row))
 }
 
 fn now() -> i64 {

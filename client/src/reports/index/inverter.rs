@@ -3,6 +3,8 @@
 //! What a report says is noted mark by mark; sorting the marks turns them around. The same is done for a run that becomes a segment and for
 //! the reports that a question lays over the index because no segment has them yet.
 
+use std::convert::Infallible;
+
 use super::entry::{Counts, Entry, KINDS, Kind};
 use super::merger::Batch;
 use super::traits::{Rating, Ratings, Traits};
@@ -68,6 +70,11 @@ pub(crate) struct Inverter {
 }
 
 impl Inverter {
+    /// With room for so many marks: they are most of what the index takes while it is made.
+    pub(crate) fn with_room_for(findings: usize) -> Self {
+        Self { reports: Vec::new(), hits: Vec::with_capacity(findings) }
+    }
+
     /// Begins a report; the marks that follow are its own.
     pub(crate) fn report(&mut self, id: u64, kind: Kind) {
         self.reports.push((id, kind));
@@ -80,23 +87,39 @@ impl Inverter {
     }
 
     /// All vulnerabilities in order of their numbers, with the reports that have them.
-    pub(crate) fn finish(mut self, ratings: &Ratings) -> Batch {
-        self.hits.sort_unstable_by_key(|hit| (hit.vulnerability, hit.report));
+    pub(crate) fn finish(self, ratings: &Ratings) -> Batch {
         let mut batch = Batch::default();
+        let Ok(()) = self.each(ratings, |entry, reports| {
+            batch.entries.push(entry);
+            batch.reports.extend_from_slice(reports);
+            Ok::<_, Infallible>(())
+        });
+        batch
+    }
+
+    /// Hands over each of them, so that no more than one is held beside the marks.
+    pub(crate) fn each<E>(
+        mut self,
+        ratings: &Ratings,
+        mut each: impl FnMut(Entry, &[u64]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.hits.sort_unstable_by_key(|hit| (hit.vulnerability, hit.report));
+        let mut reports = Vec::new();
         for group in self.hits.chunk_by(|one, two| one.vulnerability == two.vulnerability) {
             let mut traits = group[0].traits();
             let mut counts: Counts = [0; KINDS];
             let mut last = None;
+            reports.clear();
             for hit in group {
                 traits.join(&hit.traits(), ratings);
                 if last.replace(hit.report) != Some(hit.report) {
                     let (id, kind) = self.reports[hit.report as usize];
                     counts[kind as usize] += 1;
-                    batch.reports.push(id);
+                    reports.push(id);
                 }
             }
-            batch.entries.push(Entry { id: group[0].vulnerability, counts, traits });
+            each(Entry { id: group[0].vulnerability, counts, traits }, &reports)?;
         }
-        batch
+        Ok(())
     }
 }

@@ -93,10 +93,10 @@ pub(super) async fn merge(database: &dyn Database, from: &[i64], target: i64) ->
         behind = arrived.last().map(|it| (it.block.first, it.segment));
         work = aside(move || step(work, arrived)).await?;
         if (behind.is_none() || work.bytes >= BYTES) && !work.done.is_empty() {
-            if !change::append(database, target, &work.done, work.writer.postings).await? {
+            let done = std::mem::take(&mut work.done);
+            if !change::append(database, target, done, work.writer.postings).await? {
                 return Ok(false);
             }
-            work.done.clear();
             work.bytes = 0;
         }
         if behind.is_none() {

@@ -30,8 +30,16 @@ pub(super) struct Run {
     pub(super) retired: Vec<i64>,
 }
 
+/// Where a run ends.
+pub(super) struct End {
+    /// The id of its last report.
+    pub(super) high: i64,
+    /// How many findings its reports have.
+    pub(super) findings: i64,
+}
+
 /// Where a run ends that begins behind `low` and may go to `end`; `None` if there is no report.
-pub(super) async fn end(database: &dyn Database, low: i64, end: i64) -> Result<Option<i64>, IndexError> {
+pub(super) async fn end(database: &dyn Database, low: i64, end: i64) -> Result<Option<End>, IndexError> {
     let sql =
         "SELECT id, critical + high + medium + low FROM report WHERE id > ? AND id <= ? ORDER BY id LIMIT ?";
     let request = Request::new([Statement::with(sql, [low.into(), end.into(), REPORTS.into()])]);
@@ -40,13 +48,13 @@ pub(super) async fn end(database: &dyn Database, low: i64, end: i64) -> Result<O
     let (mut last, mut findings) = (None, 0);
     for mut row in rows(reply) {
         let (id, more) = (row.integer()?, row.integer()?);
-        findings += more;
-        if last.is_some() && findings > FINDINGS {
+        if last.is_some() && findings + more > FINDINGS {
             break;
         }
+        findings += more;
         last = Some(id);
     }
-    Ok(last)
+    Ok(last.map(|high| End { high, findings }))
 }
 
 /// The greatest id of a report that the index counts.
@@ -57,7 +65,11 @@ pub(super) async fn indexed(database: &dyn Database) -> Result<i64, IndexError> 
 }
 
 /// Reads the run in one snapshot.
-pub(super) async fn read(database: &dyn Database, low: i64, high: i64) -> Result<Run, IndexError> {
+pub(super) async fn read(
+    database: &dyn Database,
+    low: i64,
+    End { high, findings }: End,
+) -> Result<Run, IndexError> {
     let range = || [low.into(), high.into()];
     let request = Request::new([
         Statement::with("SELECT report FROM retired WHERE report > ? AND report <= ?", range()),
@@ -67,7 +79,9 @@ pub(super) async fn read(database: &dyn Database, low: i64, high: i64) -> Result
         ),
     ]);
     let mut stream = database.stream(&request).await?;
-    let (mut ratings, mut inverter, mut forward) = (Ratings::new(), Inverter::default(), Forward::default());
+    // One report alone may say that it has any number of them.
+    let mut inverter = Inverter::with_room_for(findings.clamp(0, FINDINGS) as usize);
+    let (mut ratings, mut forward) = (Ratings::new(), Forward::default());
     let (mut reports, mut retired) = (0, Vec::new());
     while let Some(row) = stream.next().await? {
         let one_column = row.len() == 1;
@@ -89,14 +103,11 @@ pub(super) async fn read(database: &dyn Database, low: i64, high: i64) -> Result
 }
 
 fn turn(inverter: Inverter, ratings: &Ratings) -> std::io::Result<(Vec<Packed>, u64)> {
-    let batch = inverter.finish(ratings);
     let (mut writer, mut blocks) = (BlockWriter::new()?, Vec::new());
-    let mut rest = &batch.reports[..];
-    for entry in &batch.entries {
-        let (own, others) = rest.split_at(entry.total() as usize);
-        rest = others;
-        blocks.extend(writer.push(*entry, own, ratings)?);
-    }
+    inverter.each(ratings, |entry, reports| {
+        blocks.extend(writer.push(entry, reports, ratings)?);
+        Ok::<_, std::io::Error>(())
+    })?;
     blocks.extend(writer.flush(ratings)?);
     Ok((blocks, writer.postings))
 }

@@ -94,9 +94,9 @@ impl Index {
     pub async fn fold(&self) -> Result<bool, IndexError> {
         for _ in 0..ATTEMPTS {
             let low = run::indexed(self.database()).await?;
-            let Some(high) = run::end(self.database(), low, i64::MAX).await? else { return Ok(false) };
-            let run = run::read(self.database(), low, high).await?;
-            if change::fold(self.database(), &run).await? {
+            let Some(end) = run::end(self.database(), low, i64::MAX).await? else { return Ok(false) };
+            let run = run::read(self.database(), low, end).await?;
+            if change::fold(self.database(), run).await? {
                 return Ok(true);
             }
         }
@@ -174,11 +174,12 @@ impl Index {
     ) -> Result<bool, IndexError> {
         let (begin, mut retired) = (low, Vec::new());
         while low < end {
-            let high = run::end(self.database(), low, end).await?.unwrap_or(end);
-            let run = run::read(self.database(), low, high).await?;
-            low = high;
+            let rest = run::End { high: end, findings: 0 };
+            let run = run::end(self.database(), low, end).await?.unwrap_or(rest);
+            let run = run::read(self.database(), low, run).await?;
+            low = run.high;
             retired.extend_from_slice(&run.retired);
-            if !run.blocks.is_empty() && !self.stand_beside(&run, scaffold).await? {
+            if !run.blocks.is_empty() && !self.stand_beside(run, scaffold).await? {
                 return Ok(false);
             }
         }
@@ -196,10 +197,10 @@ impl Index {
     }
 
     /// Writes a run as a segment that does not count yet.
-    async fn stand_beside(&self, run: &Run, scaffold: &mut Vec<i64>) -> Result<bool, IndexError> {
+    async fn stand_beside(&self, run: Run, scaffold: &mut Vec<i64>) -> Result<bool, IndexError> {
         let segment = change::begin(self.database(), run.low, run.high).await?;
         scaffold.push(segment);
-        change::append(self.database(), segment, &run.blocks, run.postings).await
+        change::append(self.database(), segment, run.blocks, run.postings).await
     }
 
     /// Merges into a new segment that does not count yet.

@@ -22,7 +22,7 @@ mod write;
 
 use super::Finding;
 pub use mark::{Mark, Marks};
-pub(crate) use row::{Database, Place, Rating, Row, tenths};
+pub(crate) use row::{Database, Place, Rating, Row, is_same, tenths};
 
 /// The first byte of a blob.
 const VERSION: u8 = 1;

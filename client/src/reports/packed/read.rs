@@ -171,8 +171,10 @@ impl Table {
         let rating = &self.ratings[self.facts.ratings[fact] as usize];
         let place = &self.places[place];
         let text = |span: Span| self.texts.get(span);
+        let canonical = self.facts.names.canonical.get(fact).copied();
         Row {
             name,
+            id: canonical.unwrap_or_else(|| VulnerabilityId::of(name)),
             place: Place {
                 package: text(place.package),
                 version: text(place.version),

@@ -1,11 +1,13 @@
 //! A finding as it is packed: borrowed, its parts grouped by what they are facts of.
 
-use crate::reports::{Finding, Severity};
+use crate::reports::{Finding, Severity, VulnerabilityId};
 
 /// A finding that borrows its texts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row<'a> {
     pub(crate) name: &'a str,
+    /// The number of the name.
+    pub(crate) id: VulnerabilityId,
     pub(crate) place: Place<'a>,
     pub(crate) rating: Rating<'a>,
     pub(crate) published: Option<i64>,
@@ -13,13 +15,27 @@ pub(crate) struct Row<'a> {
 }
 
 /// Where it was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Place<'a> {
     pub(crate) package: &'a str,
     pub(crate) version: &'a str,
     pub(crate) fixed_version: &'a str,
     pub(crate) file: &'a str,
     pub(crate) in_base: bool,
+}
+
+impl PartialEq for Place<'_> {
+    /// Most places are the one before, down to where their texts stand.
+    fn eq(&self, other: &Self) -> bool {
+        let texts = |it: &Self| [it.package, it.version, it.fixed_version, it.file];
+        self.in_base == other.in_base && texts(self).into_iter().zip(texts(other)).all(|(a, b)| is_same(a, b))
+    }
+}
+
+/// Whether two texts are equal, without a look at them where they stand at the same place or are empty. The C library's `memcmp` takes a tenth of
+/// a microsecond for nothing at all if it stands at no address, as `""` does: it reads with a mask, and the processor mends that by microcode.
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
+    one.len() == other.len() && (one.is_empty() || std::ptr::eq(one, other) || one == other)
 }
 
 /// How bad it is, and who says so.
@@ -83,7 +99,14 @@ impl<'a> From<&'a Finding> for Row<'a> {
             score: tenths(it.score),
             score_v3: tenths(it.score_v3),
         };
-        Self { name: &it.name, place, rating, published: it.published, modified: it.modified }
+        Self {
+            name: &it.name,
+            id: VulnerabilityId::of(&it.name),
+            place,
+            rating,
+            published: it.published,
+            modified: it.modified,
+        }
     }
 }
 

@@ -127,23 +127,22 @@ pub(super) fn encode(rows: &[Row<'_>]) -> Vec<u8> {
     let ratings = ratings(rows);
     let published = dates(rows.iter().map(|row| row.published));
     let modified = dates(rows.iter().map(|row| row.modified));
-    let ids: Vec<_> = rows.iter().map(|row| VulnerabilityId::of(row.name)).collect();
-    let mut others: Vec<_> = ids.iter().zip(rows).filter(|(id, _)| !id.is_canonical()).collect();
-    others.sort_unstable_by_key(|(id, row)| (**id, row.name));
-    others.dedup_by_key(|(_, row)| row.name);
+    let mut others: Vec<_> = rows.iter().filter(|row| !row.id.is_canonical()).collect();
+    others.sort_unstable_by_key(|row| (row.id, row.name));
+    others.dedup_by_key(|row| row.name);
 
     let fact = |row: usize| Fact {
-        id: ids[row],
-        other: match ids[row].is_canonical() {
+        id: rows[row].id,
+        other: match rows[row].id.is_canonical() {
             true => 0,
-            false => others.partition_point(|(id, it)| (**id, it.name) < (ids[row], rows[row].name)) as u32,
+            false => others.partition_point(|it| (it.id, it.name) < (rows[row].id, rows[row].name)) as u32,
         },
         rating: ratings.of_row[row],
         published: published.of_row[row],
         modified: modified.of_row[row],
     };
     // By the numbers alone first: few vulnerabilities stand there twice.
-    let numbers: Vec<u128> = ids.iter().map(|id| id.get().into()).collect();
+    let numbers: Vec<u128> = rows.iter().map(|row| row.id.get().into()).collect();
     let mut sorted: Vec<(Fact, u32)> =
         order(&numbers).into_iter().map(|row| (fact(row as usize), places.of_row[row as usize])).collect();
     sorted.chunk_by_mut(|a, b| a.0.id == b.0.id).for_each(<[_]>::sort_unstable);
@@ -158,7 +157,7 @@ pub(super) fn encode(rows: &[Row<'_>]) -> Vec<u8> {
     write_dates(&mut encoder, &published.values);
     write_dates(&mut encoder, &modified.values);
     let mut writer = texts::Writer::default();
-    others.iter().fold("", |like, (_, row)| {
+    others.iter().fold("", |like, row| {
         writer.write(row.name, like);
         row.name
     });

@@ -168,13 +168,16 @@ impl ReportStore {
 }
 
 /// Asks for the versions and the tombstones of some keys, in their order.
-fn standing_of(keys: &[ReportKey]) -> Statement {
+pub(super) fn standing_of(keys: &[ReportKey]) -> Statement {
     let select = "SELECT r.scanned_at, r.sequence, t.sequence FROM (SELECT ?1 AS key) k \
                   LEFT JOIN report r ON r.key = k.key LEFT JOIN tombstone t ON t.key = k.key";
     Statement::many(select, keys.iter().map(|key| vec![key.as_str().into()]))
 }
 
-fn read_standing(row: Vec<Value>) -> Result<Standing, ReportError> {
+/// Columns of [`standing_of`].
+pub(super) const STANDING: usize = 3;
+
+pub(super) fn read_standing(row: Vec<Value>) -> Result<Standing, ReportError> {
     let mut row = Row(row.into_iter());
     let version = match (row.optional_integer()?, row.optional_integer()?) {
         (Some(scanned_at), Some(sequence)) => Some(Version { scanned_at: time(scanned_at), sequence }),

@@ -186,7 +186,11 @@ impl ReportStore {
     }
 
     /// The report with its payload; `None` if that is gone.
-    async fn whole(&self, mut stored: Stored, upload: Option<Upload>) -> Result<Option<Stored>, ReportError> {
+    pub(super) async fn whole(
+        &self,
+        mut stored: Stored,
+        upload: Option<Upload>,
+    ) -> Result<Option<Stored>, ReportError> {
         self.met(stored.version);
         if let Some(upload) = upload {
             let Some(payload) = self.download(upload).await? else { return Ok(None) };

@@ -8,17 +8,18 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
-use larder_wire::{Request, Response, Statement, Value};
+use larder_wire::{Request, Statement, StatementReply, Value};
 
 use super::departures::{Departures, Mark, Told, left, read_left};
+use super::moves::{STANDING, Standing, read_standing, standing_of};
 use super::parts::PART;
 use super::range::Range;
-use super::rows::{COLUMNS, Row, Stored, Upload, bound, columns, texts};
-use super::{PAYLOAD_LIMIT, ReportError, ReportStore, Selection, nanoseconds};
+use super::rows::{COLUMNS, Row, Stored, Upload, WHOLE, bound, columns, read_stored, texts};
+use super::{PAYLOAD_LIMIT, ReportError, ReportStore, nanoseconds};
 use crate::reports::extract::{ExtractError, Extractor};
 use crate::reports::kept::Kept;
 use crate::reports::packed::{self, PackedError};
-use crate::reports::{Report, Version};
+use crate::reports::{Report, ReportKey, Version};
 
 /// What became of a report that was put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,15 @@ pub enum Confirmed {
     Different,
 }
 
+/// What became of a report that came from another store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// Its version stood there already, and was marked as brought once more.
+    Renewed,
+    /// It was put, or not.
+    Put(Put),
+}
+
 /// A report on its way from another store: it keeps its version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moving {
@@ -63,6 +73,9 @@ const PACKED_LIMIT: usize = 4 << 20;
 const BATCH_BYTES: usize = 4 << 20;
 const BATCH_REPORTS: usize = 256;
 
+/// How often what was moved is read back before it counts as an outage.
+const ATTEMPTS: u32 = 3;
+
 impl Moving {
     /// A report of the version that its `scanned_at` and `sequence` make. It is looked into here, which takes a millisecond or two, or more if
     /// the payload is large.
@@ -70,8 +83,22 @@ impl Moving {
     /// # Errors
     /// It cannot be stored: [`ReportError::ClockAhead`], [`ReportError::TooLarge`].
     pub fn new(report: Report, sequence: i64) -> Result<Self, ReportError> {
-        let kept = looked_into(&report, &mut Extractor::new())?;
+        Self::with(report, sequence, &mut Extractor::new())
+    }
+
+    /// As [`Moving::new`], one of many, with what is kept from one to the next.
+    pub(crate) fn with(
+        report: Report,
+        sequence: i64,
+        extractor: &mut Extractor,
+    ) -> Result<Self, ReportError> {
+        let kept = looked_into(&report, extractor)?;
         Ok(Self { report, sequence, kept, over: None })
+    }
+
+    /// Whether findings or checks were read out of the payload, so that it is whole.
+    pub(crate) fn is_read(&self) -> bool {
+        !self.report.is_given() && (self.kept.packed.is_some() || self.kept.checks.is_some())
     }
 
     /// The same, with the findings that it is given and no others: its payload stays closed.
@@ -148,15 +175,6 @@ struct Entry<'e> {
     over: Option<Version>,
 }
 
-/// Where a report comes from.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    /// A scan.
-    Scan,
-    /// Another store.
-    Elsewhere,
-}
-
 /// How often a put is made anew under a greater sequence.
 const RAISES: usize = 8;
 
@@ -219,11 +237,11 @@ impl ReportStore {
             };
             let entry = Entry { report, sequence, kept: Cow::Owned(kept), upload: None, over: None };
             if !batch.takes(&entry) {
-                self.write(std::mem::take(&mut batch).entries, Origin::Scan, &mut puts).await?;
+                self.write(std::mem::take(&mut batch).entries, &mut puts).await?;
             }
             batch.push(entry);
         }
-        self.write(batch.entries, Origin::Scan, &mut puts).await?;
+        self.write(batch.entries, &mut puts).await?;
         // If there was nothing to do, nothing is known.
         let departures = puts.departures.unwrap_or(Departures { until: Mark(0), since: None });
         Ok(Told { answer: puts.made, departures })
@@ -235,18 +253,28 @@ impl ReportStore {
     /// # Errors
     /// The database did not do it.
     pub async fn put_moved(&self, reports: &[Moving]) -> Result<Vec<Put>, ReportError> {
-        let mut puts = Puts { since: None, made: Vec::with_capacity(reports.len()), departures: None };
+        let moved = self.bring_moved(reports).await?.into_iter().zip(reports);
+        let put = |(moved, report): (Moved, &Moving)| match moved {
+            Moved::Put(put) => put,
+            Moved::Renewed => Put::Stored(report.version()),
+        };
+        Ok(moved.map(put).collect())
+    }
+
+    /// As [`ReportStore::put_moved`], and says which of them stood there already.
+    pub(crate) async fn bring_moved(&self, reports: &[Moving]) -> Result<Vec<Moved>, ReportError> {
+        let mut puts = Vec::with_capacity(reports.len());
         let mut batch = Batch::default();
         for Moving { report, sequence, kept, over } in reports {
             let kept = Cow::Borrowed(kept);
             let entry = Entry { report, sequence: *sequence, kept, upload: None, over: *over };
             if !batch.takes(&entry) {
-                self.write(std::mem::take(&mut batch).entries, Origin::Elsewhere, &mut puts).await?;
+                puts.extend(self.bring(std::mem::take(&mut batch).entries).await?);
             }
             batch.push(entry);
         }
-        self.write(batch.entries, Origin::Elsewhere, &mut puts).await?;
-        Ok(puts.made)
+        puts.extend(self.bring(batch.entries).await?);
+        Ok(puts)
     }
 
     /// Reads back what was moved and compares it. The answers are in the order of `reports`.
@@ -254,55 +282,120 @@ impl ReportStore {
     /// # Errors
     /// The database did not do it.
     pub async fn confirm(&self, reports: &[Moving]) -> Result<Vec<Confirmed>, ReportError> {
-        let mut found = vec![Confirmed::Missing; reports.len()];
-        let keys = reports.iter().map(|it| &it.report.key);
-        let mut stream = self.get_many(Selection::keys(keys).with_findings());
+        Ok(self.read_back(reports, &[]).await?.0)
+    }
+
+    /// The same, and what stands under `keys` in the same snapshot.
+    pub(crate) async fn read_back(
+        &self,
+        reports: &[Moving],
+        keys: &[ReportKey],
+    ) -> Result<(Vec<Confirmed>, Vec<Standing>), ReportError> {
+        let mut attempts = 1;
+        loop {
+            match self.try_to_read_back(reports, keys).await {
+                Err(ReportError::Database(error)) if error.may_pass() && attempts < ATTEMPTS => attempts += 1,
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_to_read_back(
+        &self,
+        reports: &[Moving],
+        keys: &[ReportKey],
+    ) -> Result<(Vec<Confirmed>, Vec<Standing>), ReportError> {
+        let wanted: Vec<&str> = reports.iter().map(|it| it.report.key.as_str()).collect();
+        let wanted = serde_json::to_string(&wanted).unwrap_or_default();
+        let select = format!("SELECT {WHOLE} FROM report WHERE key IN (SELECT value FROM json_each(?1))");
+        let request = Request::new([Statement::with(select, [wanted.into()]), standing_of(keys)]);
         let mut order: Vec<usize> = (0..reports.len()).collect();
         order.sort_unstable_by_key(|&index| &reports[index].report.key);
-        while let Some(stored) = stream.next().await? {
+        let (mut found, mut standing) =
+            (vec![Confirmed::Missing; reports.len()], Vec::with_capacity(keys.len()));
+        let mut compare = |stored: &Stored| {
             let first = order.partition_point(|&index| reports[index].report.key < stored.report.key);
             let same_key = |index: &&usize| reports[**index].report.key == stored.report.key;
             for &index in order[first..].iter().take_while(same_key) {
-                found[index] = compared(&reports[index], &stored);
+                found[index] = compared(&reports[index], stored);
+            }
+        };
+        let mut in_pieces = Vec::new();
+        let mut rows = self.database.stream(&request).await?;
+        while let Some(row) = rows.next().await? {
+            if row.len() == STANDING {
+                standing.push(read_standing(row)?);
+                continue;
+            }
+            let (stored, upload) = read_stored(row)?;
+            self.met(stored.version);
+            match upload {
+                Some(_) => in_pieces.push((stored, upload)),
+                None => compare(&stored),
             }
         }
-        Ok(found)
+        drop(rows);
+        for (stored, upload) in in_pieces {
+            // Where its pieces are gone, so is the report.
+            if let Some(whole) = self.whole(stored, upload).await? {
+                compare(&whole);
+            }
+        }
+        Ok((found, standing))
     }
 
-    async fn write(
-        &self,
-        mut entries: Vec<Entry<'_>>,
-        origin: Origin,
-        puts: &mut Puts,
-    ) -> Result<(), ReportError> {
+    async fn write(&self, mut entries: Vec<Entry<'_>>, puts: &mut Puts) -> Result<(), ReportError> {
         if entries.is_empty() {
             return Ok(());
         }
-        for entry in &mut entries {
+        self.upload_large(&mut entries).await?;
+        let mut statements = statements(&entries);
+        let keys: Vec<_> = entries.iter().map(|it| it.report.key.clone()).collect();
+        statements.extend(left(puts.since, &Range::around(&keys)));
+        let mut results = self.database.execute(&Request::new(statements)).await?.results;
+        puts.told(read_left(&mut results, puts.since)?);
+        puts.made.extend(self.seen(outcomes(&entries, results)?)?);
+        Ok(())
+    }
+
+    /// Writes what comes from another store. What stands there already is renewed before, by the same transaction.
+    async fn bring(&self, mut entries: Vec<Entry<'_>>) -> Result<Vec<Moved>, ReportError> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.upload_large(&mut entries).await?;
+        let mut statements = statements(&entries);
+        statements.insert(0, Statement::many(RENEW, entries.iter().map(Entry::version)));
+        let mut results = self.database.execute(&Request::new(statements)).await?.results;
+        let renewed = if results.is_empty() { Vec::new() } else { results.remove(0).rows };
+        let renewed: HashSet<String> =
+            renewed.into_iter().map(|row| Row(row.into_iter()).text()).collect::<Result<_, _>>()?;
+        let puts = self.seen(outcomes(&entries, results)?)?;
+        let moved = |(entry, put): (&Entry<'_>, Put)| match put {
+            Put::Stored(_) if renewed.contains(entry.report.key.as_str()) => Moved::Renewed,
+            put => Moved::Put(put),
+        };
+        Ok(entries.iter().zip(puts).map(moved).collect())
+    }
+
+    async fn upload_large(&self, entries: &mut [Entry<'_>]) -> Result<(), ReportError> {
+        for entry in entries {
             if entry.report.payload.len() > PART {
                 entry.upload = Some(self.upload(&entry.report.payload).await?);
             }
         }
-        let mut statements = statements(&entries);
-        if origin == Origin::Elsewhere {
-            statements.insert(0, Statement::many(RENEW, entries.iter().map(Entry::version)));
-        }
-        let keys: Vec<_> = entries.iter().map(|it| it.report.key.clone()).collect();
-        statements.extend(left(puts.since, &Range::around(&keys)));
-        let mut response = self.database.execute(&Request::new(statements)).await?;
-        puts.told(read_left(&mut response.results, puts.since)?);
-        if origin == Origin::Elsewhere && !response.results.is_empty() {
-            response.results.remove(0);
-        }
-        let made = outcomes(&entries, response)?;
-        for put in &made {
+        Ok(())
+    }
+
+    /// Has the clock see what was found.
+    fn seen(&self, puts: Vec<Put>) -> Result<Vec<Put>, ReportError> {
+        for put in &puts {
             match *put {
                 Put::Stored(version) | Put::Superseded(version) => drop(self.met(version)),
                 Put::Suppressed(sequence) => self.clock.see(sequence),
             }
         }
-        puts.made.extend(made);
-        Ok(())
+        Ok(puts)
     }
 }
 
@@ -451,8 +544,7 @@ fn statements(entries: &[Entry<'_>]) -> Vec<Statement> {
 }
 
 /// What was brought once more is told from what somebody found here before.
-const RENEW: &str =
-    "UPDATE report SET renewals = renewals + 1 WHERE key = ?1 AND scanned_at = ?2 AND sequence = ?3";
+const RENEW: &str = "UPDATE report SET renewals = renewals + 1 WHERE key = ?1 AND scanned_at = ?2 AND sequence = ?3 RETURNING key";
 
 const STANDS_THERE: &str = "SELECT r.id, r.scanned_at, r.sequence, t.sequence FROM (SELECT ?1 AS key) k \
                             LEFT JOIN report r ON r.key = k.key LEFT JOIN tombstone t ON t.key = k.key";
@@ -495,8 +587,8 @@ impl Entry<'_> {
 }
 
 /// What became of the entries of a batch.
-fn outcomes(entries: &[Entry<'_>], response: Response) -> Result<Vec<Put>, ReportError> {
-    let mut results = response.results.into_iter().skip(3).map(|it| it.rows);
+fn outcomes(entries: &[Entry<'_>], results: Vec<StatementReply>) -> Result<Vec<Put>, ReportError> {
+    let mut results = results.into_iter().skip(3).map(|it| it.rows);
     let inserted = results.next().unwrap_or_default();
     let inserted: HashSet<i64> =
         inserted.into_iter().map(|row| Row(row.into_iter()).integer()).collect::<Result<_, _>>()?;

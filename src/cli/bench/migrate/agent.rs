@@ -83,6 +83,10 @@ impl Agent {
         format!("http://{}", self.address())
     }
 
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn leads(&self) -> bool {
         let status = crate::cli::bench::server::get(&self.url(), "/v1/kv/?keys&consistent");
         status.is_ok_and(|line| line.contains(" 404 ") || line.contains(" 200 "))

@@ -13,7 +13,7 @@ use crate::cli::bench::report::{Figure, Side, Target, Unit, mebibytes};
 pub(super) struct Floors {
     /// All values out of Consul.
     pub(super) read: Duration,
-    /// All rows into SQLite in process.
+    /// All rows that the migration left in the server, into SQLite in process.
     pub(super) insert: Duration,
     /// All keys out of Consul.
     pub(super) delete: Duration,
@@ -23,8 +23,19 @@ pub(super) struct Floors {
 #[derive(Clone, Copy)]
 pub(super) struct Moved {
     pub(super) took: Duration,
+    /// From when a report is asked for until Consul has said that it is gone.
+    pub(super) each: Each,
     /// Bytes of memory above those of a migration that has nothing to do.
     pub(super) grown: u64,
+    /// What it took of the processors: the mover, the server, Consul.
+    pub(super) worked: [Duration; 3],
+}
+
+/// How long single reports were under way.
+#[derive(Clone, Copy)]
+pub(super) struct Each {
+    pub(super) p50: Duration,
+    pub(super) p99: Duration,
 }
 
 /// The figures of one migration; those of the largest workload have more targets.
@@ -34,23 +45,25 @@ pub(super) fn migrations(
     moved: Moved,
     floors: Floors,
 ) -> Vec<Figure> {
-    let (ratio, seconds, words, with) = match findings {
+    let (most, seconds, words, with) = match findings {
         Findings::Off => (1.5, 30.0, "without findings", ""),
         Findings::On => (2.5, 60.0, "with findings", "-findings"),
     };
     let name = |figure: &str| named(workload, &format!("{figure}{with}"));
-    let (size, [read, insert, delete]) =
-        (size(workload), [floors.read, floors.insert, floors.delete].map(in_ms));
+    let size = size(workload);
+    let (floor, allowed) = floors.under(findings);
+    let over = moved.took.saturating_sub(allowed).as_secs_f64() / floor.as_secs_f64();
+    let [mover, server, consul] = moved.worked.map(in_ms);
     let what = format!(
-        "{size}: migrate {words}\n/ slower of reading Consul ({read}) and inserting ({insert}), + deleting ({delete})"
+        "{size}: migrate {words}\n{}\nprocessor time: mover {mover}, server {server}, Consul {consul}",
+        floors.formula(findings, moved.took)
     );
-    let floor = floors.read.max(floors.insert);
-    let over = moved.took.saturating_sub(floors.delete).as_secs_f64() / floor.as_secs_f64();
     let count = workload.items.len() as f64;
-    let rate = |time: Duration| Side::rate(count / time.as_secs_f64());
+    let rate = |time: Duration| count / time.as_secs_f64();
+    let migrated = Side::with_latency(rate(moved.took), moved.each.p50, moved.each.p99);
     let mut figures = vec![
-        Figure::new(name("migrate"), what, Unit::Ratio, &[over], Target::AtMost(ratio))
-            .between(rate(moved.took), rate(floor + floors.delete)),
+        Figure::new(name("migrate"), what, Unit::Ratio, &[over], Target::AtMost(most))
+            .between(migrated, Side::rate(rate(floor + allowed))),
     ];
     let absolute = |figure, what: String, unit, value, most| {
         Figure::new(name(figure), what, unit, &[value], Target::AtMost(most))
@@ -63,6 +76,27 @@ pub(super) fn migrations(
     let what = format!("{size}: growth of memory meanwhile");
     figures.push(absolute("memory", what, Unit::Mebibytes, grown, 64.0));
     figures
+}
+
+impl Floors {
+    /// The slower of the two floors, and what may come on top of any multiple of it: the time of the deletions, where no findings are
+    /// stored; where they are, nothing.
+    fn under(self, findings: Findings) -> (Duration, Duration) {
+        let allowed = match findings {
+            Findings::Off => self.delete,
+            Findings::On => Duration::ZERO,
+        };
+        (self.read.max(self.insert), allowed)
+    }
+
+    /// How the ratio is reckoned, with all that goes into it.
+    fn formula(self, findings: Findings, took: Duration) -> String {
+        let [took, read, insert, delete] = [took, self.read, self.insert, self.delete].map(in_ms);
+        match findings {
+            Findings::Off => format!("({took} − delete {delete}) / max(read {read}, insert {insert})"),
+            Findings::On => format!("{took} / max(read {read}, insert {insert}); delete {delete}"),
+        }
+    }
 }
 
 /// `over_the_wire` against `in_process`.

@@ -1,8 +1,8 @@
 //! `larder bench migrate`: what it costs to move reports out of Consul, and what is gained by it.
 //!
 //! Every figure is set against what the same machine does in the same run without us: reading all values from Consul, deleting them there,
-//! and inserting the very rows that the server ended up with into SQLite in process. The agent, the server and the migration are
-//! processes of their own with loopback between them, and mutual TLS to the server.
+//! and inserting the very rows that the server ended up with into SQLite in process: with findings, those that hold them and those of
+//! their index. The agent, the server and the migration are processes of their own with loopback between them, and mutual TLS to the server.
 //!
 //! What is counted for a migration is everything from its start to its end as a process, less what it takes when there is nothing to move.
 
@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 use larder_engine::floor::{Floor, Rows};
 
 use super::machine::Machine;
-use super::report::{Figure, Report};
+use super::report::{Figure, Report, mebibytes};
 use super::{Common, progress};
 use agent::Agent;
 use child::{Findings, Ran};
@@ -138,13 +138,19 @@ impl Bench<'_> {
         let idle = child::migrate(&agent, site.data(), findings)?;
         self.runtime.block_on(consul::fill(&agent, workload))?;
         rustix::fs::sync();
-        let Ran { took, peak } = child::migrate(&agent, site.data(), findings)?;
+        let before = [site.id(), agent.id()].map(child::worked);
+        let Ran { took, peak, each, worked } = child::migrate(&agent, site.data(), findings)?;
+        let others = [site.id(), agent.id()].map(child::worked);
+        let [server, consul] = std::array::from_fn(|it| Some(others[it]?.saturating_sub(before[it]?)));
+        let worked =
+            [Some(worked.saturating_sub(idle.worked)), server, consul].map(Option::unwrap_or_default);
         self.runtime.block_on(site.verify(&agent, workload))?;
         self.say(
             workload.name,
             &format!("moved in {took:.2?}, of which {:.2?} with nothing to move", idle.took),
         );
-        let moved = Moved { took: took.saturating_sub(idle.took), grown: peak.saturating_sub(idle.peak) };
+        let grown = peak.saturating_sub(idle.peak);
+        let moved = Moved { took: took.saturating_sub(idle.took), each, grown, worked };
         Ok((site, moved))
     }
 
@@ -156,6 +162,7 @@ impl Bench<'_> {
         }
         let mut floor = Floor::open(&path)?;
         floor.make_room_for(rows)?;
+        progress(&format!("inserting {} rows of {:.0} MiB", rows.count(), mebibytes(rows.bytes())));
         rustix::fs::sync();
         let begun = Instant::now();
         floor.insert_rows(rows, IN_A_COMMIT)?;

@@ -16,7 +16,9 @@ use super::workload::Workload;
 use crate::cli::bench::server::Server;
 
 /// How long the server may take to come to rest.
-const AT_REST: Duration = Duration::from_secs(10);
+const AT_REST: Duration = Duration::from_secs(30);
+/// It rests when nothing has changed for so long.
+const UNCHANGED: Duration = Duration::from_secs(2);
 const GLANCE: Duration = Duration::from_millis(20);
 
 /// A running server.
@@ -35,6 +37,11 @@ impl Site {
         let sidecar = Sidecar::new(endpoint, Credentials::from_files(ca, cert, key)?)?;
         let store = ReportStore::new(Arc::new(sidecar), Arc::new(Clock::new(1)));
         Ok(Self { server, data: data.to_owned(), store })
+    }
+
+    /// The number of the server's process.
+    pub(super) fn id(&self) -> u32 {
+        self.server.id()
     }
 
     pub(super) fn data(&self) -> &Path {
@@ -79,19 +86,24 @@ impl Site {
         Ok(())
     }
 
-    /// The rows of all reports.
+    /// All rows that are kept: reports, and the index of their findings.
     pub(super) fn rows(&self) -> anyhow::Result<Rows> {
-        Ok(Rows::of(&self.data.join("larder.db"), "report")?)
+        Ok(Rows::of(&self.data.join("larder.db"), &["report", "vulnerability_name", "segment", "block"])?)
     }
 
-    /// Database and log, once the server has moved one into the other.
+    /// Database and log, once the server has moved one into the other and given back what is free.
     pub(super) fn bytes_on_disk(&self) -> anyhow::Result<u64> {
         let length = |name| Ok::<_, std::io::Error>(std::fs::metadata(self.data.join(name))?.len());
-        let since = Instant::now();
-        while length("larder.db-wal")? > 0 && since.elapsed() < AT_REST {
+        let lengths = || Ok::<_, std::io::Error>([length("larder.db")?, length("larder.db-wal")?]);
+        let (since, mut seen) = (Instant::now(), (Instant::now(), lengths()?));
+        while since.elapsed() < AT_REST && (seen.1[1] > 0 || seen.0.elapsed() < UNCHANGED) {
             std::thread::sleep(GLANCE);
+            let now = lengths()?;
+            if now != seen.1 {
+                seen = (Instant::now(), now);
+            }
         }
-        Ok(length("larder.db")? + length("larder.db-wal")?)
+        Ok(seen.1.iter().sum())
     }
 
     /// Ends the server from one moment to the next.
