@@ -139,9 +139,8 @@ fn the_build_sees_every_file_that_is_built_in() {
     let ignored = std::fs::read_to_string(repository().join(".dockerignore")).unwrap();
     let ignored: Vec<_> = ignored.lines().filter(|line| !line.starts_with('#')).collect();
     let mut found = 0;
-    let crates = std::fs::read_dir(repository()).unwrap().map(|it| it.unwrap().path().join("src"));
-    for directory in crates.chain([repository().join("src")]).filter(|it| it.is_dir()) {
-        for file in sources(&directory) {
+    for directory in ["src", "apiserver/src", "client/src", "engine/src", "wire/src"] {
+        for file in sources(&repository().join(directory)) {
             let text = std::fs::read_to_string(&file).unwrap();
             for name in text.split("include_str!(\"").skip(1).filter_map(|it| it.split('"').next()) {
                 let path = file.parent().unwrap().join(name).canonicalize().unwrap();
@@ -157,7 +156,8 @@ fn the_build_sees_every_file_that_is_built_in() {
 
 fn sources(directory: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
-    for entry in std::fs::read_dir(directory).unwrap() {
+    let Ok(entries) = std::fs::read_dir(directory) else { return all };
+    for entry in entries {
         let path = entry.unwrap().path();
         if path.is_dir() {
             all.extend(sources(&path));
