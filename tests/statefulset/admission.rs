@@ -112,10 +112,13 @@ fn the_api_server_takes_every_overlay_and_many_values() {
     }
     let everything = manifests(&["cert-manager", "--monitoring", "--backup", "--size", "1Gi"]);
     cluster.judge("manifests", "larder", &everything);
-    let transfer = std::fs::read_to_string(statefulset().join("rendered/transfer.yaml")).unwrap();
-    cluster.judge("transfer", "larder", &transfer);
+    let registered = std::fs::read_to_string(statefulset().join("rendered/apiservices.yaml")).unwrap();
+    cluster.judge("apiservices", "larder", &registered);
     let charts: [&[&str]; 9] = [
-        &["--set", "apiserver.enabled=true,apiserver.replicas=1,certificates.mode=cert-manager"],
+        &[
+            "--set",
+            "apiserver.enabled=true,apiserver.apiServices=true,apiserver.replicas=1,certificates.mode=cert-manager",
+        ],
         &["--set", "monitoring.enabled=true,backup.enabled=true"],
         &[
             "--set",
@@ -202,19 +205,35 @@ fn what_was_applied_is_removed_without_a_trace() {
 /// Each account may do what it needs, and not what would be too much.
 fn look_at_rights(cluster: &Cluster) {
     let may = |account: &str, what: &[&str]| {
-        let account = format!("--as=system:serviceaccount:larder:{account}");
-        let output = cluster.run(&[&["auth", "can-i", &account], what].concat(), "");
-        String::from_utf8_lossy(&output.stdout).trim() == "yes"
+        let (resource, name) = what[1].split_once('/').unwrap_or((what[1], ""));
+        let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
+        let namespace = what.get(2).and_then(|it| it.strip_prefix("--namespace=")).unwrap_or_default();
+        let asked = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+            "spec": {
+                "user": format!("system:serviceaccount:larder:{account}"),
+                "groups": ["system:serviceaccounts", "system:serviceaccounts:larder", "system:authenticated"],
+                "resourceAttributes": {
+                    "verb": what[0], "group": group, "resource": resource, "name": name, "namespace": namespace,
+                },
+            },
+        });
+        let answer = cluster.must(&["create", "-f", "-", "-o", "json"], &asked.to_string());
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        answer["status"]["allowed"].as_bool().unwrap()
     };
     let settings = "configmaps/extension-apiserver-authentication";
     let own = "apiservices.apiregistration.k8s.io/v1alpha2.wgpolicyk8s.io";
-    let needed: [(&str, &[&str]); 11] = [
+    let needed: [(&str, &[&str]); 14] = [
         ("larder-apiserver", &["create", "tokenreviews.authentication.k8s.io"]),
         ("larder-apiserver", &["create", "subjectaccessreviews.authorization.k8s.io"]),
         ("larder-apiserver", &["watch", settings, "--namespace=kube-system"]),
         ("larder-apiserver", &["watch", "namespaces"]),
         ("larder-apiserver", &["create", "apiservices.apiregistration.k8s.io"]),
         ("larder-apiserver", &["patch", own]),
+        ("larder-apiserver", &["delete", own]),
+        ("larder-apiserver", &["patch", "customresourcedefinitions.apiextensions.k8s.io"]),
+        ("larder-apiserver", &["delete", "policyreports.wgpolicyk8s.io"]),
         ("larder-apiserver", &["update", "leases.coordination.k8s.io", "--namespace=larder"]),
         ("larder-certs", &["create", "secrets", "--namespace=larder"]),
         ("larder-certs", &["update", "secrets/larder-tls", "--namespace=larder"]),
@@ -231,7 +250,7 @@ fn look_at_rights(cluster: &Cluster) {
         ("larder-apiserver", &["get", "configmaps/other", "--namespace=kube-system"]),
         ("larder-apiserver", &["delete", "namespaces"]),
         ("larder-apiserver", &["patch", "apiservices.apiregistration.k8s.io/v1.apps"]),
-        ("larder-apiserver", &["delete", "policyreports.wgpolicyk8s.io", "--all-namespaces"]),
+        ("larder-apiserver", &["delete", "customresourcedefinitions.apiextensions.k8s.io"]),
         ("larder-certs", &["list", "secrets", "--namespace=larder"]),
         ("larder-certs", &["get", "secrets/other", "--namespace=larder"]),
         ("larder-certs", &["get", "secrets/larder-tls", "--namespace=default"]),

