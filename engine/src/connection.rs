@@ -38,10 +38,13 @@ pub(crate) fn open_writer(directory: &Directory, options: &Options) -> Result<Gu
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let is_new = std::fs::metadata(&path).map_or(true, |it| it.len() == 0);
     let connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
-    // Of a new database. One that was made without it gets it with its next vacuum.
-    set(&connection, "auto_vacuum", "INCREMENTAL").map_err(failed)?;
+    // A database that was made without it goes without it: setting it anew would be a write, and mean nothing before a vacuum.
+    if is_new {
+        set(&connection, "auto_vacuum", "INCREMENTAL").map_err(failed)?;
+    }
     let mode = set_journal(&connection, options.journal).map_err(failed)?;
     if options.journal == Journal::WriteAhead && mode != "wal" {
         return Err(OpenError::NoWal { path, mode });

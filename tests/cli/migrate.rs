@@ -191,6 +191,7 @@ fn nothing_moves_while_nobody_is_known_to_be_ready() {
 #[test]
 fn who_waits_for_others_says_so_and_can_be_stopped() {
     let server = setup!().start();
+    write(&server, &[]);
     let from = directory(&server);
     let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
         .envs(environment(&server, "owner"))
@@ -216,6 +217,7 @@ fn a_store_or_a_database_that_is_away_is_said_to_be() {
     let run = migrate(&server, &format!("consul=http://{free}"), &[]);
     assert!(run.code == 3 && run.err.contains(&free.to_string()), "{run:?}");
     assert!(server.terminate().success());
+    write(&server, &[]);
     let from = directory(&server);
     let run = migrate(&server, &from, &[]);
     assert!(run.code == 3 && run.err.contains("cannot reach"), "{run:?}");
