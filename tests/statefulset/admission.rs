@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::objects::{OVERLAYS, helmed, kustomized, manifests, name, parsed, pod_template, statefulset};
 
@@ -67,9 +68,10 @@ impl Cluster {
                 "pod-security.kubernetes.io/warn": "restricted",
             } },
         });
-        self.must(&["apply", "-f", "-"], &made.to_string());
+        // What kubectl sends again when an answer is late is the same then; a creation is not.
+        self.must(&["apply", "--server-side", "-f", "-"], &made.to_string());
         for account in objects.iter().filter(|it| it["kind"] == "ServiceAccount") {
-            self.must(&["apply", "-f", "-"], &account.to_string());
+            self.must(&["apply", "--server-side", "-f", "-"], &account.to_string());
         }
     }
 
@@ -240,8 +242,12 @@ fn look_at_rights(cluster: &Cluster) {
         ("larder-certs", &["update", "secrets/larder-apiserver-tls", "--namespace=larder"]),
         ("larder-certs", &["get", "secrets/larder-ca", "--namespace=larder"]),
     ];
+    // The server learns of roles that were made a moment ago a moment later.
+    let patience = Instant::now() + Duration::from_secs(60);
     for (account, what) in needed {
-        assert!(may(account, what), "{account} may not {what:?}");
+        while !may(account, what) {
+            assert!(Instant::now() < patience, "{account} may not {what:?}");
+        }
     }
     let too_much: [(&str, &[&str]); 10] = [
         ("larder", &["get", "secrets", "--namespace=larder"]),
