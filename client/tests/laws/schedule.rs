@@ -267,7 +267,9 @@ impl World {
     }
 
     async fn wait(&self, time: Duration) {
-        *lock(&self.waited) = lock(&self.history).tick();
+        let turn = lock(&self.history).tick();
+        let waited = *lock(&self.waited);
+        *lock(&self.waited) = waited.max(turn);
         for controller in &self.controllers {
             controller.clock.fetch_add(time.as_micros() as i64, Ordering::Relaxed);
         }
@@ -481,9 +483,12 @@ impl World {
             Step::Sweep => {
                 // A draft that is older than this is forgotten: now and then one is that is not.
                 let now = on.clock.load(Ordering::Relaxed) - 20_000 * self.random.below(2) as i64;
-                *lock(&self.waited) = lock(&history).tick();
+                let sweeping = Sweeping::begin(history, Arc::clone(&self.waited));
                 let before = Timestamp::from_microsecond(now).expect("in range");
-                Box::pin(async move { drop(on.reports.shelf().sweep(before).await) })
+                Box::pin(async move {
+                    drop(on.reports.shelf().sweep(before).await);
+                    drop(sweeping);
+                })
             }
             Step::SetMode => {
                 let mode = *self.random.pick(&[
@@ -604,6 +609,28 @@ impl Drop for Killed {
         // A law that does not hold is a panic, which may have come while it was locked.
         if let Ok(mut history) = self.history.lock() {
             history.happened.killed += u64::from(!self.ended);
+        }
+    }
+}
+
+/// While drafts are looked for, and by clocks that differ, one may be taken for forgotten that was begun since.
+struct Sweeping {
+    history: Arc<Mutex<History>>,
+    waited: Arc<Mutex<u64>>,
+}
+
+impl Sweeping {
+    fn begin(history: Arc<Mutex<History>>, waited: Arc<Mutex<u64>>) -> Self {
+        *lock(&waited) = u64::MAX;
+        Self { history, waited }
+    }
+}
+
+impl Drop for Sweeping {
+    fn drop(&mut self) {
+        // A law that does not hold is a panic, which may have come while one was locked.
+        if let (Ok(mut history), Ok(mut waited)) = (self.history.lock(), self.waited.lock()) {
+            *waited = history.tick();
         }
     }
 }
