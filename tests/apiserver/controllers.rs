@@ -25,12 +25,12 @@ use crate::world::{SOON, World, labelled, names, reason, revision, setup, thing}
 /// What is made last: who has seen it has seen everything.
 const LAST: &str = "zz-last";
 
-fn things() -> ApiResource {
+pub(crate) fn things() -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("example.com", "v1", "Thing"), "things")
 }
 
 /// A kube-rs client by this kubeconfig, which goes to another address.
-async fn client(kubeconfig: &Path, address: Option<&str>) -> Client {
+pub(crate) async fn client(kubeconfig: &Path, address: Option<&str>) -> Client {
     let read = Kubeconfig::read_from(kubeconfig).unwrap();
     let mut config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.unwrap();
     if let Some(address) = address {
@@ -82,20 +82,20 @@ fn address(server: &ApiServer) -> String {
 
 /// What a follower has come by.
 #[derive(Clone, Copy, Debug, Default)]
-struct Seen {
+pub(crate) struct Seen {
     events: usize,
     /// How often it began anew.
-    lists: usize,
+    pub(crate) lists: usize,
     newest: u64,
     /// Events that were not newer than those before them.
-    disordered: usize,
+    pub(crate) disordered: usize,
 }
 
 /// A reflector, and what it has come by.
-struct Follower {
+pub(crate) struct Follower {
     seen: watch::Receiver<Seen>,
     /// The revisions of what is in its store, by name.
-    view: Box<dyn Fn() -> BTreeMap<String, String> + Send>,
+    pub(crate) view: Box<dyn Fn() -> BTreeMap<String, String> + Send>,
     task: JoinHandle<()>,
 }
 
@@ -129,7 +129,7 @@ impl Follower {
     }
 
     /// In each mode that a watcher has.
-    fn in_each_mode(client: &Client) -> [(&'static str, Self); 3] {
+    pub(crate) fn in_each_mode(client: &Client) -> [(&'static str, Self); 3] {
         let metadata =
             Api::<PartialObjectMeta<DynamicObject>>::namespaced_with(client.clone(), "default", &things());
         let streaming = watcher::Config::default().streaming_lists();
@@ -141,7 +141,7 @@ impl Follower {
     }
 
     /// Waits until something of this name is in the store; says what it has come by until then.
-    async fn has(&mut self, name: &str) -> Seen {
+    pub(crate) async fn has(&mut self, name: &str) -> Seen {
         let Self { seen, view, .. } = self;
         let there = seen.wait_for(|_| view().contains_key(name));
         *tokio::time::timeout(SOON, there).await.expect("the last change is seen").unwrap()
@@ -288,12 +288,12 @@ impl Authors {
 }
 
 /// The revisions that a list shows, by name.
-async fn listed(api: &Api<DynamicObject>) -> BTreeMap<String, String> {
+pub(crate) async fn listed(api: &Api<DynamicObject>) -> BTreeMap<String, String> {
     let list = api.list(&ListParams::default()).await.unwrap();
     list.iter().map(|it| (it.name_any(), it.resource_version().unwrap())).collect()
 }
 
-async fn make_the_last(api: &Api<DynamicObject>, name: &str) {
+pub(crate) async fn make_the_last(api: &Api<DynamicObject>, name: &str) {
     api.create(&PostParams::default(), &object(thing(name, "red"))).await.unwrap();
 }
 
