@@ -5,7 +5,10 @@
 //! a server, or counts everything in it, has one for itself.
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
+mod aggregated;
 mod applies;
+mod cluster;
+mod controllers;
 mod deletes;
 mod discovery;
 mod documents;

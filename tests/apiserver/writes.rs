@@ -202,23 +202,6 @@ async fn check_36_a_strategic_merge_patch_is_refused_as_for_custom_resources() {
 }
 
 #[tokio::test]
-async fn check_37_patches_of_many_at_once_never_conflict() {
-    let mut world = World::new().await;
-    world.make(&thing("a", "red")).await;
-    let path = world.things("/a");
-    let mut patches = tokio::task::JoinSet::new();
-    for number in 0..50 {
-        let (server, path) = (world.server.clone(), path.clone());
-        patches.spawn(async move {
-            let patch = json!({"metadata": {"labels": {format!("l{number}"): "x"}}}).to_string();
-            server.connect().await.send(Method::PATCH, &path, &[MERGE], patch).await.unwrap().status
-        });
-    }
-    assert!(patches.join_all().await.iter().all(|it| *it == 200));
-    assert_eq!(world.thing("a").await["metadata"]["labels"].as_object().unwrap().len(), 50);
-}
-
-#[tokio::test]
 async fn check_38_what_is_not_there_is_not_patched() {
     let mut world = World::new().await;
     let missing = world.merge(&world.things("/a"), &json!({})).await;

@@ -287,7 +287,6 @@ impl Kubectl {
     ///
     /// # Panics
     /// It fails.
-    #[must_use]
     pub fn says(&self, args: &[&str]) -> String {
         self.says_to(args, "")
     }
@@ -296,7 +295,6 @@ impl Kubectl {
     ///
     /// # Panics
     /// It fails.
-    #[must_use]
     pub fn says_to(&self, args: &[&str], input: &str) -> String {
         let output = self.run_with(args, input);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

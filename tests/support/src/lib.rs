@@ -34,7 +34,7 @@ pub use log::Log;
 pub use proxy::Proxy;
 pub use server::{ROLES, STRANGER, Server, Setup};
 pub use skip::Skip;
-pub use stores::{Consul, Etcd, Kubernetes, prepared};
+pub use stores::{Consul, ControllerManager, Etcd, Kubernetes, prepared};
 
 /// An [`ApiServerSetup`] of the binary that Cargo built for the calling test.
 #[macro_export]

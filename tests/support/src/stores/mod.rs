@@ -1,6 +1,7 @@
 //! The stores that a controller falls back on, and a Kubernetes API to lead by, as real servers: `tests/servers/prepare` makes them available.
 
 mod consul;
+mod controllers;
 mod etcd;
 mod kubernetes;
 mod process;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 pub use consul::Consul;
+pub use controllers::ControllerManager;
 pub use etcd::Etcd;
 pub use kubernetes::Kubernetes;
 pub(crate) use process::free_port;
