@@ -13,6 +13,7 @@
 //! - [`store`] keeps objects, [`watch`] follows them.
 //! - [`present`] is how objects are shown: as they are, as tables, as metadata alone; discovery and OpenAPI documents. No I/O.
 //! - [`auth`] says who calls and whether they may.
+//! - [`transfer`] moves existing objects out of etcd into the store, and back.
 //! - [`http`] is the wire: routes, options, verbs, Status errors.
 
 pub mod apply;
@@ -23,4 +24,5 @@ pub mod present;
 pub mod registry;
 pub mod schema;
 pub mod store;
+pub mod transfer;
 pub mod watch;

@@ -1,0 +1,364 @@
+//! The objects of one resource, copied from etcd: all of them, then what changes.
+//!
+//! Everything is compared with what stands here before it is written, so a pass over what is copied already writes nothing, and beginning again is all
+//! that has to be done after an interruption.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::try_join_all;
+use tokio::time::{Duration, Instant, timeout};
+
+use crate::registry::Resource;
+use crate::store::{At, Key, ListQuery, Revision, Selection, Store, StoreError, Stored};
+use crate::transfer::decision::{Decision, Here, Opened, decide};
+use crate::transfer::entrance::{Entrance, Event, Following, Old};
+use crate::transfer::pace::Pace;
+use crate::transfer::progress::Tally;
+use crate::transfer::{TransferError, shape};
+
+/// Objects under way at once.
+const AT_ONCE: usize = 8;
+
+/// How often a write is tried that others are faster with.
+const ATTEMPTS: usize = 8;
+
+/// How long a watch lasts that is to end in a bookmark; kube-apiserver sends it two seconds before.
+const SHORT: u64 = 3;
+
+/// How long a watch beside a list lasts.
+const LONG: u64 = 300;
+
+/// How long is waited for a bookmark of the present, at most.
+const CATCHING_UP: Duration = Duration::from_secs(40);
+
+/// Copies one resource.
+pub(super) struct Copier {
+    pub(super) resource: Arc<Resource>,
+    pub(super) id: String,
+    pub(super) entrance: Entrance,
+    /// The version that drafts are of.
+    version: String,
+    store: Store,
+    pace: Arc<Pace>,
+    tally: Tally,
+    /// Everything up to this revision of etcd was copied.
+    position: Revision,
+    watch: Option<Following>,
+    /// What changed since the list began: what it says of these is older.
+    touched: HashSet<Key>,
+    /// What cannot be stored, and why.
+    pub(super) stays: BTreeMap<String, String>,
+    /// What we wrote since the store was opened.
+    written: HashMap<Key, Revision>,
+    pub(super) opened: Option<Opened>,
+}
+
+impl Copier {
+    pub(super) fn new(
+        resource: Arc<Resource>,
+        version: String,
+        entrance: Entrance,
+        store: Store,
+        (pace, tally): (Arc<Pace>, Tally),
+    ) -> Self {
+        Self {
+            id: resource.id(),
+            resource,
+            entrance,
+            version,
+            store,
+            pace,
+            tally,
+            position: 0,
+            watch: None,
+            touched: HashSet::new(),
+            stays: BTreeMap::new(),
+            written: HashMap::new(),
+            opened: None,
+        }
+    }
+
+    /// Copies everything there is, and what changes meanwhile. With `prunes`, what stands here and not in etcd goes.
+    pub(super) async fn pass(&mut self, prunes: bool) -> Result<(), TransferError> {
+        self.touched.clear();
+        self.stays.clear();
+        self.watch = None;
+        let (entrance, mut after) = (self.entrance.clone(), None);
+        let mut pages = entrance.pages();
+        while let Some(page) = pages.next().await? {
+            if self.watch.is_none() {
+                self.position = page.revision;
+                self.watch = Some(entrance.watch(self.position, LONG).await?);
+            }
+            self.tally.count(|it| it.found += page.items.len() as u64);
+            let until = page.next.as_ref().and_then(|_| Some(page.items.last()?.key.clone()));
+            let mut ours = self.between(after.as_ref(), until.as_ref()).await?;
+            for some in page.items.chunks(AT_ONCE) {
+                self.drain().await?;
+                let fresh = some.iter().filter(|it| !self.touched.contains(&it.key));
+                let some: Vec<_> = fresh.map(|it| (it, ours.remove(&it.key))).collect();
+                self.bring_all(some).await?;
+            }
+            if prunes {
+                let listed: HashSet<_> = page.items.iter().map(|it| &it.key).collect();
+                ours.retain(|key, _| !listed.contains(key));
+                self.prune(ours).await?;
+            }
+            after = until.or(after);
+        }
+        self.drain().await
+    }
+
+    /// What stands here between two keys of a list.
+    pub(super) async fn between(
+        &self,
+        after: Option<&Key>,
+        until: Option<&Key>,
+    ) -> Result<HashMap<Key, Stored>, TransferError> {
+        let (mut found, mut after) = (HashMap::new(), after.cloned());
+        let last = until.map(ToString::to_string);
+        loop {
+            let query = ListQuery { selection: Selection::default(), at: At::Latest, after, limit: Some(500) };
+            let page = self.store.page(&self.id, &query).await?;
+            let inside = |it: &Stored| last.as_ref().is_none_or(|last| it.key.to_string() <= *last);
+            let is_past = page.items.last().is_some_and(|it| !inside(it));
+            found.extend(page.items.into_iter().filter(inside).map(|it| (it.key.clone(), it)));
+            match page.next {
+                Some(next) if !is_past => after = Some(next),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    async fn bring_all(&mut self, some: Vec<(&Old, Option<Stored>)>) -> Result<(), TransferError> {
+        let all = some.into_iter().map(|(old, here)| self.bring(old, here, true));
+        let brought = try_join_all(all).await?;
+        brought.into_iter().for_each(|it| self.note(it));
+        Ok(())
+    }
+
+    /// Deletes here what is not in etcd, after asking once more.
+    async fn prune(&mut self, ours: HashMap<Key, Stored>) -> Result<(), TransferError> {
+        for (key, stored) in ours {
+            if !self.touched.contains(&key) && self.entrance.get(&key).await?.is_none() {
+                self.remove(&key, &stored).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, key: &Key, stored: &Stored) -> Result<(), TransferError> {
+        match self.store.delete(&self.id, key, stored.revision).await {
+            Ok(_) => self.tally.count(|it| it.deleted += 1),
+            // Somebody else has it now: another mover, or a client.
+            Err(StoreError::Changed) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Does with one object what has to be done.
+    async fn bring(
+        &self,
+        old: &Old,
+        mut here: Option<Stored>,
+        paced: bool,
+    ) -> Result<Brought, TransferError> {
+        let draft = shape::draft(&self.resource, &self.version, old);
+        for _ in 0..ATTEMPTS {
+            let seen = here.as_ref().map(|it| self.here(it, &draft));
+            let decision = decide(old, seen, self.opened.as_ref());
+            let expected = here.as_ref().map(|it| it.revision);
+            let written = match (decision, expected) {
+                (Decision::Create, _) => {
+                    self.turn(paced).await;
+                    self.store.create(&self.id, &draft).await
+                }
+                (Decision::Update, Some(expected)) => {
+                    self.turn(paced).await;
+                    self.store.update(&self.id, &draft, expected).await
+                }
+                _ => return Ok(Brought { key: old.key.clone(), decision, stored: here, stays: None }),
+            };
+            match written {
+                Ok(stored) => {
+                    let stored = Some(stored);
+                    return Ok(Brought { key: old.key.clone(), decision, stored, stays: None });
+                }
+                Err(StoreError::Exists | StoreError::Changed) => {
+                    here = self.store.get(&self.id, &old.key).await?;
+                }
+                Err(StoreError::TooLarge(reason)) => {
+                    let stays = Some(reason);
+                    return Ok(Brought { key: old.key.clone(), decision, stored: None, stays });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Changed.into())
+    }
+
+    fn here(&self, stored: &Stored, draft: &crate::store::Draft) -> Here {
+        let is_ours = self.written.get(&stored.key) == Some(&stored.revision);
+        Here { revision: stored.revision, is_same: shape::is_same(draft, stored), is_ours }
+    }
+
+    async fn turn(&self, paced: bool) {
+        if paced {
+            self.pace.turn().await;
+        }
+    }
+
+    /// Counts what was done.
+    fn note(&mut self, brought: Brought) {
+        let Brought { key, decision, stored, stays } = brought;
+        if let Some(reason) = stays {
+            self.tally.name(&self.id, &key, &reason);
+            self.stays.insert(key.to_string(), reason);
+            return;
+        }
+        self.stays.remove(&key.to_string());
+        match decision {
+            Decision::Create | Decision::Update => {
+                self.tally.count(|it| it.copied += 1);
+                if let Some(stored) = stored.filter(|_| self.opened.is_some()) {
+                    self.written.insert(key, stored.revision);
+                }
+            }
+            Decision::Same => self.tally.count(|it| it.same += 1),
+            Decision::Overruled => {
+                self.tally.count(|it| it.overruled += 1);
+                let reason = "written in etcd after Larder had taken over, and changed in Larder since: that stays";
+                self.tally.name(&self.id, &key, reason);
+            }
+            Decision::Succeeded | Decision::Deleted => {}
+        }
+    }
+
+    /// Does what one event asks for.
+    pub(super) async fn apply(&mut self, event: Event) -> Result<(), TransferError> {
+        match event {
+            Event::Put(old) => {
+                let here = self.store.get(&self.id, &old.key).await?;
+                let brought = self.bring(&old, here, false).await?;
+                self.note(brought);
+                self.passed(old);
+            }
+            Event::Gone(old) => {
+                if let Some(here) = self.store.get(&self.id, &old.key).await?
+                    && self.goes_too(&old, &here)
+                {
+                    self.remove(&old.key, &here).await?;
+                }
+                self.stays.remove(&old.key.to_string());
+                self.passed(old);
+            }
+            Event::Mark(revision) => self.position = self.position.max(revision),
+            Event::Expired => return Err(TransferError::Behind),
+        }
+        Ok(())
+    }
+
+    fn passed(&mut self, old: Old) {
+        self.position = self.position.max(old.revision);
+        self.touched.insert(old.key);
+    }
+
+    /// Whether what was deleted in etcd is deleted here: always before the store is opened, later if no client has written it here.
+    fn goes_too(&self, old: &Old, here: &Stored) -> bool {
+        let Some(opened) = &self.opened else { return true };
+        let is_copy = here.revision < opened.at || self.written.get(&here.key) == Some(&here.revision);
+        is_copy && old.revision > opened.behind && !shape::is_released(old)
+    }
+
+    /// Does what the events ask for that have come, without waiting for more.
+    async fn drain(&mut self) -> Result<(), TransferError> {
+        loop {
+            let Some(watch) = &mut self.watch else { return Ok(()) };
+            match watch.next().now_or_never() {
+                None => return Ok(()),
+                Some(Ok(Some(event))) => self.apply(event).await?,
+                Some(Ok(None) | Err(_)) => {
+                    self.watch = Some(self.entrance.watch(self.position, LONG).await?);
+                }
+            }
+        }
+    }
+
+    /// Returns once everything that was written in etcd before the call is here.
+    pub(super) async fn catch_up(&mut self) -> Result<Revision, TransferError> {
+        let (target, until) = (self.entrance.revision().await?, Instant::now() + CATCHING_UP);
+        while self.position < target {
+            if Instant::now() > until {
+                return Err(TransferError::Behind);
+            }
+            self.follow(Duration::from_secs(SHORT + 2), Some(target)).await?;
+        }
+        self.watch = None;
+        Ok(target)
+    }
+
+    /// Follows what changes for some time, or until a revision is reached. Returns how many changes there were.
+    pub(super) async fn follow(
+        &mut self,
+        time: Duration,
+        target: Option<Revision>,
+    ) -> Result<u64, TransferError> {
+        let (until, mut changes) = (Instant::now() + time, 0);
+        let mut watch = self.entrance.watch(self.position, SHORT).await?;
+        while Instant::now() < until && target.is_none_or(|it| self.position < it) {
+            let left = until.saturating_duration_since(Instant::now());
+            match timeout(left, watch.next()).await {
+                Err(_) => break,
+                Ok(Ok(Some(event))) => {
+                    changes += u64::from(!matches!(event, Event::Mark(_)));
+                    self.apply(event).await?;
+                }
+                Ok(Ok(None) | Err(_)) => watch = self.entrance.watch(self.position, SHORT).await?,
+            }
+        }
+        Ok(changes)
+    }
+
+    /// From now on this store is right.
+    pub(super) fn open(&mut self, opened: Opened) {
+        self.opened = Some(opened);
+        self.touched.clear();
+    }
+
+    /// Begins to follow at another revision, of a list.
+    pub(super) fn at(&mut self, position: Revision) {
+        self.position = position;
+    }
+
+    /// Makes sure that an object of etcd is not needed there any more: that it is here, was changed here, or was deleted here. `false` if it has to stay.
+    pub(super) async fn is_settled(&mut self, old: &Old, here: Option<Stored>) -> Result<bool, TransferError> {
+        let brought = self.bring(old, here, true).await?;
+        let (decision, stays) = (brought.decision, brought.stays.is_some());
+        if decision != Decision::Same {
+            self.note(brought);
+        }
+        if stays {
+            return Ok(false);
+        }
+        if matches!(decision, Decision::Deleted | Decision::Succeeded | Decision::Overruled) {
+            return Ok(true);
+        }
+        // Read back, not remembered.
+        let Some(here) = self.store.get(&self.id, &old.key).await? else { return Ok(false) };
+        let draft = shape::draft(&self.resource, &self.version, old);
+        let is_newer = self.opened.as_ref().is_some_and(|it| here.revision > it.at);
+        Ok(is_newer || shape::is_same(&draft, &here))
+    }
+}
+
+/// What was done with an object.
+struct Brought {
+    key: Key,
+    decision: Decision,
+    stored: Option<Stored>,
+    /// Why it cannot be stored.
+    stays: Option<String>,
+}
