@@ -25,6 +25,8 @@ pub(super) struct Opened {
     pub(super) behind: Revision,
     /// When that was, rounded down.
     pub(super) since: Timestamp,
+    /// Whether what stands in etcd up to that revision was copied from there, and not to there.
+    pub(super) are_originals: bool,
 }
 
 /// What is to be done with what stands in etcd.
@@ -60,7 +62,7 @@ pub(super) fn decide(old: &Old, here: Option<Here>, opened: Option<&Opened>) -> 
         Some(here) if here.is_same => Decision::Same,
         Some(here) if here.revision > opened.at && !here.is_ours && is_late => Decision::Overruled,
         Some(here) if here.revision > opened.at && !here.is_ours => Decision::Succeeded,
-        Some(_) if shape::is_released(old) => Decision::Succeeded,
+        Some(_) if shape::is_released(old) || !is_late && !opened.are_originals => Decision::Succeeded,
         Some(_) => Decision::Update,
     }
 }
@@ -101,7 +103,7 @@ mod tests {
 
     #[test]
     fn then_only_late_writes_are_and_only_over_what_no_client_has_written() {
-        let opened = Opened { at: 100, behind: 5, since: SINCE.parse().expect("a time") };
+        let opened = Opened { at: 100, behind: 5, since: SINCE.parse().expect("a time"), are_originals: true };
         let decided = |old: &Old, here| decide(old, here, Some(&opened));
         let (copied, late) = (old(5, BEFORE, false), old(6, BEFORE, false));
         assert_eq!(decided(&copied, None), Decision::Deleted);
@@ -112,11 +114,14 @@ mod tests {
         assert_eq!(decided(&late, here(101, false, true)), Decision::Update);
         assert_eq!(decided(&late, here(99, false, false)), Decision::Update);
         assert_eq!(decided(&late, here(99, true, false)), Decision::Same);
+        assert_eq!(decided(&copied, here(99, false, false)), Decision::Update);
+        let opened = Opened { are_originals: false, ..opened };
+        assert_eq!(decide(&copied, here(99, false, false), Some(&opened)), Decision::Succeeded);
     }
 
     #[test]
     fn what_lost_its_finalizers_in_etcd_does_not_lose_them_here() {
-        let opened = Opened { at: 100, behind: 5, since: SINCE.parse().expect("a time") };
+        let opened = Opened { at: 100, behind: 5, since: SINCE.parse().expect("a time"), are_originals: true };
         let released = old(7, BEFORE, true);
         assert_eq!(decide(&released, here(99, false, false), Some(&opened)), Decision::Succeeded);
         assert_eq!(decide(&released, here(101, false, false), Some(&opened)), Decision::Succeeded);

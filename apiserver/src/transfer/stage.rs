@@ -31,6 +31,8 @@ pub(super) enum Stage {
         behind: BTreeMap<String, Revision>,
         /// When those revisions were read, by the clock of kube-apiserver, rounded down.
         since: Timestamp,
+        /// Whether what stands in etcd up to there was copied from there, and not to there.
+        are_originals: bool,
     },
     /// This store is right, and nothing is left in etcd.
     Settled,
@@ -40,6 +42,8 @@ pub(super) enum Stage {
     Gone {
         /// The revision up to which everything was copied back.
         until: Revision,
+        /// What could not be copied back: the resource, a space, the key.
+        kept: Vec<String>,
     },
 }
 

@@ -3,7 +3,9 @@
 //! Everything is compared with what stands here before it is written, so a pass over what is copied already writes nothing, and beginning again is all
 //! that has to be done after an interruption.
 
+use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
@@ -11,9 +13,10 @@ use futures_util::future::try_join_all;
 use tokio::time::{Duration, Instant, timeout};
 
 use crate::registry::Resource;
-use crate::store::{At, Key, ListQuery, Revision, Selection, Store, StoreError, Stored};
+use crate::store::{Draft, Key, Revision, Store, StoreError, Stored};
 use crate::transfer::decision::{Decision, Here, Opened, decide};
 use crate::transfer::entrance::{Entrance, Event, Following, Old};
+use crate::transfer::listing::Listing;
 use crate::transfer::pace::Pace;
 use crate::transfer::progress::Tally;
 use crate::transfer::{TransferError, shape};
@@ -48,6 +51,7 @@ pub(super) struct Copier {
     watch: Option<Following>,
     /// What changed since the list began: what it says of these is older.
     touched: HashSet<Key>,
+    hasher: RandomState,
     /// What cannot be stored, and why.
     pub(super) stays: BTreeMap<String, String>,
     /// What we wrote since the store was opened.
@@ -74,6 +78,7 @@ impl Copier {
             position: 0,
             watch: None,
             touched: HashSet::new(),
+            hasher: RandomState::new(),
             stays: BTreeMap::new(),
             written: HashMap::new(),
             opened: None,
@@ -85,7 +90,7 @@ impl Copier {
         self.touched.clear();
         self.stays.clear();
         self.watch = None;
-        let (entrance, mut after) = (self.entrance.clone(), None);
+        let (entrance, mut seen) = (self.entrance.clone(), HashSet::new());
         let mut pages = entrance.pages();
         while let Some(page) = pages.next().await? {
             if self.watch.is_none() {
@@ -93,57 +98,34 @@ impl Copier {
                 self.watch = Some(entrance.watch(self.position, LONG).await?);
             }
             self.tally.count(|it| it.found += page.items.len() as u64);
-            let until = page.next.as_ref().and_then(|_| Some(page.items.last()?.key.clone()));
-            let mut ours = self.between(after.as_ref(), until.as_ref()).await?;
             for some in page.items.chunks(AT_ONCE) {
                 self.drain().await?;
                 let fresh = some.iter().filter(|it| !self.touched.contains(&it.key));
-                let some: Vec<_> = fresh.map(|it| (it, ours.remove(&it.key))).collect();
-                self.bring_all(some).await?;
+                let brought = try_join_all(fresh.map(|it| self.bring(it, true))).await?;
+                brought.into_iter().for_each(|it| self.note(it));
+                seen.extend(some.iter().filter(|_| prunes).map(|it| self.digest(&it.key)));
             }
-            if prunes {
-                let listed: HashSet<_> = page.items.iter().map(|it| &it.key).collect();
-                ours.retain(|key, _| !listed.contains(key));
-                self.prune(ours).await?;
-            }
-            after = until.or(after);
+        }
+        if prunes {
+            self.prune(&seen).await?;
         }
         self.drain().await
     }
 
-    /// What stands here between two keys of a list.
-    pub(super) async fn between(
-        &self,
-        after: Option<&Key>,
-        until: Option<&Key>,
-    ) -> Result<HashMap<Key, Stored>, TransferError> {
-        let (mut found, mut after) = (HashMap::new(), after.cloned());
-        let last = until.map(ToString::to_string);
-        loop {
-            let query = ListQuery { selection: Selection::default(), at: At::Latest, after, limit: Some(500) };
-            let page = self.store.page(&self.id, &query).await?;
-            let inside = |it: &Stored| last.as_ref().is_none_or(|last| it.key.to_string() <= *last);
-            let is_past = page.items.last().is_some_and(|it| !inside(it));
-            found.extend(page.items.into_iter().filter(inside).map(|it| (it.key.clone(), it)));
-            match page.next {
-                Some(next) if !is_past => after = Some(next),
-                _ => return Ok(found),
-            }
-        }
+    /// Stands for a key: a set of a million of these takes 16 MiB. If two keys have the same, something old is not pruned.
+    fn digest(&self, key: &Key) -> u64 {
+        self.hasher.hash_one(key)
     }
 
-    async fn bring_all(&mut self, some: Vec<(&Old, Option<Stored>)>) -> Result<(), TransferError> {
-        let all = some.into_iter().map(|(old, here)| self.bring(old, here, true));
-        let brought = try_join_all(all).await?;
-        brought.into_iter().for_each(|it| self.note(it));
-        Ok(())
-    }
-
-    /// Deletes here what is not in etcd, after asking once more.
-    async fn prune(&mut self, ours: HashMap<Key, Stored>) -> Result<(), TransferError> {
-        for (key, stored) in ours {
-            if !self.touched.contains(&key) && self.entrance.get(&key).await?.is_none() {
-                self.remove(&key, &stored).await?;
+    /// Deletes here what was not seen in etcd, after asking once more.
+    async fn prune(&mut self, seen: &HashSet<u64>) -> Result<(), TransferError> {
+        let mut pages = Listing::new(&self.store, &self.id);
+        while let Some(page) = pages.next().await? {
+            self.drain().await?;
+            for stored in page.iter().filter(|it| !seen.contains(&self.digest(&it.key))) {
+                if !self.touched.contains(&stored.key) && self.entrance.get(&stored.key).await?.is_none() {
+                    self.remove(&stored.key, stored).await?;
+                }
             }
         }
         Ok(())
@@ -160,14 +142,10 @@ impl Copier {
     }
 
     /// Does with one object what has to be done.
-    async fn bring(
-        &self,
-        old: &Old,
-        mut here: Option<Stored>,
-        paced: bool,
-    ) -> Result<Brought, TransferError> {
+    async fn bring(&self, old: &Old, paced: bool) -> Result<Brought, TransferError> {
         let draft = shape::draft(&self.resource, &self.version, old);
         for _ in 0..ATTEMPTS {
+            let here = self.store.get(&self.id, &old.key).await?;
             let seen = here.as_ref().map(|it| self.here(it, &draft));
             let decision = decide(old, seen, self.opened.as_ref());
             let expected = here.as_ref().map(|it| it.revision);
@@ -187,9 +165,7 @@ impl Copier {
                     let stored = Some(stored);
                     return Ok(Brought { key: old.key.clone(), decision, stored, stays: None });
                 }
-                Err(StoreError::Exists | StoreError::Changed) => {
-                    here = self.store.get(&self.id, &old.key).await?;
-                }
+                Err(StoreError::Exists | StoreError::Changed) => {}
                 Err(StoreError::TooLarge(reason)) => {
                     let stays = Some(reason);
                     return Ok(Brought { key: old.key.clone(), decision, stored: None, stays });
@@ -200,7 +176,7 @@ impl Copier {
         Err(StoreError::Changed.into())
     }
 
-    fn here(&self, stored: &Stored, draft: &crate::store::Draft) -> Here {
+    fn here(&self, stored: &Stored, draft: &Draft) -> Here {
         let is_ours = self.written.get(&stored.key) == Some(&stored.revision);
         Here { revision: stored.revision, is_same: shape::is_same(draft, stored), is_ours }
     }
@@ -241,8 +217,7 @@ impl Copier {
     pub(super) async fn apply(&mut self, event: Event) -> Result<(), TransferError> {
         match event {
             Event::Put(old) => {
-                let here = self.store.get(&self.id, &old.key).await?;
-                let brought = self.bring(&old, here, false).await?;
+                let brought = self.bring(&old, false).await?;
                 self.note(brought);
                 self.passed(old);
             }
@@ -334,8 +309,8 @@ impl Copier {
     }
 
     /// Makes sure that an object of etcd is not needed there any more: that it is here, was changed here, or was deleted here. `false` if it has to stay.
-    pub(super) async fn is_settled(&mut self, old: &Old, here: Option<Stored>) -> Result<bool, TransferError> {
-        let brought = self.bring(old, here, true).await?;
+    pub(super) async fn is_settled(&mut self, old: &Old) -> Result<bool, TransferError> {
+        let brought = self.bring(old, true).await?;
         let (decision, stays) = (brought.decision, brought.stays.is_some());
         if decision != Decision::Same {
             self.note(brought);

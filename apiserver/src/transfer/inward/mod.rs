@@ -20,11 +20,11 @@ use self::copier::Copier;
 use super::decision::Opened;
 use super::definition::Definition;
 use super::entrance::Entrance;
+use super::listing::Listing;
 use super::service;
 use super::stage::{self, Mark, Stage};
 use super::survey::Survey;
 use super::{Transfer, TransferError};
-use crate::store::{At, ListQuery, Selection};
 
 /// How often everything is compared before the store takes over, if it cannot follow.
 const PASSES: usize = 5;
@@ -95,6 +95,8 @@ async fn enter(transfer: &Transfer, survey: &Survey) -> Result<Vec<Copier>, Tran
 impl Inward<'_> {
     /// Copies everything, and takes over.
     async fn take_over(&mut self, mark: Option<Mark>) -> Result<Mark, TransferError> {
+        // Until everything is copied requests are better off where they are answered.
+        self.survey.give_back(self.transfer).await?;
         let mark = self.begin(mark).await?;
         let prunes = matches!(mark.stage, Stage::Copying { prunes: true });
         self.copy(prunes).await?;
@@ -122,9 +124,7 @@ impl Inward<'_> {
 
     async fn is_empty(&self) -> Result<bool, TransferError> {
         for copier in &self.copiers {
-            let query =
-                ListQuery { selection: Selection::default(), at: At::Latest, after: None, limit: Some(1) };
-            if !self.transfer.store.page(&copier.id, &query).await?.items.is_empty() {
+            if Listing::new(&self.transfer.store, &copier.id).next().await?.is_some() {
                 return Ok(false);
             }
         }
@@ -159,7 +159,7 @@ impl Inward<'_> {
                 for copier in &self.copiers {
                     behind.insert(copier.id.clone(), copier.entrance.revision().await?);
                 }
-                let stage = Stage::Open { behind, since: jiff::Timestamp::now() };
+                let stage = Stage::Open { behind, since: jiff::Timestamp::now(), are_originals: false };
                 stage::begin(&self.transfer.store, &self.survey.group, Some(&mark), stage).await?
             }
         };
@@ -170,10 +170,11 @@ impl Inward<'_> {
 
     /// Tells the copiers since when this store is right.
     fn opened(&mut self, mark: &Mark) {
-        let Stage::Open { behind, since } = &mark.stage else { return };
+        let Stage::Open { behind, since, are_originals } = &mark.stage else { return };
         for copier in &mut self.copiers {
             let behind = behind.get(&copier.id).copied().unwrap_or_default();
-            copier.open(Opened { at: mark.revision, behind, since: *since });
+            let (since, are_originals) = (*since, *are_originals);
+            copier.open(Opened { at: mark.revision, behind, since, are_originals });
         }
     }
 }

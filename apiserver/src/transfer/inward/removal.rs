@@ -1,14 +1,11 @@
 //! Removing from etcd what is here.
 
-use std::collections::HashMap;
-
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use tokio::time::Duration;
 
 use super::Inward;
 use super::copier::Copier;
-use crate::store::{Key, Stored};
 use crate::transfer::definition::Definition;
 use crate::transfer::entrance::Old;
 use crate::transfer::pace::Pace;
@@ -71,19 +68,16 @@ impl Inward<'_> {
     async fn remove_once(&mut self) -> Result<u64, TransferError> {
         let transfer = self.transfer;
         let removed = self.copiers.iter_mut().map(async |copier| {
-            let (entrance, mut after, mut removed) = (copier.entrance.clone(), None, 0);
+            let (entrance, mut begun, mut all) = (copier.entrance.clone(), None, 0);
             let mut pages = entrance.pages();
-            let mut begun = None;
             while let Some(page) = pages.next().await? {
                 transfer.leadership.confirm().await?;
                 copier.at(*begun.get_or_insert(page.revision));
-                let until = page.next.as_ref().and_then(|_| Some(page.items.last()?.key.clone()));
-                let ours = copier.between(after.as_ref(), until.as_ref()).await?;
-                removed += remove_page(copier, &page.items, ours, &transfer.pace).await?;
+                let removed = remove_page(copier, &page.items, &transfer.pace).await?;
                 transfer.tally.count(|it| it.removed += removed);
-                after = until.or(after);
+                all += removed;
             }
-            Ok::<u64, TransferError>(removed)
+            Ok::<u64, TransferError>(all)
         });
         Ok(try_join_all(removed).await?.into_iter().sum())
     }
@@ -104,14 +98,13 @@ impl Inward<'_> {
 async fn remove_page(
     copier: &mut Copier,
     items: &[Old],
-    mut ours: HashMap<Key, Stored>,
     pace: &Pace,
 ) -> Result<u64, TransferError> {
     let mut removed = 0;
     for some in items.chunks(AT_ONCE) {
         let mut settled = Vec::new();
         for old in some {
-            if copier.is_settled(old, ours.remove(&old.key)).await? {
+            if copier.is_settled(old).await? {
                 settled.push(old);
             }
         }

@@ -24,9 +24,18 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Takes over, or takes everything back.
 pub(super) async fn take_over(inward: &mut Inward<'_>, mark: Mark) -> Result<Mark, TransferError> {
     inward.transfer.leadership.confirm().await?;
-    match try_to(inward, &mark).await {
-        Ok(mark) => Ok(mark),
-        Err(error) => {
+    let error = match try_to(inward, &mark).await {
+        Ok(mark) => return Ok(mark),
+        Err(error) => error,
+    };
+    // A write that failed may be there all the same; if that cannot be told, requests wait.
+    match stage::read(&inward.transfer.store, &inward.survey.group).await? {
+        Some(mark @ Mark { stage: Stage::Open { .. }, .. }) => {
+            inward.transfer.gate.learn(&inward.survey.group, Some(&mark));
+            inward.opened(&mark);
+            Ok(mark)
+        }
+        _ => {
             // Nothing has been answered from here yet.
             tracing::warn!(group = inward.survey.group, %error, "requests are sent to kube-apiserver again");
             inward.survey.give_back(inward.transfer).await?;
@@ -51,7 +60,7 @@ async fn try_to(inward: &mut Inward<'_>, mark: &Mark) -> Result<Mark, TransferEr
     if stays > 0 && !transfer.options.force {
         return Err(TransferError::Stays { group: inward.survey.group.clone(), count: stays });
     }
-    let stage = Stage::Open { behind, since };
+    let stage = Stage::Open { behind, since, are_originals: true };
     let mark = stage::begin(&transfer.store, &inward.survey.group, Some(mark), stage).await?;
     transfer.gate.learn(&inward.survey.group, Some(&mark));
     inward.opened(&mark);
