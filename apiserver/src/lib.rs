@@ -8,7 +8,8 @@
 //!
 //! - [`object`] is a Kubernetes object as JSON, and what every object has in its metadata.
 //! - [`registry`] knows which resources there are.
-//! - [`schema`] validates, defaults and prunes objects.
+//! - [`schema`] validates, defaults and prunes objects; [`field`] is what is said of a field that is wrong.
+//! - [`rules`] are what Kubernetes does to every object that is written; [`selector`] reads label and field selectors.
 //! - [`apply`] is the algebra of changes: patches, field managers, server-side apply. No I/O.
 //! - [`store`] keeps objects, [`watch`] follows them.
 //! - [`present`] is how objects are shown: as they are, as tables, as metadata alone; discovery and OpenAPI documents. No I/O.
@@ -18,11 +19,14 @@
 
 pub mod apply;
 pub mod auth;
+pub mod field;
 pub mod http;
 pub mod object;
 pub mod present;
 pub mod registry;
+pub mod rules;
 pub mod schema;
+pub mod selector;
 pub mod store;
 pub mod transfer;
 pub mod watch;
