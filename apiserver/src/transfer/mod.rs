@@ -24,6 +24,8 @@ mod definition;
 mod entrance;
 mod gate;
 mod inward;
+mod listing;
+mod outward;
 mod pace;
 mod progress;
 mod service;
@@ -115,6 +117,14 @@ impl TransferError {
         }
     }
 
+    /// A watch that could not go on.
+    fn or_behind(error: StoreError) -> Self {
+        match error {
+            StoreError::Expired { .. } => Self::Behind,
+            other => other.into(),
+        }
+    }
+
     /// Whether trying again soon may help, without anybody doing anything about it.
     #[must_use]
     pub fn passes(&self) -> bool {
@@ -146,6 +156,7 @@ pub struct Transfer {
     backend: Backend,
     registry: Arc<Registry>,
     store: Store,
+    watches: Watches,
     gate: Gate,
     leadership: Arc<dyn Leadership>,
     options: Options,
@@ -158,9 +169,8 @@ impl Transfer {
     #[must_use]
     pub fn new(parties: Parties, options: Options) -> Self {
         let Parties { client, backend, registry, store, watches, gate, leadership } = parties;
-        let _ = watches;
         let (cluster, pace, tally) = (Cluster::new(client), Arc::new(Pace::new(options.rate)), Tally::default());
-        Self { cluster, backend, registry, store, gate, leadership, options, pace, tally }
+        Self { cluster, backend, registry, store, watches, gate, leadership, options, pace, tally }
     }
 
     /// How far it is.
@@ -183,5 +193,13 @@ impl Transfer {
     /// It is not at its end. Called again it goes on.
     pub async fn bring_in(&self, group: &str) -> Result<(), TransferError> {
         inward::run(self, group).await
+    }
+
+    /// Takes a group out, from wherever it is on its way, to the end: until nothing is left here.
+    ///
+    /// # Errors
+    /// It is not at its end. Called again it goes on.
+    pub async fn take_out(&self, group: &str) -> Result<(), TransferError> {
+        outward::run(self, group).await
     }
 }

@@ -27,7 +27,7 @@ pub(super) enum Stage {
     },
     /// This store is right. What stands in etcd is old, except for what was written behind these revisions of etcd.
     Open {
-        /// By resource.
+        /// By resource; of one that is not named nothing is late.
         behind: BTreeMap<String, Revision>,
         /// When those revisions were read, by the clock of kube-apiserver, rounded down.
         since: Timestamp,

@@ -50,29 +50,36 @@ impl Survey {
         stored.or(resource.versions.first().map(|it| it.name.as_str())).unwrap_or_default().to_owned()
     }
 
+    /// Whether objects can be moved as they are.
+    pub(super) fn check_ways(&self) -> Result<(), TransferError> {
+        let Some((_, converted)) = self.definitions.iter().find(|(_, it)| it.converts()) else { return Ok(()) };
+        let name = converted.name();
+        self.refused(format!("the CRD {name} converts its versions by a webhook: objects cannot be moved as they are"))
+    }
+
+    fn refused(&self, reason: String) -> Result<(), TransferError> {
+        Err(TransferError::Refused { group: self.group.clone(), reason })
+    }
+
     /// Whether the group can be moved without taking anything from anybody.
     pub(super) fn check(&self, force: bool) -> Result<(), TransferError> {
-        let refused = |reason: String| Err(TransferError::Refused { group: self.group.clone(), reason });
         if let Some(Answerer::Other(who)) = self.answerers.iter().find(|it| matches!(it, Answerer::Other(_))) {
-            return refused(format!("its APIService points to {who}"));
+            return self.refused(format!("its APIService points to {who}"));
         }
-        if let Some((_, converted)) = self.definitions.iter().find(|(_, it)| it.converts()) {
-            let name = converted.name();
-            return refused(format!("the CRD {name} converts its versions by a webhook: objects cannot be moved as they are"));
-        }
+        self.check_ways()?;
         if force {
             return Ok(());
         }
         for (resource, definition) in &self.definitions {
             if let Some(version) = definition.served().find(|it| resource.version(it).is_none()) {
                 let name = definition.name();
-                return refused(format!("the CRD {name} serves {version}, which Larder does not: its clients would be left behind"));
+                return self.refused(format!("the CRD {name} serves {version}, which Larder does not: its clients would be left behind"));
             }
         }
         for stranger in &self.strangers {
             if let Some(version) = stranger.served().find(|it| self.versions.iter().any(|ours| ours == it)) {
                 let name = stranger.name();
-                return refused(format!("the CRD {name} is served in {version} too and not by Larder: nobody would reach it any more"));
+                return self.refused(format!("the CRD {name} is served in {version} too and not by Larder: nobody would reach it any more"));
             }
         }
         Ok(())

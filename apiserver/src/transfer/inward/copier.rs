@@ -119,7 +119,8 @@ impl Copier {
 
     /// Deletes here what was not seen in etcd, after asking once more.
     async fn prune(&mut self, seen: &HashSet<u64>) -> Result<(), TransferError> {
-        let mut pages = Listing::new(&self.store, &self.id);
+        let (store, id) = (self.store.clone(), self.id.clone());
+        let mut pages = Listing::new(&store, &id);
         while let Some(page) = pages.next().await? {
             self.drain().await?;
             for stored in page.iter().filter(|it| !seen.contains(&self.digest(&it.key))) {

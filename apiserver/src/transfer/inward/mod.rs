@@ -15,6 +15,7 @@ mod takeover;
 use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
+pub(super) use takeover::routed;
 
 use self::copier::Copier;
 use super::decision::Opened;
@@ -25,6 +26,7 @@ use super::service;
 use super::stage::{self, Mark, Stage};
 use super::survey::Survey;
 use super::{Transfer, TransferError};
+use crate::store::Revision;
 
 /// How often everything is compared before the store takes over, if it cannot follow.
 const PASSES: usize = 5;
@@ -112,8 +114,8 @@ impl Inward<'_> {
     async fn begin(&self, mark: Option<Mark>) -> Result<Mark, TransferError> {
         let prunes = match mark.as_ref().map(|it| &it.stage) {
             Some(Stage::Copying { .. }) => return Ok(mark.expect("it was looked at")),
-            // Everything here was copied back, so it is a copy.
-            Some(Stage::Gone { .. }) => true,
+            // Everything here was copied back, so it is a copy, except for what could not be.
+            Some(Stage::Gone { kept, .. }) => kept.is_empty(),
             _ => self.is_empty().await?,
         };
         let group = &self.survey.group;
@@ -172,7 +174,7 @@ impl Inward<'_> {
     fn opened(&mut self, mark: &Mark) {
         let Stage::Open { behind, since, are_originals } = &mark.stage else { return };
         for copier in &mut self.copiers {
-            let behind = behind.get(&copier.id).copied().unwrap_or_default();
+            let behind = behind.get(&copier.id).copied().unwrap_or(Revision::MAX);
             let (since, are_originals) = (*since, *are_originals);
             copier.open(Opened { at: mark.revision, behind, since, are_originals });
         }
