@@ -28,5 +28,6 @@ pub mod rules;
 pub mod schema;
 pub mod selector;
 pub mod store;
+pub mod telemetry;
 pub mod transfer;
 pub mod watch;

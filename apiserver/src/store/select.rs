@@ -289,3 +289,6 @@ impl Select<'_> {
         sql
     }
 }
+
+#[cfg(test)]
+mod tests;

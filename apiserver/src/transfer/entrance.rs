@@ -41,7 +41,6 @@ pub(super) struct Page {
     /// The revision of the list.
     pub(super) revision: Revision,
     pub(super) items: Vec<Old>,
-    pub(super) next: Option<String>,
 }
 
 /// What a watch tells.
@@ -222,9 +221,9 @@ impl Pages<'_> {
         let revision = number(&list.metadata.revision);
         let items: Vec<Old> = list.items.into_iter().map(old).collect();
         let next = Some(list.metadata.go_on).filter(|it| !it.is_empty());
-        (self.is_over, self.go_on) = (next.is_none(), next.clone());
+        (self.is_over, self.go_on) = (next.is_none(), next);
         self.adapt(&items);
-        Ok(Some(Page { revision, items, next }))
+        Ok(Some(Page { revision, items }))
     }
 
     /// Asks for as many objects as are about enough bytes.

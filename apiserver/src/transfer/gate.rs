@@ -50,7 +50,10 @@ pub struct Busy {
 
 /// A request that is being answered, until it is dropped.
 #[derive(Debug)]
-pub struct Pass(Option<Call>);
+pub struct Pass {
+    #[expect(dead_code, reason = "it is kept, not asked")]
+    call: Option<Call>,
+}
 
 /// The gate before the groups of a server. Clones are one and the same.
 #[derive(Clone)]
@@ -89,7 +92,7 @@ impl Gate {
     /// # Errors
     /// It may not; also if its name is one that nothing has, by which a mover finds out who answers.
     pub async fn admit(&self, group: &str, intent: Intent, name: Option<&str>) -> Result<Pass, Busy> {
-        let Some(inner) = &self.0 else { return Ok(Pass(None)) };
+        let Some(inner) = &self.0 else { return Ok(Pass { call: None }) };
         if name.is_some_and(|it| it.starts_with(PROBE)) {
             return Err(Busy { retry_after: 1 });
         }
@@ -102,7 +105,7 @@ impl Gate {
         let call = (intent == Intent::Write).then(|| inner.writes.enter());
         match (inner.marks.borrow().get(group).map(|it| &it.stage), intent) {
             (Some(Stage::Open { .. } | Stage::Settled), _) | (Some(Stage::Leaving), Intent::Read) => {
-                Ok(Pass(call))
+                Ok(Pass { call })
             }
             _ => Err(Busy { retry_after: 1 }),
         }

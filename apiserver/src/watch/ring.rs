@@ -125,7 +125,9 @@ impl Ring {
         state.trim(&self.bytes);
         drop(state);
         // Those who are woken want the lock.
-        woken.into_values().for_each(|it| drop(it.send_replace(head)));
+        for latest in woken.values() {
+            latest.send_replace(head);
+        }
     }
 
     /// Goes on behind a revision without having what came before it.
