@@ -28,10 +28,12 @@ mod listing;
 mod outward;
 mod pace;
 mod progress;
+mod runner;
 mod service;
 mod shape;
 mod stage;
 mod survey;
+mod unregister;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -43,14 +45,16 @@ use tokio::sync::watch;
 pub use cluster::ClusterError;
 pub use gate::{Busy, Gate, Intent, Pass};
 pub use progress::{Named, Progress};
+pub use runner::Direction;
 pub use service::Backend;
+pub use unregister::unregister;
 
-use cluster::Cluster;
-use pace::Pace;
-use progress::Tally;
 use crate::registry::Registry;
 use crate::store::{Store, StoreError};
 use crate::watch::Watches;
+use cluster::Cluster;
+use pace::Pace;
+use progress::Tally;
 
 /// How a transfer goes about it.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +81,7 @@ impl Default for Options {
 pub enum TransferError {
     /// The Kubernetes API is away or refuses.
     #[error(transparent)]
-    Cluster(#[from] ClusterError),
+    Cluster(ClusterError),
     /// The store is away or refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -108,6 +112,12 @@ pub enum TransferError {
     },
 }
 
+impl From<ClusterError> for TransferError {
+    fn from(error: ClusterError) -> Self {
+        if error.code() == Some(410) { Self::Behind } else { Self::Cluster(error) }
+    }
+}
+
 impl TransferError {
     /// A stage that could not begin since it was no longer the one before.
     fn or_overtaken(error: StoreError) -> Self {
@@ -136,8 +146,8 @@ impl TransferError {
 pub struct Parties {
     /// The Kubernetes API.
     pub client: kube::Client,
-    /// Where kube-apiserver finds this server.
-    pub backend: Backend,
+    /// Where kube-apiserver finds this server, and by which CA, which may change.
+    pub backend: watch::Receiver<Backend>,
     /// Which resources there are.
     pub registry: Arc<Registry>,
     /// Where objects go, or come from.
@@ -153,7 +163,7 @@ pub struct Parties {
 /// Moves groups in and out.
 pub struct Transfer {
     cluster: Cluster,
-    backend: Backend,
+    backend: watch::Receiver<Backend>,
     registry: Arc<Registry>,
     store: Store,
     watches: Watches,
@@ -177,6 +187,10 @@ impl Transfer {
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.tally.subscribe()
+    }
+
+    fn backend(&self) -> Backend {
+        self.backend.borrow().clone()
     }
 
     /// The groups that there are.

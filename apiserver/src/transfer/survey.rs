@@ -34,7 +34,7 @@ impl Survey {
         }
         let mut answerers = Vec::new();
         for version in &versions {
-            answerers.push(service::answerer(&transfer.cluster, &transfer.backend, group, version).await?);
+            answerers.push(service::answerer(&transfer.cluster, &transfer.backend(), group, version).await?);
         }
         Ok(Self { group: group.to_owned(), versions, definitions, strangers, answerers })
     }
@@ -42,6 +42,11 @@ impl Survey {
     /// Whether requests come here.
     pub(super) fn is_ours(&self) -> bool {
         self.answerers.iter().all(|it| matches!(it, Answerer::Larder(_)))
+    }
+
+    /// Whether a side entrance is open, and so something may stand in etcd.
+    pub(super) fn has_entrance(&self) -> bool {
+        self.definitions.iter().any(|(_, it)| it.has_entrance())
     }
 
     /// The version that objects are drafts of: the one that is stored in etcd, if this server has it.
@@ -89,7 +94,7 @@ impl Survey {
     pub(super) async fn give_back(&self, transfer: &Transfer) -> Result<(), TransferError> {
         for version in &self.versions {
             let has = self.definitions.iter().any(|(_, it)| it.served().any(|it| it == version));
-            service::give_back(&transfer.cluster, &transfer.backend, &self.group, version, has).await?;
+            service::give_back(&transfer.cluster, &transfer.backend(), &self.group, version, has).await?;
         }
         Ok(())
     }

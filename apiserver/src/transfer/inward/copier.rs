@@ -304,6 +304,15 @@ impl Copier {
         self.touched.clear();
     }
 
+    /// Begins to follow where everything was copied, if it was.
+    pub(super) async fn find_place(&mut self) -> Result<(), TransferError> {
+        self.position = match &self.opened {
+            Some(opened) if opened.are_originals => opened.behind,
+            _ => self.entrance.revision().await?,
+        };
+        Ok(())
+    }
+
     /// Begins to follow at another revision, of a list.
     pub(super) fn at(&mut self, position: Revision) {
         self.position = position;

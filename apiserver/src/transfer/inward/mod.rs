@@ -43,11 +43,14 @@ pub(super) async fn run(transfer: &Transfer, group: &str) -> Result<(), Transfer
     let survey = Survey::of(transfer, group).await?;
     let mark = stage::read(&transfer.store, group).await?;
     match mark.as_ref().map(|it| &it.stage) {
-        Some(Stage::Settled) if survey.is_ours() => return point(transfer, &survey).await,
-        _ if survey.definitions.is_empty() => return without_etcd(transfer, &survey, mark).await,
-        _ => {}
+        Some(Stage::Settled) if survey.is_ours() && !survey.has_entrance() => {
+            return point(transfer, &survey).await;
+        }
+        _ => survey.check(transfer.options.force)?,
     }
-    survey.check(transfer.options.force)?;
+    if survey.definitions.is_empty() {
+        return without_etcd(transfer, &survey, mark).await;
+    }
     let copiers = enter(transfer, &survey).await?;
     let mut inward = Inward { transfer, survey, copiers };
     let opened = match mark {
@@ -76,7 +79,7 @@ async fn without_etcd(transfer: &Transfer, survey: &Survey, mark: Option<Mark>) 
 /// Lets this server answer all versions of a group.
 async fn point(transfer: &Transfer, survey: &Survey) -> Result<(), TransferError> {
     for version in &survey.versions {
-        service::point(&transfer.cluster, &transfer.backend, &survey.group, version).await?;
+        service::point(&transfer.cluster, &transfer.backend(), &survey.group, version).await?;
     }
     Ok(())
 }
@@ -167,6 +170,9 @@ impl Inward<'_> {
         };
         self.transfer.gate.learn(&self.survey.group, Some(&mark));
         self.opened(&mark);
+        for copier in &mut self.copiers {
+            copier.find_place().await?;
+        }
         Ok(mark)
     }
 

@@ -73,7 +73,7 @@ async fn reached(inward: &Inward<'_>) -> Result<(), TransferError> {
     let until = Instant::now() + REACHED;
     for version in &inward.survey.versions {
         loop {
-            let answerer = service::answerer(&transfer.cluster, &transfer.backend, group, version).await?;
+            let answerer = service::answerer(&transfer.cluster, &transfer.backend(), group, version).await?;
             let reason = match answerer {
                 Answerer::Larder(Ok(())) => break,
                 Answerer::Larder(Err(reason)) => reason,

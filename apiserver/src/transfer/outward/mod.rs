@@ -19,7 +19,7 @@ use tokio::time::{Duration, sleep};
 use self::returner::Returner;
 use super::definition::Definition;
 use super::entrance::Entrance;
-use super::inward::routed;
+use super::inward::{self, routed};
 use super::listing::Listing;
 use super::stage::{self, Mark, Stage};
 use super::survey::Survey;
@@ -34,6 +34,12 @@ const LAST_WRITES: Duration = Duration::from_secs(35);
 
 /// Takes a group out, from wherever it is on its way.
 pub(super) async fn run(transfer: &Transfer, group: &str) -> Result<(), TransferError> {
+    if let Some(Mark { stage: Stage::Open { are_originals: true, .. }, .. }) =
+        stage::read(&transfer.store, group).await?
+    {
+        // First everything has to be here: what is written to etcd from now on could not be told from what was written there too late.
+        inward::run(transfer, group).await?;
+    }
     let survey = Survey::of(transfer, group).await?;
     let mark = stage::read(&transfer.store, group).await?;
     let mark = match mark {

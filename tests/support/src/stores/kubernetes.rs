@@ -25,7 +25,7 @@ pub struct Kubernetes {
     process: Process,
     port: u16,
     home: TempDir,
-    _etcd: Etcd,
+    etcd: Etcd,
 }
 
 impl Kubernetes {
@@ -46,7 +46,7 @@ impl Kubernetes {
             let port = free_port();
             (port, command(port, &etcd.url(), home.path()))
         });
-        Ok(Self { process, port, home, _etcd: etcd })
+        Ok(Self { process, port, home, etcd })
     }
 
     /// The kube-apiserver that other tests of this process use at the moment, or a new one.
@@ -63,7 +63,7 @@ impl Kubernetes {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The authority that signed its certificate, PEM.
+    /// The authority that signed its certificate, and the one that it shows to other API servers, PEM.
     #[must_use]
     pub fn ca(&self) -> PathBuf {
         self.home.path().join("ca.crt")
@@ -73,6 +73,12 @@ impl Kubernetes {
     #[must_use]
     pub fn token(&self) -> PathBuf {
         self.home.path().join("token")
+    }
+
+    /// `http://127.0.0.1:PORT` of its etcd, which lets everybody do everything.
+    #[must_use]
+    pub fn etcd(&self) -> String {
+        self.etcd.url()
     }
 
     /// What it has logged.
@@ -99,5 +105,12 @@ fn command(port: u16, etcd: &str, home: &Path) -> Vec<OsString> {
         // There are no nodes, and so nobody who would ask where the servers are.
         "--endpoint-reconciler-type=none".to_owned(),
         format!("--cert-dir={}", file("certs")),
+        // Who it is when it asks other API servers on behalf of its users.
+        format!("--proxy-client-cert-file={}", file("server.crt")),
+        format!("--proxy-client-key-file={}", file("server.key")),
+        format!("--requestheader-client-ca-file={}", file("ca.crt")),
+        "--requestheader-username-headers=X-Remote-User".to_owned(),
+        "--requestheader-group-headers=X-Remote-Group".to_owned(),
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
     ])
 }
