@@ -85,6 +85,12 @@ impl FieldError {
         Self::invalid(field, &Value::from(value), detail)
     }
 
+    /// [`FieldError::invalid`] for a value that is shown like this.
+    #[must_use]
+    pub fn invalid_shown(field: &str, shown: &str, detail: &str) -> Self {
+        Self::new(FieldReason::Invalid, field, format!("Invalid value: {shown}: {detail}"))
+    }
+
     /// `Invalid value: VALUE: DETAIL`, where the type of the value is what is wrong.
     #[must_use]
     pub fn type_invalid(field: &str, value: &Value, detail: &str) -> Self {

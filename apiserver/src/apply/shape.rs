@@ -40,7 +40,10 @@ pub(super) enum FormOf {
 static METADATA: LazyLock<Schema> = LazyLock::new(|| {
     let text = || json!({"type": "string"});
     let texts = json!({"type": "object", "additionalProperties": text()});
-    let owner = json!({"type": "object", "x-kubernetes-map-type": "atomic", "properties": {"uid": text()}});
+    let owner = json!({"type": "object", "x-kubernetes-map-type": "atomic", "properties": {
+        "apiVersion": text(), "kind": text(), "name": text(), "uid": text(), "controller": {"type": "boolean"},
+        "blockOwnerDeletion": {"type": "boolean"}
+    }});
     let schema = json!({"type": "object", "properties": {
         "name": text(), "generateName": text(), "namespace": text(), "selfLink": text(), "uid": text(),
         "resourceVersion": text(), "generation": {"type": "integer"}, "creationTimestamp": text(),

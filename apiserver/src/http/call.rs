@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use serde_json::Value;
 
 use super::ApiServer;
@@ -120,13 +120,6 @@ impl Call {
             uid,
             "{what}"
         );
-    }
-
-    /// Who owns fields that are written without saying so: the client's name, up to the first slash.
-    pub(super) fn default_manager(&self) -> String {
-        let agent = self.headers.get(header::USER_AGENT).and_then(|it| it.to_str().ok()).unwrap_or_default();
-        let name: String = agent.split('/').next().unwrap_or_default().chars().take(128).collect();
-        if name.is_empty() { "unknown".to_owned() } else { name }
     }
 }
 

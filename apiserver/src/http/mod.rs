@@ -38,6 +38,7 @@ pub use server::{ConnectionLimits, TlsSource, run};
 use answer::{AUDIT_ID, Answer, refused};
 use body::Wishes;
 use call::Call;
+use documents::Documents;
 use limits::Budget;
 use options::Query;
 use path::Target;
@@ -96,6 +97,7 @@ pub struct ApiServerParts {
 
 /// The API. Shared by all connections.
 pub struct ApiServer {
+    documents: Documents,
     registry: Registry,
     store: Store,
     watches: Watches,
@@ -126,6 +128,7 @@ impl ApiServer {
     #[must_use]
     pub fn new(parts: ApiServerParts) -> Arc<Self> {
         Arc::new(Self {
+            documents: Documents::new(&parts.registry),
             registry: parts.registry,
             store: parts.store,
             watches: parts.watches,

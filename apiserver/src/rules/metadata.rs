@@ -73,10 +73,11 @@ pub fn check_shared(metadata: &Map<String, Value>, path: &str) -> Vec<FieldError
     check_owners(list("ownerReferences"), &format!("{path}.ownerReferences"), &mut errors);
     check_finalizers(list("finalizers"), &format!("{path}.finalizers"), &mut errors);
     check_managed(list("managedFields"), &format!("{path}.managedFields"), &mut errors);
+    errors.truncate(MOST);
     errors
 }
 
-/// Errors of labels that are told: a body may have a million of them.
+/// Errors that are told of each kind: a body may have a million wrong labels.
 const MOST: usize = 100;
 
 fn check_labels(labels: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>) {
@@ -102,6 +103,9 @@ fn check_annotations(annotations: &Map<String, Value>, path: &str, errors: &mut 
 fn check_owners(owners: &[Value], path: &str, errors: &mut Vec<FieldError>) {
     let mut controller: Option<String> = None;
     for owner in owners {
+        if errors.len() > MOST {
+            return;
+        }
         let text = |name: &str| owner.get(name).and_then(Value::as_str).unwrap_or_default();
         let version = text("apiVersion");
         let is_known = version.rsplit('/').next().is_some_and(|it| !it.is_empty());
@@ -117,7 +121,7 @@ fn check_owners(owners: &[Value], path: &str, errors: &mut Vec<FieldError>) {
         }
         if (version, text("kind")) == ("v1", "Event") {
             let detail = "/v1, Kind=Event is disallowed from being an owner";
-            errors.push(FieldError::invalid(path, owner, detail));
+            errors.push(FieldError::invalid_shown(path, &owners_shown(std::slice::from_ref(owner)), detail));
         }
         if owner.get("controller") == Some(&Value::Bool(true)) {
             let this = format!("{}/{}", text("kind"), text("name"));
@@ -127,18 +131,32 @@ fn check_owners(owners: &[Value], path: &str, errors: &mut Vec<FieldError>) {
                     let detail = format!(
                         "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
                     );
-                    errors.push(FieldError::invalid(path, &Value::from(owners), &detail));
+                    errors.push(FieldError::invalid_shown(
+                        path,
+                        &format!("[{}]", owners_shown(owners)),
+                        &detail,
+                    ));
                 }
             }
         }
     }
 }
 
+/// Owners in the order of the fields of their Go type.
+fn owners_shown(owners: &[Value]) -> String {
+    let fields = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    let shown = |owner: &Value| {
+        let fields = fields.iter().filter_map(|it| Some(format!("\"{it}\":{}", owner.get(it)?)));
+        format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+    };
+    owners.iter().map(shown).collect::<Vec<_>>().join(",")
+}
+
 fn check_finalizers(finalizers: &[Value], path: &str, errors: &mut Vec<FieldError>) {
     let mut seen = HashSet::new();
     for finalizer in finalizers.iter().filter_map(Value::as_str) {
         seen.insert(finalizer);
-        let wrong = names::qualified(finalizer);
+        let wrong = if errors.len() < MOST { names::qualified(finalizer) } else { Vec::new() };
         errors.extend(wrong.iter().map(|it| FieldError::invalid_text(path, finalizer, it)));
     }
     if seen.contains("orphan") && seen.contains("foregroundDeletion") {
@@ -149,6 +167,9 @@ fn check_finalizers(finalizers: &[Value], path: &str, errors: &mut Vec<FieldErro
 
 fn check_managed(entries: &[Value], path: &str, errors: &mut Vec<FieldError>) {
     for (index, entry) in entries.iter().enumerate() {
+        if errors.len() > MOST {
+            return;
+        }
         let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
         let path = format!("{path}[{index}]");
         if !matches!(text("operation"), "Apply" | "Update") {
@@ -181,28 +202,29 @@ pub fn check_manager(manager: &str, path: &str) -> Vec<FieldError> {
     errors
 }
 
-/// What a caller is warned of: finalizers without a domain that are new, and owners that stand there twice, which are dropped.
-pub fn warnings(object: &mut Object, old: Option<&Object>) -> Vec<String> {
-    let mut warnings: Vec<String> = drop_repeated_owners(object).into_iter().collect();
-    let before = old.map(super::finalizers).unwrap_or_default();
+/// What a caller is warned of once its object was found to be right: new finalizers without a domain.
+#[must_use]
+pub fn finalizer_warnings(object: &Object, old: Option<&Object>) -> Vec<String> {
+    let before: HashSet<String> = old.map(super::finalizers).unwrap_or_default().into_iter().collect();
     let mut added: Vec<String> =
         super::finalizers(object).into_iter().filter(|it| !before.contains(it)).collect();
     added.sort();
     added.dedup();
     let is_known =
         |it: &str| it.contains('/') || matches!(it, super::ORPHAN | super::FOREGROUND | "kubernetes");
-    for finalizer in added.iter().filter(|it| !is_known(it)) {
+    let warning = |finalizer: &String| {
         let path = if finalizer.contains('.') { " including a path (/)" } else { "" };
-        warnings.push(format!(
+        format!(
             "metadata.finalizers: {}: prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with other \
              finalizer writers",
             crate::field::quote(finalizer)
-        ));
-    }
-    warnings
+        )
+    };
+    added.iter().filter(|it| !is_known(it)).take(MOST).map(warning).collect()
 }
 
-fn drop_repeated_owners(object: &mut Object) -> Option<String> {
+/// Drops owners that stand there twice, before the object is looked at; returns what its caller is warned of.
+pub fn drop_repeated_owners(object: &mut Object) -> Option<String> {
     let owners = object.0.get_mut("metadata")?.get_mut("ownerReferences")?.as_array_mut()?;
     let mut kept: Vec<Value> = Vec::with_capacity(owners.len());
     let mut seen = HashSet::new();

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::validate::at_field;
 use super::{Additional, Node, Schema, metadata};
+use crate::field::FieldError;
 
 /// How many unknown fields are told. All of them are dropped.
 const MOST: usize = 100;
@@ -213,10 +214,20 @@ fn coerce_embedded(
     Ok(())
 }
 
+fn check_type_names(object: &Map<String, Value>, path: &str) -> Result<(), String> {
+    for name in ["apiVersion", "kind"] {
+        if let Some(other) = object.get(name).filter(|it| !it.is_string()) {
+            return Err(FieldError::invalid(&format!("{path}.{name}"), other, "must be a string").to_string());
+        }
+    }
+    Ok(())
+}
+
 fn coerce_embedded_value(value: &mut Value, node: &Node, unknown: &mut Unknown) -> Result<(), String> {
     match value {
         Value::Object(object) => {
             if node.embedded {
+                check_type_names(object, &unknown.path)?;
                 let path = format!("{}.metadata", unknown.path);
                 metadata::coerce_in(object, &path, &mut unknown.paths)?;
             }

@@ -26,9 +26,12 @@ pub enum Event {
 pub struct Told {
     /// The object; `revision` is what the event has to show.
     pub stored: Stored,
-    encodings: Mutex<Vec<(Box<str>, Arc<OnceLock<Bytes>>)>>,
+    encodings: Mutex<Vec<Encoding>>,
     account: Option<Arc<Account>>,
 }
+
+/// The bytes of one representation, once somebody has made them.
+type Encoding = (Box<str>, Arc<OnceLock<Bytes>>);
 
 /// Representations of one object that are kept. There are some four; who makes up more encodes for himself.
 const REPRESENTATIONS: usize = 16;

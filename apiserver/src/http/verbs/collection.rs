@@ -114,7 +114,7 @@ fn shown(show: Show, revision: Revision, deleted: mpsc::Receiver<Result<Stored, 
     show.begin(&Heading { revision, go_on: None, remaining: None }, &mut begin);
     let state = Some((show, deleted, true));
     let items = stream::unfold(state, |state| async move {
-        let (show, mut deleted, is_first) = state?;
+        let (mut show, mut deleted, is_first) = state?;
         let mut piece = Vec::new();
         let shown = match deleted.recv().await {
             None => {

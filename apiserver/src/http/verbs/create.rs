@@ -39,7 +39,7 @@ pub(super) async fn create(call: Call, body: Body) -> Result<Answer, Refusal> {
 
 impl Writing {
     /// Makes a new object of what was sent, and keeps it.
-    pub(super) async fn create(mut self, mut object: Object) -> Result<Answer, Refusal> {
+    async fn create(mut self, mut object: Object) -> Result<Answer, Refusal> {
         let scope = self.call.resource.scope;
         rules::set_namespace(&mut object, scope, &self.call.place.namespace).map_err(Refusal::bad_request)?;
         if object.meta("resourceVersion").is_some() {
@@ -65,10 +65,18 @@ impl Writing {
         Err(Refusal::no_unique_name(&self.call.resource, &base))
     }
 
+    /// Keeps an object that an apply has made: the owners of its fields are noted.
+    pub(super) async fn keep_applied(&mut self, object: Object) -> Result<Answer, Refusal> {
+        self.is_apply = true;
+        self.keep_new(object, false).await
+    }
+
     async fn keep_new(&mut self, mut object: Object, is_generated: bool) -> Result<Answer, Refusal> {
         let uid = uuid::Uuid::new_v4().to_string();
         rules::begin_create(&mut object, self.call.version(), jiff::Timestamp::now(), &uid);
-        self.own_new(&mut object)?;
+        if !self.is_apply {
+            self.own_new(&mut object);
+        }
         let errors = rules::check_create(&object, &self.call.resource, self.call.version(), self.enforces());
         let name = object.meta("name").unwrap_or_default().to_owned();
         let schema = self.call.version().schema.clone();

@@ -16,7 +16,7 @@ use crate::store::{At, Key, List, ListQuery, StoreError};
 const PIECE: usize = 48 << 10;
 
 pub(super) async fn list(call: &Call) -> Result<Answer, Refusal> {
-    let show = Show::of(call, true)?;
+    let mut show = Show::of(call, true)?;
     let options = ListOptions::read(&call.query, call.resource.scope, call.version())?;
     let moment = Moment::of(&options, &call.place.namespace)?;
     let query = ListQuery {
@@ -26,7 +26,7 @@ pub(super) async fn list(call: &Call) -> Result<Answer, Refusal> {
         limit: options.limit,
     };
     let content = match options.limit {
-        Some(_) => Content::Json(page(call, &show, &query, &moment).await?),
+        Some(_) => Content::Json(page(call, &mut show, &query, &moment).await?),
         None => Content::Coming(whole(call, show, &query, &moment).await?),
     };
     Ok(Answer::new(http::StatusCode::OK, content).warning(call.deprecation()))
@@ -83,7 +83,7 @@ const EXPIRED_TOKEN: &str = "The provided continue parameter is too old to displ
 
 async fn page(
     call: &Call,
-    show: &Show,
+    show: &mut Show,
     query: &ListQuery,
     moment: &Moment,
 ) -> Result<Vec<u8>, Refusal> {

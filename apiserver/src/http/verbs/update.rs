@@ -3,10 +3,10 @@
 use axum::body::Body;
 
 use super::detached;
+use super::patch::unset_revision;
 use super::received::{MediaType, Received, unhandled};
 use super::write::Writing;
 use crate::auth::Verb;
-use crate::field::FieldError;
 use crate::http::answer::Answer;
 use crate::http::call::Call;
 use crate::http::options::{Write, WriteOptions};
@@ -77,12 +77,7 @@ impl Writing {
         let current = self.current(Verb::Update).await?;
         let current = current.ok_or_else(|| Refusal::not_found(&self.call.resource, &name))?;
         let Some(revision) = object.meta("resourceVersion") else {
-            let wrong = FieldError::invalid(
-                "metadata.resourceVersion",
-                &0.into(),
-                "must be specified for an update",
-            );
-            return Err(Refusal::invalid(&self.call.resource, &name, &[wrong]));
+            return Err(Refusal::invalid(&self.call.resource, &name, &[unset_revision()]));
         };
         if revision != current.revision.to_string() {
             return Err(Refusal::modified(&self.call.resource, &name));
@@ -110,9 +105,9 @@ impl Writing {
     ) -> Result<Outcome, Refusal> {
         let old = self.parsed(current, verb)?;
         self.check_uid(&new, &old)?;
-        let part = if self.call.is_status() { Part::Status } else { Part::Main };
+        let part = self.part();
         rules::begin_update(&mut new, &old, self.call.version(), part);
-        self.own_changes(&mut new, &old)?;
+        self.own_changes(&mut new, &old);
         self.put(verb, current, new, &old, part).await
     }
 
@@ -170,7 +165,7 @@ impl Writing {
         Ok(Outcome::Done(Answer::json(json).warning(std::mem::take(&mut self.warnings))))
     }
 
-    fn check_uid(&self, new: &Object, old: &Object) -> Result<(), Refusal> {
+    pub(super) fn check_uid(&self, new: &Object, old: &Object) -> Result<(), Refusal> {
         let (sent, there) = (new.meta("uid"), old.meta("uid").unwrap_or_default());
         let Some(sent) = sent.filter(|it| *it != there) else { return Ok(()) };
         let why = format!("Precondition failed: UID in precondition: {sent}, UID in object meta: {there}");

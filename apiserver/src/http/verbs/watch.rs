@@ -139,6 +139,7 @@ impl Watcher {
 
     /// Appends an event, and what is there behind it already.
     fn gather(&mut self, event: Event, piece: &mut Vec<u8>) -> Result<(), Refusal> {
+        self.show.look_at_the_clock();
         let mut count = 0;
         let mut event = Some(Ok(event));
         while let Some(next) = event {
@@ -163,12 +164,8 @@ impl Watcher {
                 return Ok(());
             }
         };
-        piece.extend_from_slice(br#"{"type":""#);
-        piece.extend_from_slice(kind.as_bytes());
-        piece.extend_from_slice(br#"","object":"#);
-        self.show.told(told, self.is_first, piece)?;
+        self.show.event(kind, told, self.is_first, piece)?;
         self.is_first = false;
-        piece.extend_from_slice(b"}\n");
         if let Some(lag) = age(told.stored.revision) {
             self.telemetry.lag(lag);
         }

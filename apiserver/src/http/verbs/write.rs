@@ -1,7 +1,9 @@
 //! What all writes have in common: fields are judged, defaults put in, owners of fields noted, and the object laid out for the store.
 
+use http::header;
 use serde_json::Value;
 
+use crate::apply;
 use crate::auth::Verb;
 use crate::field::FieldError;
 use crate::http::Validation;
@@ -21,17 +23,21 @@ pub(super) struct Writing {
     pub(super) show: Show,
     pub(super) options: WriteOptions,
     pub(super) warnings: Vec<String>,
+    /// It is an apply, which notes by itself who owns what.
+    pub(super) is_apply: bool,
 }
 
 impl Writing {
     pub(super) fn new(call: Call, show: Show, options: WriteOptions) -> Self {
         let warnings = call.deprecation();
-        Self { call, show, options, warnings }
+        Self { call, show, options, warnings, is_apply: false }
     }
 
     /// Who owns the fields that are written.
     pub(super) fn manager(&self) -> String {
-        self.options.manager.clone().unwrap_or_else(|| self.call.default_manager())
+        let agent = self.call.headers.get(header::USER_AGENT).and_then(|it| it.to_str().ok());
+        let said = self.options.manager.as_deref().unwrap_or_default();
+        apply::manager_or_agent(said, agent.unwrap_or_default())
     }
 
     /// Puts defaults and the marks of the resource into an object.
@@ -83,14 +89,24 @@ impl Writing {
         }
     }
 
-    pub(super) fn own_new(&self, object: &mut Object) -> Result<(), Refusal> {
-        let _ = (object, self.manager());
-        Ok(())
+    /// What the algebra of changes has to know.
+    pub(super) fn context(&self) -> apply::Context<'_> {
+        apply::Context {
+            resource: &self.call.resource,
+            version: self.call.version(),
+            part: self.part(),
+            now: jiff::Timestamp::now(),
+        }
     }
 
-    pub(super) fn own_changes(&self, new: &mut Object, old: &Object) -> Result<(), Refusal> {
-        let _ = (new, old);
-        Ok(())
+    /// Notes who owns the fields of a new object.
+    pub(super) fn own_new(&self, new: &mut Object) {
+        apply::update(&self.context(), None, new, &self.manager());
+    }
+
+    /// Notes who owns the fields that an update changes.
+    pub(super) fn own_changes(&self, new: &mut Object, old: &Object) {
+        apply::update(&self.context(), Some(old), new, &self.manager());
     }
 
     /// The object as its reader knows it.

@@ -165,7 +165,7 @@ pub(crate) async fn pages_stay_at_their_revision(database: Arc<dyn Database>) {
 async fn write_something(store: &Store, place: &str, count: usize) {
     match store.get(RESOURCE, &key(place)).await.unwrap() {
         None => drop(create(store, place, "x=2").await),
-        Some(it) if count % 3 == 0 => {
+        Some(it) if count.is_multiple_of(3) => {
             store.delete(RESOURCE, &it.key, it.revision).await.unwrap();
         }
         Some(it) => {
