@@ -280,7 +280,7 @@ impl ApiServer {
             _ => Intent::Write,
         };
         let name = Some(place.name.as_str()).filter(|it| !it.is_empty());
-        let pass = self.gate.admit(&place.group, intent, name).await.map_err(Refusal::busy)?;
+        let pass = self.gate.admit(&place.group, intent, name).await.map_err(Refusal::turned)?;
         let call = Call {
             pass,
             server: Arc::clone(self),

@@ -10,7 +10,7 @@ use crate::auth::Verb;
 use crate::field::{FieldError, joined, quote};
 use crate::registry::Resource;
 use crate::store::{Revision, StoreError};
-use crate::transfer::Busy;
+use crate::transfer::Turned;
 
 /// A request that is not done.
 #[derive(Clone, Debug, PartialEq)]
@@ -194,11 +194,17 @@ impl Refusal {
         Status::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message).with(Details::default()).into()
     }
 
-    /// 429: the objects are on their way.
-    pub(crate) fn busy(busy: Busy) -> Self {
-        let mut status = Status::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", busy.to_string());
-        status.retry_after(busy.retry_after);
-        status.into()
+    /// 429 or 409: the objects are on their way.
+    pub(crate) fn turned(turned: Turned) -> Self {
+        let message = turned.to_string();
+        match turned {
+            Turned::Later => {
+                let mut status = Status::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message);
+                status.retry_after(1);
+                status.into()
+            }
+            Turned::Probed => Status::new(StatusCode::CONFLICT, "Conflict", message).into(),
+        }
     }
 
     /// 429.

@@ -1,7 +1,7 @@
 //! Calls to the Kubernetes API: JSON in, JSON out, bounded in time and in size.
 //!
-//! A call that is told to come back later (429, 503 with `Retry-After`) is sent again a few times; every other failure is for the caller, who knows
-//! what it means. Nothing is cached.
+//! That a call is sent again which is told to come back later (429, 503 with `Retry-After`) is the client's doing; every other failure is for the caller,
+//! who knows what it means. Nothing is cached.
 
 use std::time::Duration;
 
@@ -11,13 +11,10 @@ use http_body_util::{BodyExt as _, Limited};
 use kube::Client;
 use kube::client::Body;
 use serde_json::Value;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 /// How long a call may take that is no watch.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often a call is sent that is told to come back later.
-const ATTEMPTS: usize = 5;
 
 /// The longest answer that is read.
 pub(super) const LONGEST: usize = 64 << 20;
@@ -121,24 +118,18 @@ impl Cluster {
         }
     }
 
-    /// Sends a call, again if it is told to come back later.
+    /// Sends a call.
     pub(super) async fn call(
         &self,
         method: Method,
         path: &str,
         body: Option<(Form, &Value)>,
     ) -> Result<Value, ClusterError> {
-        for _ in 1..ATTEMPTS {
-            match self.once(method.clone(), path, body).await? {
-                Answer { retry_after: Some(time), .. } => sleep(time).await,
-                answer => return answer.into_result(),
-            }
-        }
-        self.once(method, path, body).await?.into_result()
+        self.answer(method, path, body).await?.into_result()
     }
 
-    /// Sends a call once.
-    pub(super) async fn once(
+    /// Sends a call; whatever is answered is no error.
+    pub(super) async fn answer(
         &self,
         method: Method,
         path: &str,
@@ -159,7 +150,7 @@ impl Cluster {
             Err(reason) if reason.contains("length limit") => return Err(ClusterError::TooLong { call }),
             Err(reason) => return Err(away(reason)),
         };
-        Ok(Answer { retry_after: retry_after(&parts), status: parts.status, call, body })
+        Ok(Answer { status: parts.status, call, body })
     }
 
     /// Begins a watch.
@@ -182,7 +173,6 @@ impl Cluster {
 pub(super) struct Answer {
     call: String,
     pub(super) status: StatusCode,
-    retry_after: Option<Duration>,
     pub(super) body: Bytes,
 }
 
@@ -202,12 +192,6 @@ fn refused(call: String, status: StatusCode, body: &[u8]) -> ClusterError {
     let text = || serde_json::json!({"message": String::from_utf8_lossy(&body[..body.len().min(512)])});
     let said = serde_json::from_slice::<Value>(body).ok().filter(Value::is_object).unwrap_or_else(text);
     ClusterError::Refused { call, code: status.as_u16(), status: Box::new(said) }
-}
-
-fn retry_after(parts: &http::response::Parts) -> Option<Duration> {
-    let later = matches!(parts.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-    let seconds = parts.headers.get(header::RETRY_AFTER).and_then(|it| it.to_str().ok()?.parse().ok());
-    seconds.filter(|_| later).map(|it: u64| Duration::from_secs(it.clamp(1, 10)))
 }
 
 fn request(

@@ -43,6 +43,16 @@ pub(super) struct Page {
     pub(super) items: Vec<Old>,
 }
 
+/// Objects of this name are nobody's: one is made where a watch has to tell how far it is.
+const MARK: &str = "larder-mark-";
+
+impl Old {
+    /// Whether it is nobody's.
+    pub(super) fn is_mark(&self) -> bool {
+        self.key.name.starts_with(MARK)
+    }
+}
+
 /// What a watch tells.
 pub(super) enum Event {
     /// It was made or changed.
@@ -168,6 +178,15 @@ impl Entrance {
             Err(error) if error.is_conflict() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Makes an object that is nobody's, so that a watch tells something.
+    pub(super) async fn mark(&self) -> Result<Option<Old>, ClusterError> {
+        let namespace = if self.scope == Scope::Namespaced { "default" } else { "" };
+        let key = Key { namespace: namespace.to_owned(), name: format!("{MARK}{}", uuid::Uuid::new_v4()) };
+        let mut object = Object::default();
+        object.metadata_mut().insert("name".to_owned(), key.name.as_str().into());
+        self.create(&key, object).await
     }
 
     /// Replaces an object that is still as it was read; `None` if it is not.

@@ -40,12 +40,15 @@ pub enum Intent {
     Write,
 }
 
-/// A request may not be answered now; `429`, and to be sent again after this many seconds.
+/// Why a request is not answered now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the objects of this group are moving between Larder and etcd; please try again")]
-pub struct Busy {
-    /// Seconds.
-    pub retry_after: u64,
+pub enum Turned {
+    /// It is to be sent again after a second: `429`.
+    #[error("the objects of this group are moving between Larder and etcd; please try again")]
+    Later,
+    /// It was to find out who answers: `409`, since clients send again what is answered with `429`.
+    #[error("Larder answers")]
+    Probed,
 }
 
 /// A request that is being answered, until it is dropped.
@@ -91,15 +94,15 @@ impl Gate {
     ///
     /// # Errors
     /// It may not; also if its name is one that nothing has, by which a mover finds out who answers.
-    pub async fn admit(&self, group: &str, intent: Intent, name: Option<&str>) -> Result<Pass, Busy> {
+    pub async fn admit(&self, group: &str, intent: Intent, name: Option<&str>) -> Result<Pass, Turned> {
         let Some(inner) = &self.0 else { return Ok(Pass { call: None }) };
         if name.is_some_and(|it| it.starts_with(PROBE)) {
-            return Err(Busy { retry_after: 1 });
+            return Err(Turned::Probed);
         }
         let mut marks = inner.marks.subscribe();
         let opened = timeout(PATIENCE, marks.wait_for(|it| !is_shut(it.get(group)))).await;
         if !matches!(opened, Ok(Ok(_))) {
-            return Err(Busy { retry_after: 1 });
+            return Err(Turned::Later);
         }
         // First counted, then looked: who waits for the last write sees it, or it sees him.
         let call = (intent == Intent::Write).then(|| inner.writes.enter());
@@ -107,7 +110,7 @@ impl Gate {
             (Some(Stage::Open { .. } | Stage::Settled), _) | (Some(Stage::Leaving), Intent::Read) => {
                 Ok(Pass { call })
             }
-            _ => Err(Busy { retry_after: 1 }),
+            _ => Err(Turned::Later),
         }
     }
 

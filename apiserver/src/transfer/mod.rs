@@ -13,7 +13,7 @@
 //! |---|---|---|
 //! | `apiextensions.k8s.io` | `customresourcedefinitions` | `get`, `list`, `patch`; `create` to evacuate without a CRD |
 //! | `apiregistration.k8s.io` | `apiservices`, of the names that are served | `get`, `patch`, `delete`; `create` of any name |
-//! | each group that moves | each resource | `get`, `list`, `watch`, `patch`, `delete`; `create` and `update` to evacuate |
+//! | each group that moves | each resource | `get`, `list`, `watch`, `create`, `patch`, `delete`; `update` to evacuate |
 //! | `coordination.k8s.io` | `leases`, in the own namespace | `get`, `create`, `update`, `delete` |
 //!
 //! Not done: moving single resources of a group; converting webhooks.
@@ -43,7 +43,7 @@ use larder_client::migrate::{Leadership, NotLeading};
 use tokio::sync::watch;
 
 pub use cluster::ClusterError;
-pub use gate::{Busy, Gate, Intent, Pass};
+pub use gate::{Gate, Intent, Pass, Turned};
 pub use progress::{Named, Progress};
 pub use runner::Direction;
 pub use service::Backend;

@@ -24,6 +24,9 @@ use crate::transfer::{TransferError, shape};
 /// Objects under way at once.
 const AT_ONCE: usize = 8;
 
+/// Events that are done together.
+const TOGETHER: usize = 64;
+
 /// How often a write is tried that others are faster with.
 const ATTEMPTS: usize = 8;
 
@@ -100,7 +103,7 @@ impl Copier {
             self.tally.count(|it| it.found += page.items.len() as u64);
             for some in page.items.chunks(AT_ONCE) {
                 self.drain().await?;
-                let fresh = some.iter().filter(|it| !self.touched.contains(&it.key));
+                let fresh = some.iter().filter(|it| !it.is_mark() && !self.touched.contains(&it.key));
                 let brought = try_join_all(fresh.map(|it| self.bring(it, true))).await?;
                 brought.into_iter().for_each(|it| self.note(it));
                 seen.extend(some.iter().filter(|_| prunes).map(|it| self.digest(&it.key)));
@@ -214,32 +217,42 @@ impl Copier {
         }
     }
 
-    /// Does what one event asks for.
-    pub(super) async fn apply(&mut self, event: Event) -> Result<(), TransferError> {
-        match event {
-            Event::Put(old) => {
-                let brought = self.bring(&old, false).await?;
-                self.note(brought);
-                self.passed(old);
-            }
-            Event::Gone(old) => {
-                if let Some(here) = self.store.get(&self.id, &old.key).await?
-                    && self.goes_too(&old, &here)
-                {
-                    self.remove(&old.key, &here).await?;
+    /// Does what events ask for, of several on one object what the last one does.
+    async fn apply(&mut self, events: Vec<Event>) -> Result<u64, TransferError> {
+        let (mut latest, mut position, mut count) = (HashMap::new(), self.position, 0);
+        for event in events {
+            let (old, is_there) = match event {
+                Event::Put(old) => (old, true),
+                Event::Gone(old) => (old, false),
+                Event::Mark(revision) => {
+                    position = position.max(revision);
+                    continue;
                 }
-                self.stays.remove(&old.key.to_string());
-                self.passed(old);
+                Event::Expired => return Err(TransferError::Behind),
+            };
+            position = position.max(old.revision);
+            if !old.is_mark() {
+                count += 1;
+                latest.insert(old.key.clone(), (old, is_there));
             }
-            Event::Mark(revision) => self.position = self.position.max(revision),
-            Event::Expired => return Err(TransferError::Behind),
         }
-        Ok(())
+        let done = try_join_all(latest.values().map(|(old, is_there)| self.apply_one(old, *is_there))).await?;
+        done.into_iter().for_each(|it| self.note(it));
+        self.touched.extend(latest.into_keys());
+        self.position = position;
+        Ok(count)
     }
 
-    fn passed(&mut self, old: Old) {
-        self.position = self.position.max(old.revision);
-        self.touched.insert(old.key);
+    async fn apply_one(&self, old: &Old, is_there: bool) -> Result<Brought, TransferError> {
+        if is_there {
+            return self.bring(old, false).await;
+        }
+        if let Some(here) = self.store.get(&self.id, &old.key).await?
+            && self.goes_too(old, &here)
+        {
+            self.remove(&old.key, &here).await?;
+        }
+        Ok(Brought { key: old.key.clone(), decision: Decision::Deleted, stored: None, stays: None })
     }
 
     /// Whether what was deleted in etcd is deleted here: always before the store is opened, later if no client has written it here.
@@ -251,32 +264,45 @@ impl Copier {
 
     /// Does what the events ask for that have come, without waiting for more.
     async fn drain(&mut self) -> Result<(), TransferError> {
-        loop {
-            let Some(watch) = &mut self.watch else { return Ok(()) };
-            match watch.next().now_or_never() {
-                None => return Ok(()),
-                Some(Ok(Some(event))) => self.apply(event).await?,
-                Some(Ok(None) | Err(_)) => {
-                    self.watch = Some(self.entrance.watch(self.position, LONG).await?);
-                }
+        while let Some(watch) = &mut self.watch {
+            let (events, is_over) = ready(watch);
+            if is_over {
+                self.watch = None;
+            }
+            let is_all = events.len() < TOGETHER;
+            self.apply(events).await?;
+            if is_over {
+                self.watch = Some(self.entrance.watch(self.position, LONG).await?);
+            }
+            if is_all {
+                break;
             }
         }
+        Ok(())
     }
 
     /// Returns once everything that was written in etcd before the call is here.
     pub(super) async fn catch_up(&mut self) -> Result<Revision, TransferError> {
         let (target, until) = (self.entrance.revision().await?, Instant::now() + CATCHING_UP);
+        let mut mark = None;
         while self.position < target {
             if Instant::now() > until {
                 return Err(TransferError::Behind);
             }
             self.follow(Duration::from_secs(SHORT + 2), Some(target)).await?;
+            // Of a resource that nobody writes an old etcd does not say how far it is. So we write.
+            if self.position < target && mark.is_none() {
+                mark = self.entrance.mark().await?;
+            }
+        }
+        if let Some(mark) = mark {
+            self.entrance.delete(&mark).await?;
         }
         self.watch = None;
         Ok(target)
     }
 
-    /// Follows what changes for some time, or until a revision is reached. Returns how many changes there were.
+    /// Follows what changes for some time, or until a revision is reached or it is told how far it is. Returns how many changes there were.
     pub(super) async fn follow(
         &mut self,
         time: Duration,
@@ -286,13 +312,17 @@ impl Copier {
         let mut watch = self.entrance.watch(self.position, SHORT).await?;
         while Instant::now() < until && target.is_none_or(|it| self.position < it) {
             let left = until.saturating_duration_since(Instant::now());
-            match timeout(left, watch.next()).await {
-                Err(_) => break,
-                Ok(Ok(Some(event))) => {
-                    changes += u64::from(!matches!(event, Event::Mark(_)));
-                    self.apply(event).await?;
-                }
-                Ok(Ok(None) | Err(_)) => watch = self.entrance.watch(self.position, SHORT).await?,
+            let Ok(first) = timeout(left, watch.next()).await else { break };
+            let Ok(Some(first)) = first else {
+                watch = self.entrance.watch(self.position, SHORT).await?;
+                continue;
+            };
+            let is_mark = matches!(first, Event::Mark(_));
+            let (mut events, _) = ready(&mut watch);
+            events.insert(0, first);
+            changes += self.apply(events).await?;
+            if is_mark && target.is_some() {
+                break;
             }
         }
         Ok(changes)
@@ -320,6 +350,9 @@ impl Copier {
 
     /// Makes sure that an object of etcd is not needed there any more: that it is here, was changed here, or was deleted here. `false` if it has to stay.
     pub(super) async fn is_settled(&mut self, old: &Old) -> Result<bool, TransferError> {
+        if old.is_mark() {
+            return Ok(true);
+        }
         let brought = self.bring(old, true).await?;
         let (decision, stays) = (brought.decision, brought.stays.is_some());
         if decision != Decision::Same {
@@ -337,6 +370,19 @@ impl Copier {
         let is_newer = self.opened.as_ref().is_some_and(|it| here.revision > it.at);
         Ok(is_newer || shape::is_same(&draft, &here))
     }
+}
+
+/// The events that have come, and whether the watch is over.
+fn ready(watch: &mut Following) -> (Vec<Event>, bool) {
+    let mut events = Vec::new();
+    while events.len() < TOGETHER {
+        match watch.next().now_or_never() {
+            None => return (events, false),
+            Some(Ok(Some(event))) => events.push(event),
+            Some(Ok(None) | Err(_)) => return (events, true),
+        }
+    }
+    (events, false)
 }
 
 /// What was done with an object.

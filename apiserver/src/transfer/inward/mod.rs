@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
 pub(super) use takeover::routed;
+use tokio::time::Duration;
 
 use self::copier::Copier;
 use super::decision::Opened;
@@ -149,7 +150,8 @@ impl Inward<'_> {
     async fn copy_once(&mut self, prunes: bool) -> Result<(), TransferError> {
         let passes = self.copiers.iter_mut().map(async |it| {
             it.pass(prunes).await?;
-            it.catch_up().await
+            // The rest is caught up with when it counts.
+            it.follow(Duration::from_secs(1), None).await
         });
         try_join_all(passes).await.map(drop)
     }

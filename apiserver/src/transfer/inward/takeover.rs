@@ -107,8 +107,8 @@ pub(in crate::transfer) async fn routed(
             let (group, plural) = (&resource.group, &resource.names.plural);
             let path = format!("/apis/{group}/{}/{namespace}{plural}/{name}", version.name);
             loop {
-                let answer = cluster.once(Method::GET, &path, None).await?;
-                let is_ours = answer.status == StatusCode::TOO_MANY_REQUESTS
+                let answer = cluster.answer(Method::GET, &path, None).await?;
+                let is_ours = answer.status == StatusCode::CONFLICT
                     && String::from_utf8_lossy(&answer.body).contains("Larder");
                 let is_theirs = answer.status == StatusCode::NOT_FOUND;
                 if if here { is_ours } else { is_theirs } {
