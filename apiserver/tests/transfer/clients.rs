@@ -80,6 +80,8 @@ struct Writer {
 /// How a call ended that changes something.
 enum Ended {
     Done,
+    /// It was refused, as it has to be: somebody else was faster, or there is nothing.
+    Refused,
     /// It certainly was not done.
     Not(String),
     /// It may have been done.
@@ -124,7 +126,7 @@ impl Writer {
         self.told(began, &ended);
         match ended {
             Ended::Done => self.set(name, after),
-            Ended::Not(_) => {}
+            Ended::Not(_) | Ended::Refused => {}
             Ended::Unknown(_) => self.find_out(name, before, after).await,
         }
     }
@@ -147,7 +149,7 @@ impl Writer {
             Ok(object) => object,
             Err(error) if is(&error, 404) => {
                 self.wrong(format!("{name} is {value} and was answered with 404"));
-                return Ended::Not("404".to_owned());
+                return Ended::Refused;
             }
             Err(error) => return Ended::Not(error.to_string()),
         };
@@ -179,6 +181,7 @@ impl Writer {
         let read = self.api.get(name).await;
         let ended = match &read {
             Ok(_) => Ended::Done,
+            Err(error) if is(error, 404) => Ended::Refused,
             Err(error) => Ended::Not(error.to_string()),
         };
         self.told(began, &ended);
@@ -229,7 +232,7 @@ impl Writer {
     fn told(&self, began: Instant, ended: &Ended) {
         let mut seen = self.seen.lock().unwrap();
         seen.longest = seen.longest.max(began.elapsed());
-        seen.later += u64::from(!matches!(ended, Ended::Done));
+        seen.later += u64::from(matches!(ended, Ended::Not(_) | Ended::Unknown(_)));
     }
 
     fn wrong(&self, what: String) {
@@ -250,7 +253,8 @@ fn is(error: &kube::Error, code: u16) -> bool {
 fn ended(result: Result<(), kube::Error>) -> Ended {
     match result {
         Ok(()) => Ended::Done,
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 429) => Ended::Not(status.message),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ended::Refused,
+        Err(kube::Error::Api(status)) if status.code == 429 => Ended::Not(status.message),
         Err(error) => Ended::Unknown(error.to_string()),
     }
 }

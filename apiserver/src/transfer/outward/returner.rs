@@ -239,7 +239,9 @@ fn refusal(error: ClusterError) -> Result<String, TransferError> {
     let ends = status["details"]["causes"].as_array().into_iter().flatten();
     let ends = ends.into_iter().any(|it| it["reason"] == "NamespaceTerminating");
     let has_no_namespace = *code == 404 && status["details"]["kind"] == "namespaces";
-    if matches!(code, 400 | 413 | 422) || ends || has_no_namespace || message.contains("too large") {
+    // etcd's own limit, and that of the messages to it, come as errors of the server.
+    let is_too_large = message.contains("too large") || message.contains("larger than max");
+    if matches!(code, 400 | 413 | 422) || ends || has_no_namespace || is_too_large {
         return Ok(message.to_owned());
     }
     Err(error.into())
