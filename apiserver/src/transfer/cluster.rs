@@ -194,11 +194,7 @@ fn refused(call: String, status: StatusCode, body: &[u8]) -> ClusterError {
     ClusterError::Refused { call, code: status.as_u16(), status: Box::new(said) }
 }
 
-fn request(
-    method: Method,
-    path: &str,
-    body: Option<(Form, &Value)>,
-) -> Result<Request<Body>, http::Error> {
+fn request(method: Method, path: &str, body: Option<(Form, &Value)>) -> Result<Request<Body>, http::Error> {
     let request = Request::builder().method(method).uri(path).header(header::ACCEPT, "application/json");
     match body {
         Some((form, value)) => request

@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn then_only_late_writes_are_and_only_over_what_no_client_has_written() {
-        let opened = Opened { at: 100, behind: 5, since: SINCE.parse().expect("a time"), are_originals: true };
+        let opened =
+            Opened { at: 100, behind: 5, since: SINCE.parse().expect("a time"), are_originals: true };
         let decided = |old: &Old, here| decide(old, here, Some(&opened));
         let (copied, late) = (old(5, BEFORE, false), old(6, BEFORE, false));
         assert_eq!(decided(&copied, None), Decision::Deleted);
@@ -121,7 +122,8 @@ mod tests {
 
     #[test]
     fn what_lost_its_finalizers_in_etcd_does_not_lose_them_here() {
-        let opened = Opened { at: 100, behind: 5, since: SINCE.parse().expect("a time"), are_originals: true };
+        let opened =
+            Opened { at: 100, behind: 5, since: SINCE.parse().expect("a time"), are_originals: true };
         let released = old(7, BEFORE, true);
         assert_eq!(decide(&released, here(99, false, false), Some(&opened)), Decision::Succeeded);
         assert_eq!(decide(&released, here(101, false, false), Some(&opened)), Decision::Succeeded);

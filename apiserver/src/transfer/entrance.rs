@@ -149,7 +149,8 @@ impl Entrance {
             "apiVersion": "meta.k8s.io/v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
             "preconditions": {"uid": uid, "resourceVersion": old.revision.to_string()},
         });
-        let done = self.cluster.call(Method::DELETE, &self.item(&old.key), Some((Form::Json, &options))).await;
+        let done =
+            self.cluster.call(Method::DELETE, &self.item(&old.key), Some((Form::Json, &options))).await;
         match done {
             Ok(_) => Ok(true),
             Err(error) if error.is_missing(&old.key.name) || error.is_conflict() => Ok(false),

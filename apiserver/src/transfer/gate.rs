@@ -117,7 +117,9 @@ impl Gate {
     /// Returns when the watches of a group have to end with `410`, so that clients list again where they are answered then.
     pub async fn gone(&self, group: &str) {
         let Some(inner) = &self.0 else { return std::future::pending().await };
-        let is_gone = |it: &HashMap<String, Mark>| matches!(it.get(group), Some(Mark { stage: Stage::Gone { .. }, .. }));
+        let is_gone = |it: &HashMap<String, Mark>| {
+            matches!(it.get(group), Some(Mark { stage: Stage::Gone { .. }, .. }))
+        };
         if inner.marks.subscribe().wait_for(is_gone).await.is_err() {
             std::future::pending::<()>().await;
         }

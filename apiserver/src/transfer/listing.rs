@@ -25,7 +25,8 @@ impl<'s> Listing<'s> {
             return Ok(None);
         }
         let (selection, after, limit) = (Selection::default(), self.after.take(), Some(PAGE));
-        let page = self.store.page(self.resource, &ListQuery { selection, at: At::Latest, after, limit }).await?;
+        let page =
+            self.store.page(self.resource, &ListQuery { selection, at: At::Latest, after, limit }).await?;
         self.is_over = page.next.is_none();
         self.after = page.next;
         Ok(Some(page.items).filter(|it| !it.is_empty()))

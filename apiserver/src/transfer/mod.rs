@@ -179,7 +179,8 @@ impl Transfer {
     #[must_use]
     pub fn new(parties: Parties, options: Options) -> Self {
         let Parties { client, backend, registry, store, watches, gate, leadership } = parties;
-        let (cluster, pace, tally) = (Cluster::new(client), Arc::new(Pace::new(options.rate)), Tally::default());
+        let (cluster, pace, tally) =
+            (Cluster::new(client), Arc::new(Pace::new(options.rate)), Tally::default());
         Self { cluster, backend, registry, store, watches, gate, leadership, options, pace, tally }
     }
 

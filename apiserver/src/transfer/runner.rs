@@ -114,7 +114,9 @@ impl Transfer {
                 };
                 match moved {
                     Ok(()) => break,
-                    Err(error) if error.passes() => tracing::warn!(group, %error, "a move goes on in a moment"),
+                    Err(error) if error.passes() => {
+                        tracing::warn!(group, %error, "a move goes on in a moment")
+                    }
                     Err(error) => return Err(error),
                 }
                 sleep(pause).await;

@@ -46,7 +46,9 @@ pub(super) async fn answerer(
     version: &str,
 ) -> Result<Answerer, ClusterError> {
     let name = format!("{version}.{group}");
-    let Some(found) = cluster.find(&format!("{PATH}/{name}"), &name).await? else { return Ok(Answerer::Local) };
+    let Some(found) = cluster.find(&format!("{PATH}/{name}"), &name).await? else {
+        return Ok(Answerer::Local);
+    };
     let service = &found["spec"]["service"];
     if service.is_null() {
         return Ok(Answerer::Local);

@@ -32,7 +32,8 @@ pub(super) fn draft(resource: &Resource, version: &str, old: &Old) -> Draft {
     let metadata = object.metadata_mut();
     metadata.remove("resourceVersion");
     metadata.remove("selfLink");
-    let (through, as_of) = (format!("{}/{ENTRANCE}", resource.group), format!("{}/{version}", resource.group));
+    let (through, as_of) =
+        (format!("{}/{ENTRANCE}", resource.group), format!("{}/{version}", resource.group));
     for entry in metadata.get_mut("managedFields").and_then(Value::as_array_mut).into_iter().flatten() {
         if entry["apiVersion"] == *through {
             entry["apiVersion"] = as_of.as_str().into();

@@ -22,7 +22,8 @@ pub(super) struct Survey {
 impl Survey {
     pub(super) async fn of(transfer: &Transfer, group: &str) -> Result<Self, TransferError> {
         let resources: Vec<_> = transfer.registry.iter().filter(|it| it.group == group).cloned().collect();
-        let mut versions: Vec<_> = resources.iter().flat_map(|it| &it.versions).map(|it| it.name.clone()).collect();
+        let mut versions: Vec<_> =
+            resources.iter().flat_map(|it| &it.versions).map(|it| it.name.clone()).collect();
         versions.sort();
         versions.dedup();
         let (mut definitions, mut strangers) = (Vec::new(), Vec::new());
@@ -57,9 +58,13 @@ impl Survey {
 
     /// Whether objects can be moved as they are.
     pub(super) fn check_ways(&self) -> Result<(), TransferError> {
-        let Some((_, converted)) = self.definitions.iter().find(|(_, it)| it.converts()) else { return Ok(()) };
+        let Some((_, converted)) = self.definitions.iter().find(|(_, it)| it.converts()) else {
+            return Ok(());
+        };
         let name = converted.name();
-        self.refused(format!("the CRD {name} converts its versions by a webhook: objects cannot be moved as they are"))
+        self.refused(format!(
+            "the CRD {name} converts its versions by a webhook: objects cannot be moved as they are"
+        ))
     }
 
     fn refused(&self, reason: String) -> Result<(), TransferError> {
@@ -68,7 +73,8 @@ impl Survey {
 
     /// Whether the group can be moved without taking anything from anybody.
     pub(super) fn check(&self, force: bool) -> Result<(), TransferError> {
-        if let Some(Answerer::Other(who)) = self.answerers.iter().find(|it| matches!(it, Answerer::Other(_))) {
+        if let Some(Answerer::Other(who)) = self.answerers.iter().find(|it| matches!(it, Answerer::Other(_)))
+        {
             return self.refused(format!("its APIService points to {who}"));
         }
         self.check_ways()?;
@@ -78,7 +84,9 @@ impl Survey {
         for (resource, definition) in &self.definitions {
             if let Some(version) = definition.served().find(|it| resource.version(it).is_none()) {
                 let name = definition.name();
-                return self.refused(format!("the CRD {name} serves {version}, which Larder does not: its clients would be left behind"));
+                return self.refused(format!(
+                    "the CRD {name} serves {version}, which Larder does not: its clients would be left behind"
+                ));
             }
         }
         for stranger in &self.strangers {

@@ -44,7 +44,13 @@ impl Writers {
             // Half of them use the other version, as two generations of clients do.
             let version = if number % 2 == 0 { "v1alpha2" } else { "v1beta1" };
             let api = reports(client, "default", version);
-            let writer = Writer { number, api, seen: Arc::clone(&seen), known: BTreeMap::new(), random: number as u64 };
+            let writer = Writer {
+                number,
+                api,
+                seen: Arc::clone(&seen),
+                known: BTreeMap::new(),
+                random: number as u64,
+            };
             tokio::spawn(writer.run(stop.subscribe()))
         });
         Self { tasks: tasks.collect(), seen, stop }
@@ -188,7 +194,9 @@ impl Writer {
         let expected = self.known.get(name).copied();
         match (read, expected) {
             (Ok(object), Some(value)) if count(&object) == value => {}
-            (Ok(object), _) => self.wrong(format!("{name} is {expected:?} and was read as {}", count(&object))),
+            (Ok(object), _) => {
+                self.wrong(format!("{name} is {expected:?} and was read as {}", count(&object)))
+            }
             (Err(error), Some(value)) if is(&error, 404) => {
                 self.wrong(format!("{name} is {value} and was answered with 404"));
             }
@@ -301,7 +309,10 @@ impl Informer {
     /// Waits until it holds what there is.
     pub(crate) async fn holds(&self, expected: &BTreeMap<String, i64>) {
         let held = async || *self.held.lock().unwrap() == *expected;
-        if tokio::time::timeout(Duration::from_secs(45), super::site::until("the informer", held)).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(45), super::site::until("the informer", held))
+            .await
+            .is_err()
+        {
             panic!("the informer holds {:?}, not {expected:?} of {GROUP}", self.held.lock().unwrap());
         }
     }

@@ -75,8 +75,10 @@ impl Site {
             "spec": {"type": "ExternalName", "externalName": "localhost"},
         });
         // The namespace comes a moment after the server.
-        until("the namespace", async || self.send("POST", "/api/v1/namespaces/default/services", &service).await.is_ok())
-            .await;
+        until("the namespace", async || {
+            self.send("POST", "/api/v1/namespaces/default/services", &service).await.is_ok()
+        })
+        .await;
     }
 
     /// Makes the two CRDs.
@@ -191,7 +193,8 @@ impl Site {
         let mut found = Vec::new();
         let ids = self.registry.iter().map(|it| it.id());
         for id in ids.chain(["transfer".to_owned()]) {
-            let query = ListQuery { selection: Selection::default(), at: At::Latest, after: None, limit: None };
+            let query =
+                ListQuery { selection: Selection::default(), at: At::Latest, after: None, limit: None };
             let mut list = self.larder.store.list(&id, &query).await.unwrap();
             while let Some(stored) = list.next().await.unwrap() {
                 found.push(format!("{id} {}", stored.key));
@@ -258,7 +261,13 @@ impl Larder {
             trusted: watch::channel(true).1,
             draining: forever(),
         });
-        tokio::spawn(run(listener, Arc::new(move || Arc::clone(&tls)), api, ConnectionLimits::default(), forever()));
+        tokio::spawn(run(
+            listener,
+            Arc::new(move || Arc::clone(&tls)),
+            api,
+            ConnectionLimits::default(),
+            forever(),
+        ));
         Self { store, watches, gate, backend: backend(address, ca.pem()) }
     }
 }

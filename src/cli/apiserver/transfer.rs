@@ -11,7 +11,9 @@ use clap::Args;
 use larder_apiserver::auth::Cluster;
 use larder_apiserver::registry::Registry;
 use larder_apiserver::store::Store;
-use larder_apiserver::transfer::{Backend, Direction, Gate, Options, Parties, Progress, Transfer, unregister};
+use larder_apiserver::transfer::{
+    Backend, Direction, Gate, Options, Parties, Progress, Transfer, unregister,
+};
 use larder_apiserver::watch::Watches;
 use larder_client::migrate::Leadership;
 use larder_client::migrate::leadership::{Always, Campaign, Lease, Terms};
@@ -60,7 +62,8 @@ impl FromStr for ServiceName {
     fn from_str(text: &str) -> Result<Self, String> {
         let bad = || format!("{text:?} is no Service such as larder/larder-apiserver:443");
         let is_name = |it: &str| {
-            !it.is_empty() && it.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-')
+            !it.is_empty()
+                && it.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-')
         };
         let (service, port) = text.split_once(':').unwrap_or((text, "443"));
         let (namespace, name) = service.split_once('/').ok_or_else(bad)?;
@@ -119,8 +122,15 @@ impl TransferArgs {
             Arc::new(Campaign::start(Lease::in_pod(LEASE, holder(), TTL)?, Terms::of(TTL)))
         };
         let client = cluster.client();
-        let parties =
-            Parties { client, backend, registry: Arc::new(registry), store, watches, gate, leadership: Arc::clone(&leadership) };
+        let parties = Parties {
+            client,
+            backend,
+            registry: Arc::new(registry),
+            store,
+            watches,
+            gate,
+            leadership: Arc::clone(&leadership),
+        };
         let transfer = Arc::new(Transfer::new(parties, self.options()));
         let progress = transfer.progress();
         let moving = tokio::spawn(transfer.run(direction));
@@ -160,7 +170,9 @@ async fn follow(file: PathBuf, tell: watch::Sender<Backend>) {
                 tell.send_if_modified(|it| std::mem::replace(&mut it.ca, ca.clone()) != ca);
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "the CA that is registered cannot be read; the last one stays"),
+            Err(error) => {
+                tracing::warn!(%error, "the CA that is registered cannot be read; the last one stays")
+            }
         }
     }
 }

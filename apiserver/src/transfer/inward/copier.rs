@@ -210,7 +210,8 @@ impl Copier {
             Decision::Same => self.tally.count(|it| it.same += 1),
             Decision::Overruled => {
                 self.tally.count(|it| it.overruled += 1);
-                let reason = "written in etcd after Larder had taken over, and changed in Larder since: that stays";
+                let reason =
+                    "written in etcd after Larder had taken over, and changed in Larder since: that stays";
                 self.tally.name(&self.id, &key, reason);
             }
             Decision::Succeeded | Decision::Deleted => {}
@@ -236,7 +237,8 @@ impl Copier {
                 latest.insert(old.key.clone(), (old, is_there));
             }
         }
-        let done = try_join_all(latest.values().map(|(old, is_there)| self.apply_one(old, *is_there))).await?;
+        let done =
+            try_join_all(latest.values().map(|(old, is_there)| self.apply_one(old, *is_there))).await?;
         done.into_iter().for_each(|it| self.note(it));
         self.touched.extend(latest.into_keys());
         self.position = position;

@@ -123,7 +123,8 @@ impl Inward<'_> {
             _ => self.is_empty().await?,
         };
         let group = &self.survey.group;
-        let mark = stage::begin(&self.transfer.store, group, mark.as_ref(), Stage::Copying { prunes }).await?;
+        let mark =
+            stage::begin(&self.transfer.store, group, mark.as_ref(), Stage::Copying { prunes }).await?;
         self.transfer.gate.learn(group, Some(&mark));
         Ok(mark)
     }

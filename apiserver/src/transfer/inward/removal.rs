@@ -95,11 +95,7 @@ impl Inward<'_> {
     }
 }
 
-async fn remove_page(
-    copier: &mut Copier,
-    items: &[Old],
-    pace: &Pace,
-) -> Result<u64, TransferError> {
+async fn remove_page(copier: &mut Copier, items: &[Old], pace: &Pace) -> Result<u64, TransferError> {
     let mut removed = 0;
     for some in items.chunks(AT_ONCE) {
         let mut settled = Vec::new();

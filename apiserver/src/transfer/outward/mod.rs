@@ -12,8 +12,8 @@ mod returner;
 use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
-use serde_json::Value;
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::time::{Duration, sleep};
 
 use self::returner::Returner;
@@ -66,7 +66,9 @@ pub(super) async fn run(transfer: &Transfer, group: &str) -> Result<(), Transfer
 
 /// Closes the side entrances of a group.
 pub(super) async fn close(transfer: &Transfer, group: &str) -> Result<(), TransferError> {
-    for definition in Definition::of_group(&transfer.cluster, group).await?.iter().filter(|it| it.has_entrance()) {
+    for definition in
+        Definition::of_group(&transfer.cluster, group).await?.iter().filter(|it| it.has_entrance())
+    {
         Definition::close(&transfer.cluster, definition.name()).await?;
     }
     Ok(())
@@ -82,7 +84,8 @@ impl Outward<'_> {
     async fn leave(&mut self, mark: Mark) -> Result<(), TransferError> {
         let (transfer, group) = (self.transfer, self.survey.group.clone());
         if !self.survey.is_ours() {
-            let reason = "its APIServices do not point to Larder, and so nobody can tell which objects are right";
+            let reason =
+                "its APIServices do not point to Larder, and so nobody can tell which objects are right";
             return Err(TransferError::Refused { group, reason: reason.to_owned() });
         }
         self.define().await?;
@@ -203,7 +206,8 @@ impl Outward<'_> {
                 let name = format!("{id} {}", stored.key);
                 if stored.revision > until {
                     transfer.tally.count(|it| it.overruled += 1);
-                    let reason = "written in Larder after kube-apiserver had taken over again: it stays in Larder";
+                    let reason =
+                        "written in Larder after kube-apiserver had taken over again: it stays in Larder";
                     transfer.tally.name(id, &stored.key, reason);
                     left += 1;
                 } else if kept.contains(&name) {
