@@ -4,9 +4,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 CARGO ?= cargo
 FUZZ_SECONDS ?= 20
 PYTHON_ENV := $(TARGET)/python
+IMAGE ?= ghcr.io/larder/larder:0.1.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench faults fuzz rust-tests python-tests setup servers
+.PHONY: help run test check bench faults fuzz image rust-tests python-tests setup servers
 
 help: ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +38,14 @@ faults: fuzz servers ## The fault lab and the laws in their long form, and the f
 
 fuzz: ## Each fuzz target for FUZZ_SECONDS (20) seconds; needs a nightly toolchain.
 	fuzz/run $(FUZZ_SECONDS)
+
+image: ## Build the image (IMAGE, RUST_IMAGE, RUNTIME_IMAGE); takes docker with buildx.
+	docker buildx build --provenance=false --tag $(IMAGE) \
+		--build-arg LARDER_COMMIT=$(shell git rev-parse HEAD) \
+		--build-arg SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct) \
+		$(if $(RUST_IMAGE),--build-arg RUST_IMAGE=$(RUST_IMAGE)) \
+		$(if $(RUNTIME_IMAGE),--build-arg RUNTIME_IMAGE=$(RUNTIME_IMAGE)) \
+		--output type=docker,rewrite-timestamp=true .
 
 setup:
 	@.ci/setup

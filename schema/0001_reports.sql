@@ -69,6 +69,13 @@ CREATE TABLE tombstone (
 
 CREATE INDEX tombstone_by_time ON tombstone (deleted_at);
 
+-- What a mover took out of this database: its report or its tombstone left without anything newer in its place. Whoever reads this and another
+-- store one after the other learns by it what went from here to there in between. The last ones are kept; numbers have no gaps.
+CREATE TABLE departure (
+    number INTEGER NOT NULL PRIMARY KEY,
+    key TEXT NOT NULL
+);
+
 -- The findings of a report that is gone and that the index still counts.
 CREATE TABLE retired (
     report INTEGER NOT NULL PRIMARY KEY,

@@ -29,9 +29,15 @@ pub(crate) struct ServeArgs {
     /// The server's private key (PEM)
     #[arg(long, env = "LARDER_TLS_KEY", value_name = "FILE", required_unless_present = "dev")]
     tls_key: Option<PathBuf>,
-    /// The CAs that clients' certificates are signed by (PEM, any number)
-    #[arg(long, env = "LARDER_CLIENT_CA", value_name = "FILE", required_unless_present = "dev")]
-    client_ca: Option<PathBuf>,
+    /// The CAs that clients' certificates are signed by (PEM, any number). Of several files all but the first may be missing, and may come and go
+    #[arg(
+        long,
+        env = "LARDER_CLIENT_CA",
+        value_name = "FILE",
+        value_delimiter = ',',
+        required_unless_present = "dev"
+    )]
+    client_ca: Vec<PathBuf>,
     /// A file whose first line names the revision of the certificates in /healthz [default: a digest of them]
     #[arg(long, env = "LARDER_TLS_REVISION", value_name = "FILE")]
     tls_revision: Option<PathBuf>,
@@ -101,6 +107,9 @@ pub(crate) struct Limits {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Database")]
 pub(crate) struct EngineArgs {
+    /// What makes commits whole: wal, a write-ahead log, or rollback, a rollback journal, slower and for network file systems
+    #[arg(long, env = "LARDER_JOURNAL", value_name = "KIND", default_value = "wal")]
+    pub(crate) journal: JournalKind,
     /// The largest size of the database; what would go beyond gets 507
     #[arg(long, env = "LARDER_MAX_DB_SIZE", value_name = "SIZE")]
     max_db_size: Option<Size>,
@@ -125,6 +134,15 @@ pub(crate) struct EngineArgs {
     /// How long an idempotency key is remembered
     #[arg(long, env = "LARDER_IDEMPOTENCY_TTL", value_name = "TIME", default_value = "24h")]
     idempotency_ttl: Span,
+}
+
+/// The journals of SQLite that are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum JournalKind {
+    /// A write-ahead log
+    Wal,
+    /// A rollback journal
+    Rollback,
 }
 
 /// How the log is written, to standard error.
@@ -169,7 +187,7 @@ impl ServeArgs {
         Some(TlsFiles {
             cert: self.tls_cert.clone()?,
             key: self.tls_key.clone()?,
-            clients: Clients::SignedBy(self.client_ca.clone()?),
+            clients: Clients::SignedBy(self.client_ca.clone()),
             revision: self.tls_revision.clone(),
         })
     }
@@ -210,6 +228,10 @@ impl ServeArgs {
         let engine = &self.engine;
         let length = |size: Size| usize::try_from(size.0).unwrap_or(usize::MAX);
         larder_engine::Options {
+            journal: match engine.journal {
+                JournalKind::Wal => larder_engine::Journal::WriteAhead,
+                JournalKind::Rollback => larder_engine::Journal::Rollback,
+            },
             readers: engine.readers.into(),
             write_queue: engine.write_queue as usize,
             max_database_bytes: engine.max_db_size.map(|size| size.0),

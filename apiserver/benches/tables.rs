@@ -20,7 +20,7 @@ fn report(number: usize) -> String {
             "category": "Pod Security Standards (Restricted)", "policy": format!("require-run-as-nonroot-{rule}"),
             "message": "validation rule 'run-as-non-root' passed for every container of the workload.",
             "properties": {"controller": "true", "process": "background scan"},
-            "result": if rule % 7 == 0 { "fail" } else { "pass" }, "rule": format!("autogen-run-as-non-root-{rule}"),
+            "result": if rule.is_multiple_of(7) { "fail" } else { "pass" }, "rule": format!("autogen-run-as-non-root-{rule}"),
             "scored": true, "severity": "medium", "source": "kyverno",
             "timestamp": {"nanos": 0, "seconds": 1_700_000_000 + number}
         })
@@ -56,13 +56,21 @@ fn list(presenter: &Presenter, objects: &[String]) -> usize {
     written + out.len()
 }
 
+/// How long this thread was on a processor, which neighbours do not change; where that is not to be had, the time.
+fn spent(since: Instant) -> Duration {
+    let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanoseconds = statistics.and_then(|it| it.split(' ').next()?.parse().ok());
+    nanoseconds.map_or_else(|| since.elapsed(), Duration::from_nanos)
+}
+
 fn best(mut run: impl FnMut() -> usize) -> (Duration, usize) {
-    let round = |_| {
-        let start = Instant::now();
+    let since = Instant::now();
+    let mut round = |_| {
+        let start = spent(since);
         let bytes = run();
-        (start.elapsed(), bytes)
+        (spent(since) - start, bytes)
     };
-    (0..ROUNDS).map(round).min().expect("there are rounds")
+    (0..ROUNDS).map(&mut round).min().expect("there are rounds")
 }
 
 #[expect(clippy::print_stdout, reason = "its figures are what it is for")]

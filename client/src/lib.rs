@@ -88,6 +88,7 @@
 pub mod database;
 pub mod fallback;
 mod http;
+pub mod kubernetes;
 pub mod migrate;
 pub mod reports;
 pub mod schema;

@@ -23,6 +23,9 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "objects", sql: include_str!("../../schema/0002_objects.sql") },
 ];
 
+/// The version that this client makes and knows.
+pub const VERSION: i64 = MIGRATIONS.len() as i64;
+
 /// Why the tables are not as this client needs them.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SchemaError {

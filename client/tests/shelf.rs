@@ -2,10 +2,11 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use larder_client::fallback::shelf::{Layout, Origin, Placed, Shelf, ShelfError, Stray, Tombstone};
-use larder_client::fallback::{Condition, KeyValue, Limits, Memory, Operation};
+use larder_client::fallback::{Condition, Entry, KeyValue, Limits, Listed, Memory, Operation, StoreError};
 use larder_client::reports::{Asset, Check, Encoding, Finding, Report, ReportKey};
 
 const PIECE: usize = 512 * 1024 - 1;
@@ -381,4 +382,136 @@ async fn an_entry_of_a_later_form_is_refused_and_left_alone() {
     assert!(matches!(room.shelf.get(&key("workload/1")).await, Err(ShelfError::Damaged { .. })));
     assert!(room.shelf.put(&report("workload/1", 2, "{}"), 2).await.is_err());
     assert_eq!(room.value("larder/meta/workload/1").await.expect("is there"), later);
+}
+
+/// A store on which something happens: before its `at`-th read an older controller writes, after `changes` changes it is gone, and before `taken` is
+/// written a mover takes out the report, which it read before that had pieces.
+struct Eventful {
+    store: Arc<Memory>,
+    snapshot: usize,
+    reads: AtomicUsize,
+    at: usize,
+    changes: AtomicUsize,
+    taken: Option<&'static str>,
+}
+
+impl Eventful {
+    fn new(snapshot: usize, at: usize, changes: usize) -> Self {
+        let store = Arc::new(Memory::with_limits(CONSUL));
+        let (reads, changes) = (AtomicUsize::new(0), AtomicUsize::new(changes));
+        Self { store, snapshot, reads, at, changes, taken: None }
+    }
+
+    /// A value and its state, as an older controller writes them.
+    async fn foreign(&self, second: i64) {
+        let state = format!(r#"{{"scanned_at":"{}"}}"#, report("host/a", second, "").scanned_at);
+        for (key, value) in
+            [("scan/data/report/host/a", second.to_string()), ("scan/state/report/host/a", state)]
+        {
+            let put = Operation::Put { key: key.into(), value: value.into(), condition: Condition::Any };
+            assert!(self.store.commit(vec![put]).await.expect("is there"));
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl KeyValue for Eventful {
+    fn name(&self) -> &str {
+        "an eventful store"
+    }
+
+    fn limits(&self) -> Limits {
+        CONSUL
+    }
+
+    fn weight(&self, operation: &Operation) -> usize {
+        self.store.weight(operation)
+    }
+
+    fn snapshot(&self) -> usize {
+        self.snapshot
+    }
+
+    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {
+        let mut entries = Vec::new();
+        for keys in keys.chunks(self.snapshot) {
+            if self.reads.fetch_add(1, Ordering::Relaxed) == self.at {
+                self.foreign(2).await;
+            }
+            entries.extend(self.store.get(keys).await?);
+        }
+        Ok(entries)
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        self.store.list(prefix, after, limit).await
+    }
+
+    async fn commit(&self, operations: Vec<Operation>) -> Result<bool, StoreError> {
+        let left = self.changes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |it| it.checked_sub(1));
+        if left.is_err() {
+            let (store, reason) = (self.name().to_owned(), "it is gone".to_owned());
+            return Err(StoreError::Unreachable { store, reason });
+        }
+        if operations.iter().any(|it| Some(it.key()) == self.taken) {
+            let delete = |key: &str| Operation::Delete { key: key.into(), condition: Condition::Any };
+            let removal = ["scan/data/report/host/a", "larder/meta/host/a"].map(delete);
+            assert!(self.store.commit(removal.into()).await.expect("is there"));
+        }
+        self.store.commit(operations).await
+    }
+}
+
+#[tokio::test]
+async fn pieces_for_older_controllers_go_if_their_report_went_meanwhile() {
+    for taken in ["scan/data/report/host/a/1", "scan/data/report/host/a/2"] {
+        let store = Eventful { taken: Some(taken), ..Eventful::new(usize::MAX, usize::MAX, usize::MAX) };
+        let shelf = Shelf::new(Arc::new(store), Layout::NeuVector);
+        let large = report("host/a", 1_000, gzip(&noise(1_500_000, 1)));
+        assert_eq!(shelf.put(&large, 1).await.expect("is there"), Placed::Stored);
+        assert!(shelf.get(&large.key).await.expect("is there").copy.is_none(), "it was taken out");
+        assert!(shelf.strays(10).await.expect("is there").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_value_of_an_older_controller_has_its_own_time_whenever_the_next_comes() {
+    for snapshot in [1, 3, usize::MAX] {
+        for at in 0..12 {
+            let store = Arc::new(Eventful::new(snapshot, at, usize::MAX));
+            store.foreign(1).await;
+            let shelf = Shelf::new(Arc::clone(&store) as Arc<dyn KeyValue>, Layout::NeuVector);
+            let held = shelf.get(&key("host/a")).await.expect("is there").copy.expect("is there");
+            let scanned_at = held.report.scanned_at.as_second();
+            assert_eq!(held.report.payload, scanned_at.to_string(), "{snapshot} at once, at {at}");
+            let head = shelf.head(&key("host/a")).await.expect("is there").copy.expect("is there");
+            assert!(head.version >= held.version);
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_piece_stays_behind_when_a_writer_ends_after_the_change_that_counts() {
+    let small = report("host/a", 2_000, gzip(b"short"));
+    for small in [Some(small), None] {
+        let store = Arc::new(Eventful::new(usize::MAX, usize::MAX, usize::MAX));
+        let shelf = Shelf::new(Arc::clone(&store) as Arc<dyn KeyValue>, Layout::NeuVector);
+        let large = report("host/a", 1_000, gzip(&noise(1_500_000, 1)));
+        shelf.put(&large, 1).await.expect("is there");
+        let pieces = async || {
+            let listed = store.store.list("scan/data/report/host/a/", None, 100).await.expect("is there");
+            listed.len()
+        };
+        assert_eq!(pieces().await, 2);
+        store.changes.store(1, Ordering::Relaxed);
+        match &small {
+            Some(small) => assert_eq!(shelf.put(small, 2).await.expect("is there"), Placed::Stored),
+            None => {
+                let tombstone = Tombstone { key: large.key.clone(), sequence: 2 };
+                assert!(shelf.bury(&tombstone).await.expect("is there").removed);
+            }
+        }
+        assert_eq!(pieces().await, 0);
+        assert!(shelf.strays(10).await.expect("is there").is_empty());
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::directory::{Directory, OpenError};
-use crate::options::Options;
+use crate::options::{Journal, Options};
 use crate::policy::{self, Access, Recorder};
 use crate::queries::Slot;
 use crate::{crew, ffi, functions};
@@ -40,13 +40,29 @@ pub(crate) fn open_writer(directory: &Directory, options: &Options) -> Result<Gu
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
-    let mode: String =
-        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(failed)?;
-    if mode != "wal" {
+    let mode = set_journal(&connection, options.journal).map_err(failed)?;
+    if options.journal == Journal::WriteAhead && mode != "wal" {
         return Err(OpenError::NoWal { path, mode });
     }
     set_up_writer(&connection, options).map_err(failed)?;
     guard(connection, Access::Write, options).map_err(failed)
+}
+
+/// Says which mode SQLite then has: it falls back without an error where it can have no log.
+fn set_journal(connection: &Connection, journal: Journal) -> rusqlite::Result<String> {
+    let set_mode =
+        |mode| connection.pragma_update_and_check(None, "journal_mode", mode, |row| row.get::<_, String>(0));
+    if journal == Journal::WriteAhead {
+        return set_mode("wal");
+    }
+    // A log that is there is moved into the database, without the shared memory that the file system may not have
+    // (<https://sqlite.org/wal.html#noshm>). Cutting the journal is synced, while unlinking it, the default, is not.
+    set(connection, "locking_mode", "EXCLUSIVE")?;
+    let mode = set_mode("truncate")?;
+    set(connection, "locking_mode", "NORMAL")?;
+    // The lock is given up by the first statement that reads.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(mode)
 }
 
 /// Only a checkpoint that waits for readers ever needs it.

@@ -5,6 +5,10 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::advice;
+use crate::options::Journal;
+use crate::volume::{FileSystem, Nature};
+
 /// Why an engine did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -19,7 +23,7 @@ pub enum OpenError {
         holder: String,
     },
     /// A file or directory cannot be used.
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}: {source}{}", advice::of_io(path, source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -29,7 +33,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// SQLite refused.
-    #[error("cannot open the database {path}: {source}")]
+    #[error("cannot open the database {path}: {source}{}", advice::of_sqlite(source))]
     Database {
         /// The database file.
         path: PathBuf,
@@ -41,7 +45,8 @@ pub enum OpenError {
     SqliteTooOld(&'static str),
     /// The file system cannot do what the write-ahead log needs.
     #[error(
-        "{path} is on a file system without shared memory for a write-ahead log (SQLite chose {mode}): use a local disk"
+        "{path} is on a file system without shared memory for a write-ahead log (SQLite chose {mode}): use a volume of block \
+         storage, or, slower, --journal rollback"
     )]
     NoWal {
         /// The database file.
@@ -49,12 +54,24 @@ pub enum OpenError {
         /// The journal mode that SQLite fell back to.
         mode: String,
     },
+    /// The file system is one on which a write-ahead log may come apart.
+    #[error(
+        "the data directory {directory} is on {file_system}, where a write-ahead log is not safe: use a volume of block storage, \
+         or, slower, --journal rollback"
+    )]
+    Remote {
+        /// The directory.
+        directory: PathBuf,
+        /// What the file system is called.
+        file_system: String,
+    },
 }
 
 /// A locked data directory.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
+    file_system: FileSystem,
     _lock: File,
 }
 
@@ -63,7 +80,7 @@ const KEPT_PREFIX: &str = "before-restore-";
 
 impl Directory {
     /// Creates the directory if it is missing, takes the lock and removes what an interrupted backup or restore left.
-    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn open(path: &Path, journal: Journal) -> Result<Self, OpenError> {
         let io = |action, path: &Path| {
             let path = path.to_owned();
             move |source| OpenError::Io { action, path, source }
@@ -71,8 +88,12 @@ impl Directory {
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io("create", path))?;
         // SQLite is told to follow no link, wherever in the path; a link to the directory is the operator's own.
         let path = fs::canonicalize(path).map_err(io("find", path))?;
+        let file_system = FileSystem::of(&path);
+        if journal == Journal::WriteAhead && file_system.nature == Nature::Remote {
+            return Err(OpenError::Remote { directory: path, file_system: file_system.name.into_owned() });
+        }
         let lock = lock(&path)?;
-        let directory = Self { path, _lock: lock };
+        let directory = Self { path, file_system, _lock: lock };
         let temporary = directory.temporary();
         match fs::remove_dir_all(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -112,6 +133,10 @@ impl Directory {
         &self.path
     }
 
+    pub(crate) fn file_system(&self) -> &FileSystem {
+        &self.file_system
+    }
+
     pub(crate) fn database(&self) -> PathBuf {
         self.path.join("larder.db")
     }
@@ -127,7 +152,7 @@ impl Directory {
 
     /// Whether the last process ended without closing the database.
     pub(crate) fn was_left_open(&self) -> bool {
-        size(&self.wal()) > 0
+        size(&self.wal()) > 0 || size(&self.path.join("larder.db-journal")) > 0
     }
 
     /// SQLite gives `-wal` and `-shm` the mode of the database file, so that is the one to create first.
@@ -191,6 +216,12 @@ pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// All bytes of the volume that `path` is on.
+pub(crate) fn volume_bytes(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some(stat.f_blocks.saturating_mul(stat.f_frsize))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,11 +229,12 @@ mod tests {
     #[test]
     fn the_open_database_has_one_name() {
         let place = tempfile::tempdir().expect("a directory");
-        let database = Directory::open(place.path()).expect("a data directory").database();
+        let database =
+            Directory::open(place.path(), Journal::WriteAhead).expect("a data directory").database();
         let [second, replaced] = [5, 6].map(|last| place.path().join(format!("{KEPT_PREFIX}{last}.db")));
         fs::hard_link(&database, &second).expect("a link");
         fs::write(&replaced, "an earlier database").expect("a file");
-        let directory = Directory::open(place.path()).expect("a data directory");
+        let directory = Directory::open(place.path(), Journal::WriteAhead).expect("a data directory");
         assert!(!second.exists() && replaced.exists() && directory.database().exists());
     }
 }

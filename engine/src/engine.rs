@@ -26,7 +26,7 @@ use crate::wal::WalFrames;
 use crate::watchdog::Watchdog;
 use crate::writer::{Command, Failure, Job, Maintenance, Task, Write, WriteAnswer, Writer, queue_full};
 use crate::writer_state::WriterState;
-use crate::{checkup, ffi, restore, statement};
+use crate::{checkup, ffi, remarks, restore, statement};
 
 /// An open database. All methods may be called from any thread.
 pub struct Engine {
@@ -42,7 +42,7 @@ impl Engine {
     /// # Errors
     /// The directory is in use, cannot be used, or holds no database.
     pub fn open(options: Options, telemetry: Arc<dyn Telemetry>) -> Result<Self, OpenError> {
-        let directory = Directory::open(&options.directory)?;
+        let directory = Directory::open(&options.directory, options.journal)?;
         let recovered = directory.was_left_open();
         let guarded = connection::open_writer(&directory, &options)?;
         let path = directory.database();
@@ -226,6 +226,12 @@ impl Engine {
         Health { writer, reader: Ok(()), disk, wal, integrity }
     }
 
+    /// What an operator should know although everything works: each with the part that it is about.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<(&'static str, String)> {
+        remarks::of(&self.shared.directory, &self.shared.options)
+    }
+
     /// Figures of the moment.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -236,6 +242,8 @@ impl Engine {
             wal_bytes: directory::size(&shared.directory.wal()),
             wal_frames: shared.frames.get(),
             free_bytes: directory::free_bytes(shared.directory.path()),
+            file_system: shared.directory.file_system().clone(),
+            journal: shared.options.journal,
             heap_bytes: ffi::heap_used(),
             write_queue: self.commands.len(),
             read_queue: shared.readers.waiting(),

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::integrity::IntegrityStatus;
+use crate::options::Journal;
+use crate::volume::FileSystem;
 
 /// The parts that have to work, each with what is wrong with it, if anything.
 #[derive(Clone, Debug)]
@@ -51,6 +53,10 @@ pub struct Status {
     pub wal_frames: u32,
     /// Bytes that the disk still takes, where the system says.
     pub free_bytes: Option<u64>,
+    /// What the data directory is on.
+    pub file_system: FileSystem,
+    /// How commits are made whole.
+    pub journal: Journal,
     /// Bytes that SQLite holds in memory.
     pub heap_bytes: i64,
     /// Writes that wait.

@@ -7,6 +7,7 @@
 //!
 //! The engine knows nothing of HTTP, TLS or reports, and nothing but `ffi` is `unsafe`.
 
+mod advice;
 mod backup;
 mod bookkeeping;
 mod checkup;
@@ -24,11 +25,13 @@ mod options;
 mod policy;
 mod queries;
 mod readers;
+mod remarks;
 mod restore;
 mod shared;
 mod statement;
 mod sync;
 mod telemetry;
+mod volume;
 mod wal;
 mod watchdog;
 mod writer;
@@ -39,10 +42,11 @@ pub use directory::OpenError;
 pub use feed::{Change, Feed, Subscription, WatchError};
 pub use health::{Health, Status};
 pub use integrity::IntegrityStatus;
-pub use options::Options;
+pub use options::{Journal, Options};
 pub use queries::{ActiveQuery, Control, Operation, Phase, QueryInfo, StopReason};
 pub use readers::{Read, ReadSink, ReadSummary, SinkClosed};
 pub use telemetry::{CheckpointOutcome, NoTelemetry, Telemetry};
+pub use volume::{FileSystem, Nature};
 pub use writer::{Failure, Idempotency, Maintenance, Write, WriteAnswer};
 
 mod engine;

@@ -3,11 +3,24 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What makes a commit whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Journal {
+    /// A write-ahead log: reads run beside the writer, and a commit is one sync.
+    #[default]
+    WriteAhead,
+    /// A rollback journal, for file systems that cannot carry a log: reads wait while a group of writes is under way and it
+    /// waits for them, and a commit is several syncs.
+    Rollback,
+}
+
 /// How an engine is set up. [`Options::new`] has the defaults of `larder serve`.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The data directory; created if missing, with access for the owner only.
     pub directory: PathBuf,
+    /// How commits are made whole.
+    pub journal: Journal,
     /// Read connections, and thereby reads at the same time.
     pub readers: usize,
     /// Writes that may wait for the writer.
@@ -43,6 +56,7 @@ impl Options {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
+            journal: Journal::default(),
             readers: 16,
             write_queue: 1024,
             max_group: 256,

@@ -87,6 +87,18 @@ struct Shared {
     /// Held for reading while a connection is in use, so that holding it for writing means that none is.
     pool: RwLock<Pool>,
     committed: Arc<AtomicU64>,
+    /// Reads that wait for the pool's lock, which is given to whoever comes first.
+    entering: AtomicUsize,
+}
+
+impl Shared {
+    fn enter(&self) -> RwLockReadGuard<'_, Pool> {
+        if let Ok(pool) = self.pool.try_read() {
+            return pool;
+        }
+        let _entering = Waiting::enter(&self.entering);
+        self.pool.read().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Job {
@@ -111,7 +123,7 @@ impl Readers {
     ) -> std::io::Result<Self> {
         let manager = ReaderManager { path, options: options.clone(), watchdog: Arc::clone(watchdog) };
         let pool = RwLock::new(manager.pool());
-        let shared = Arc::new(Shared { manager, pool, committed });
+        let shared = Arc::new(Shared { manager, pool, committed, entering: AtomicUsize::new(0) });
         let theirs = Arc::clone(&shared);
         let crew = Crew::start(options.readers, move |job| serve(&theirs, job))?;
         watchdog.watch(&crew, Crew::rescue);
@@ -157,26 +169,44 @@ impl Readers {
     /// Closes every connection; none is opened until the guard is dropped. Reads that run are sent away, those that
     /// wait go on afterwards.
     pub(crate) fn pause(&self, queries: &Queries) -> Paused<'_> {
+        let mut pool = self.wait_for_readers(queries, Duration::ZERO);
+        *pool = self.shared.manager.pool();
+        Paused { _pool: pool }
+    }
+
+    /// Keeps readers away until the guard is dropped, and their connections open. Reads that run have `grace`, and those that
+    /// waited before have their turn first.
+    pub(crate) fn exclude(&self, queries: &Queries, grace: Duration) -> Alone<'_> {
+        let begun = Instant::now();
+        while self.shared.entering.load(Ordering::Acquire) > 0 && begun.elapsed() < COURTESY {
+            std::thread::yield_now();
+        }
+        if let Ok(pool) = self.shared.pool.try_write() {
+            return Alone { _pool: pool };
+        }
+        Alone { _pool: self.wait_for_readers(queries, grace) }
+    }
+
+    /// Waits until no connection is in use. A read may begin until the lock is asked for, so looking once for those that
+    /// have to go would miss it.
+    fn wait_for_readers(&self, queries: &Queries, grace: Duration) -> RwLockWriteGuard<'_, Pool> {
         let waits = AtomicBool::new(true);
-        let mut pool = std::thread::scope(|scope| {
-            // A read may begin until the lock is asked for, so looking once would miss it.
+        std::thread::scope(|scope| {
             scope.spawn(|| {
                 while waits.load(Ordering::Acquire) {
-                    queries.evict(Duration::ZERO);
+                    queries.evict(grace);
                     std::thread::sleep(EVICTION_PERIOD);
                 }
             });
             let pool = self.shared.pool.write().unwrap_or_else(PoisonError::into_inner);
             waits.store(false, Ordering::Release);
             pool
-        });
-        *pool = self.shared.manager.pool();
-        Paused { _pool: pool }
+        })
     }
 
     /// While this lives, [`Readers::pause`] waits: for a connection that is none of the pool's.
     pub(crate) fn occupy(&self) -> Occupied<'_> {
-        Occupied { _pool: self.shared.pool.read().unwrap_or_else(PoisonError::into_inner) }
+        Occupied { _pool: self.shared.enter() }
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -203,6 +233,14 @@ fn busy(message: String) -> Error {
 pub(crate) struct Paused<'p> {
     _pool: RwLockWriteGuard<'p, Pool>,
 }
+
+/// While this lives, no reader works.
+pub(crate) struct Alone<'p> {
+    _pool: RwLockWriteGuard<'p, Pool>,
+}
+
+/// How long a writer that comes back at once lets readers pass that waited for it.
+const COURTESY: Duration = Duration::from_millis(10);
 
 /// How often a read that began in the last moment is looked for.
 const EVICTION_PERIOD: Duration = Duration::from_millis(5);
@@ -233,7 +271,7 @@ impl Drop for Waiting<'_> {
 /// Runs one read on a connection of the pool.
 fn serve(shared: &Shared, mut job: Job) {
     let result = {
-        let pool = shared.pool.read().unwrap_or_else(PoisonError::into_inner);
+        let pool = shared.enter();
         match pool.get() {
             Ok(mut guarded) => {
                 let run = || run(&mut guarded, &shared.committed, &job.read, job.sink.as_mut());

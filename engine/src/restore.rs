@@ -48,6 +48,8 @@ impl Writer {
         let kept = self.shared.directory.kept(last);
         self.replace(file, Some(&kept))?;
         let session = self.session()?;
+        let shared = std::sync::Arc::clone(&self.shared);
+        let _alone = shared.alone();
         let raised = session.trusted(|connection| CommitNumber::raise(connection, last));
         let number = raised.map_err(|error| self.failed(&error, "numbering the restored database"))?;
         session.continue_from(number);
@@ -160,7 +162,7 @@ impl Writer {
 const EMPTYING_ATTEMPTS: u32 = 20;
 
 fn swap(database: &Path, file: &Path) -> io::Result<()> {
-    for suffix in ["-wal", "-shm"] {
+    for suffix in ["-wal", "-shm", "-journal"] {
         let mut name = database.as_os_str().to_owned();
         name.push(suffix);
         match fs::remove_file(name) {

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::directory::Directory;
 use crate::feed::Feed;
 use crate::integrity::Integrity;
-use crate::options::Options;
+use crate::options::{Journal, Options};
 use crate::queries::Queries;
-use crate::readers::Readers;
+use crate::readers::{Alone, Readers};
 use crate::telemetry::Telemetry;
 use crate::wal::WalFrames;
 use crate::watchdog::Watchdog;
@@ -36,6 +36,13 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn set_committed(&self, seq: u64) {
         self.committed.store(seq, Ordering::Release);
+    }
+
+    /// With a rollback journal nobody reads while somebody writes: as long as the guard lives, no reader works.
+    pub(crate) fn alone(&self) -> Option<Alone<'_>> {
+        let options = &self.options;
+        let is_needed = options.journal == Journal::Rollback;
+        is_needed.then(|| self.readers.exclude(&self.queries, options.snapshot_grace))
     }
 
     pub(crate) fn is_closing(&self) -> bool {

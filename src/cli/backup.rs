@@ -13,7 +13,7 @@ use clap::Args;
 use larder_client::{Answer, Options, Sidecar};
 
 use super::connect::Connect;
-use super::{Failure, progress};
+use super::{Failure, progress, series};
 
 /// The server copies the whole database before it sends the first byte.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -25,7 +25,14 @@ const DATABASE_BYTES: &str = "larder-database-bytes";
 #[derive(Debug, Args)]
 pub(crate) struct Backup {
     /// The file to write; compressed (zstd) if its name ends in .zst, otherwise a SQLite database.
-    file: PathBuf,
+    #[arg(required_unless_present = "into")]
+    file: Option<PathBuf>,
+    /// Write to this directory instead, as larder-TIME.db.zst.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "force"])]
+    into: Option<PathBuf>,
+    /// With --into: when the backup is whole, remove the oldest until so many are left.
+    #[arg(long, value_name = "N", requires = "into", value_parser = clap::value_parser!(u32).range(1..))]
+    keep: Option<u32>,
     /// Replace the file if it exists.
     #[arg(long)]
     force: bool,
@@ -36,8 +43,19 @@ pub(crate) struct Backup {
 impl Backup {
     #[expect(clippy::print_stderr, reason = "what was done is said to the person, not to the pipe")]
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let written = fetch(&self.connect.sidecar()?, &self.file, self.force).await?;
-        eprintln!("{}: {}", self.file.display(), progress::bytes(written));
+        let file = match (&self.into, self.file) {
+            (Some(directory), _) => series::next(directory, jiff::Timestamp::now()),
+            (None, Some(file)) => file,
+            (None, None) => return Err(Failure::Usage("where to? FILE or --into DIR".to_owned())),
+        };
+        let written = fetch(&self.connect.sidecar()?, &file, self.force).await?;
+        eprintln!("{}: {}", file.display(), progress::bytes(written));
+        if let (Some(directory), Some(keep)) = (&self.into, self.keep) {
+            let failed = Failure::io(format!("removing old backups from {}", directory.display()));
+            for file in series::prune(directory, keep as usize).map_err(failed)? {
+                eprintln!("{}: removed, as {keep} newer ones are kept", file.display());
+            }
+        }
         Ok(())
     }
 }

@@ -3,8 +3,10 @@
 //! This file is the command line and what it says to people; `directory` keeps the files, `rotation` changes
 //! the CA in three safe steps, `show` tells what is in a file. No secret is ever printed.
 
+mod cluster;
 mod directory;
 mod rotation;
+mod secrets;
 mod show;
 
 use std::io::{self, Write};
@@ -15,6 +17,7 @@ use clap::Subcommand;
 
 use crate::tls::{AUTHORITY_DAYS, LEAF_DAYS, Leaf, Term};
 
+pub(crate) use cluster::object_name;
 pub(crate) use directory::CertificateDirectory;
 use rotation::Step;
 
@@ -63,6 +66,8 @@ pub(crate) enum CertsCommand {
         #[arg(long)]
         step: Option<Step>,
     },
+    /// Keep a CA and its certificates in Secrets of Kubernetes: make what is missing, issue anew what ends soon, or rotate
+    Secrets(secrets::Secrets),
     /// Tell what certificates a directory or a file holds; fails if one has expired
     Show {
         /// A directory or a PEM file
@@ -87,6 +92,7 @@ impl CertsCommand {
                 client.map_or(Ok(()), |identity| grant_hint(out, &identity))
             }
             Self::Rotate { dir, step } => rotate(out, &dir, step),
+            Self::Secrets(command) => command.run(out),
             Self::Show { path } => show::show(out, &path),
         }
     }

@@ -77,7 +77,7 @@ impl Failure {
             Self::Call(error) => call(error),
             Self::Io { doing, error } => format!("error: {doing}: {error}\n"),
             Self::Cancelled => "cancelled\n".to_owned(),
-            Self::Other(error) => format!("error: {error:#}\n"),
+            Self::Other(error) => format!("error: {}\n", told(error)),
         };
         escape::text(&text).into_owned()
     }
@@ -232,6 +232,17 @@ fn point_at(sql: &str, offset: usize) -> String {
     let dots = if skipped > 0 { "…" } else { "" };
     let indent = dots.chars().count() + escape::text(&before).chars().count();
     format!("  {dots}{before}{behind}\n  {:indent$}^\n", "")
+}
+
+/// An error and its causes, but for those that it names itself.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            let _ = write!(text, ": {cause}");
+        }
+    }
+    text
 }
 
 #[cfg(test)]

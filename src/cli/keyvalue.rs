@@ -39,6 +39,18 @@ impl FromStr for Source {
     }
 }
 
+impl Source {
+    /// Fails where nothing can be read from: a mistyped path, or a volume that is not mounted, is no empty store.
+    pub(crate) fn expect_there(&self) -> Result<(), Failure> {
+        match self {
+            Self::Directory(path) if !path.is_dir() => {
+                Err(Failure::Away(format!("there is no directory {}", path.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The keys that reports stand under.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LayoutName {

@@ -11,6 +11,7 @@ mod connect;
 mod execute;
 mod failure;
 mod keyvalue;
+mod manifests;
 mod migrate;
 mod output;
 mod params;
@@ -18,6 +19,7 @@ mod progress;
 mod query;
 mod reports;
 mod restore;
+mod series;
 pub(crate) mod serve;
 mod shell;
 mod split;
@@ -67,6 +69,8 @@ enum Command {
     /// Each is written, read back and compared, and only then removed from where it was; what cannot be moved stays and is named. It can be stopped
     /// and run again at any time. Exit code 1 says that something had to stay where it was.
     Migrate(Box<migrate::Migrate>),
+    /// Print what puts Larder into a Kubernetes cluster, for `kubectl apply -f -`.
+    Manifests(manifests::Manifests),
     /// Make, issue, rotate and show certificates.
     #[command(subcommand)]
     Certs(certs::CertsCommand),
@@ -91,6 +95,7 @@ impl Command {
     fn run(self) -> Result<ExitCode, Failure> {
         let done = match self {
             Self::Serve(args) => serve::run(*args).map_err(Failure::from),
+            Self::Manifests(command) => command.run(),
             Self::ApiServer(command) => command.run().map_err(Failure::from),
             Self::Certs(command) => command.run().map_err(Failure::from),
             Self::Bench(args) => return bench::run(&args).map_err(Failure::from),

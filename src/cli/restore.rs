@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::connect::Connect;
-use super::{Failure, progress};
+use super::{Failure, progress, series};
 
 /// How a SQLite database begins (<https://sqlite.org/fileformat2.html>).
 const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
@@ -20,7 +20,7 @@ const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Replaces the whole database.
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
-    /// A backup: a SQLite database, compressed with zstd or not.
+    /// A backup: a SQLite database, compressed with zstd or not; a directory means the newest that `backup --into` left there.
     file: PathBuf,
     /// Do not ask.
     #[arg(short, long)]
@@ -31,7 +31,11 @@ pub(crate) struct Restore {
 
 impl Restore {
     #[expect(clippy::print_stderr, reason = "what was done is said to the person, not to the pipe")]
-    pub(crate) async fn run(self) -> Result<(), Failure> {
+    pub(crate) async fn run(mut self) -> Result<(), Failure> {
+        if self.file.is_dir() {
+            let failed = Failure::io(format!("looking for a backup in {}", self.file.display()));
+            self.file = series::newest(&self.file).map_err(failed)?;
+        }
         let media_type = sniff(&self.file)?;
         let sidecar = self.connect.sidecar()?;
         let failed = || Failure::io(format!("reading {}", self.file.display()));

@@ -54,6 +54,9 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), sqlite = larder_engine::sqlite_version(), ?options, ?args.limits, "starting");
     let engine = tokio::task::spawn_blocking(move || Engine::open(options, telemetry)).await??;
     let engine = Arc::new(engine);
+    for (part, remark) in engine.remarks() {
+        tracing::warn!(part, "{remark}");
+    }
     let listener = bind("--listen", args.listen()).await?;
     let probe_listener = bind("--probe-listen", args.probe_listen()).await?;
     let (address, probe_address) = (listener.local_addr()?, probe_listener.local_addr()?);
@@ -123,6 +126,9 @@ fn prepare_tls(args: &ServeArgs) -> anyhow::Result<(Option<Arc<Tls>>, Grants)> {
     Ok((Some(Tls::load(files)?), grants.into_iter().collect()))
 }
 
+/// How long before their end `--dev` makes its certificates anew.
+pub(super) const RENEW_DAYS: u32 = 30;
+
 /// Where `--dev` keeps its certificates.
 fn development_directory(data: &Path) -> PathBuf {
     data.join("certs")
@@ -132,9 +138,18 @@ fn development_files(data: &Path) -> anyhow::Result<TlsFiles> {
     let root = development_directory(data);
     std::fs::create_dir_all(&root).with_context(|| format!("--data: cannot create {}", root.display()))?;
     let directory = CertificateDirectory::open_or_init(&root, "larder dev")?;
-    let server = directory.issue_if_needed("server", &Leaf::server(&["localhost", "127.0.0.1", "::1"])?)?;
-    directory.issue_if_needed("client", &Leaf::client("dev")?)?;
-    Ok(TlsFiles { cert: server.cert, key: server.key, clients: Clients::SignedBy(directory.bundle()), revision: None })
+    let server = directory.issue_if_needed(
+        "server",
+        &Leaf::server(&["localhost", "127.0.0.1", "::1"])?,
+        RENEW_DAYS,
+    )?;
+    directory.issue_if_needed("client", &Leaf::client("dev")?, RENEW_DAYS)?;
+    Ok(TlsFiles {
+        cert: server.cert,
+        key: server.key,
+        clients: Clients::SignedBy(vec![directory.bundle()]),
+        revision: None,
+    })
 }
 
 /// Tells scripts and people where the server is.

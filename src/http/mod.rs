@@ -11,6 +11,7 @@ mod operations;
 mod options;
 pub(crate) mod probe;
 mod read;
+mod remarks;
 mod rqlite;
 pub(crate) mod server;
 mod stream;
@@ -47,6 +48,7 @@ pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tls: Option<Arc<Tls>>,
+    last_refusal: remarks::LastRefusal,
     limits: Limits,
     bodies: Bodies,
     rate: Option<RateLimit>,
@@ -114,6 +116,7 @@ impl App {
             version: axum::Json(version),
             started: Instant::now(),
             loud_lines: LineLimit::default(),
+            last_refusal: remarks::LastRefusal::default(),
             engine,
             metrics,
             tls,

@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, Request as HttpRequest, State};
 use axum::response::{IntoResponse, Response};
-use larder_engine::{IntegrityStatus, Maintenance, Operation, Phase, QueryInfo};
+use larder_engine::{IntegrityStatus, Journal, Maintenance, Operation, Phase, QueryInfo};
 use larder_wire::{Error, Kind, Role, code};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -57,6 +57,8 @@ fn describe(app: &App) -> Value {
             "wal_bytes": status.wal_bytes,
             "wal_frames": status.wal_frames,
             "disk_free_bytes": status.free_bytes,
+            "file_system": status.file_system.name,
+            "journal": match status.journal { Journal::WriteAhead => "wal", Journal::Rollback => "rollback" },
             "sqlite_memory_bytes": status.heap_bytes,
             "recovered_after_unclean_stop": status.recovered,
         },

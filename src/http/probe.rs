@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use super::App;
 use super::server::accept;
 use super::stream::{Head, StreamSink};
+use super::{App, remarks};
 
 /// Connections at the same time. The port asks nobody who he is, so it must not take what the SQL port needs.
 const CONNECTIONS: usize = 64;
@@ -88,6 +88,7 @@ async fn ready(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Respon
     }
     let thresholds = exceeded(&app, query.as_deref().unwrap_or_default());
     thresholds.iter().for_each(|line| text.push_str(line));
+    remarks::write(&app, &mut text);
     let is_ready = health.is_good() && !draining && thresholds.is_empty();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, text).into_response()

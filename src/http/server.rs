@@ -114,7 +114,8 @@ impl Server {
             }
             Ok(Err(error)) => {
                 self.app.metrics.handshake_refused();
-                tracing::warn!(peer, %error, "a handshake was refused");
+                let advice = self.app.last_refusal.note(&error).unwrap_or_default();
+                tracing::warn!(peer, %error, advice, "a handshake was refused");
             }
             Err(_) => {
                 self.app.metrics.handshake_refused();

@@ -26,8 +26,9 @@ const READINGS: usize = 8;
 /// Whose certificates a server takes.
 #[derive(Clone, Debug)]
 pub(crate) enum Clients {
-    /// Those that a CA of this file has signed; nobody else gets a connection.
-    SignedBy(PathBuf),
+    /// Those that a CA of these files has signed; nobody else gets a connection. The first file has to be there; others are there while CAs
+    /// change.
+    SignedBy(Vec<PathBuf>),
     /// Those that this says, which may be none.
     Judged(Arc<dyn ClientCertVerifier>),
 }
@@ -54,12 +55,33 @@ impl TlsFiles {
         NamedFile::new("--tls-key", &self.key)
     }
 
-    /// The file of the CAs that sign clients, if it is a file that says it.
+    /// The files of the CAs that sign clients, if files say it. All of them, since what is wrong with a bundle is told of the whole.
     pub(super) fn named_client_ca(&self) -> Option<NamedFile> {
+        let files = self.client_ca()?;
+        let paths: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
+        Some(NamedFile::new("--client-ca", Path::new(&paths.join(", "))))
+    }
+
+    /// The files of the CAs that sign clients.
+    pub(super) fn client_ca(&self) -> Option<&[PathBuf]> {
         match &self.clients {
-            Clients::SignedBy(file) => Some(NamedFile::new("--client-ca", file)),
+            Clients::SignedBy(files) => Some(files),
             Clients::Judged(_) => None,
         }
+    }
+
+    fn read_client_ca(&self) -> Result<Option<Vec<u8>>, TlsError> {
+        let Some(files) = self.client_ca() else { return Ok(None) };
+        let mut bundle = Vec::new();
+        for (index, path) in files.iter().enumerate() {
+            match read_file(NamedFile::new("--client-ca", path)) {
+                Err(TlsError::Missing(_)) if index > 0 => {}
+                read => bundle.extend(read?),
+            }
+            // PEM goes by lines, and the last one may be without an end.
+            bundle.push(b'\n');
+        }
+        Ok(Some(bundle))
     }
 
     pub(super) fn named_revision(&self, path: &Path) -> NamedFile {
@@ -87,7 +109,7 @@ impl Contents {
         Ok(Self {
             cert: read_file(files.named_cert())?,
             key: read_file(files.named_key())?,
-            client_ca: files.named_client_ca().map(read_file).transpose()?,
+            client_ca: files.read_client_ca()?,
             revision: revision.map(|path| read_file(files.named_revision(path))).transpose()?,
         })
     }
@@ -142,6 +164,26 @@ mod tests {
     fn a_reading_torn_by_a_swap_is_not_taken() {
         let mut readings = ["old", "torn", "new", "new", "later"].into_iter();
         assert_eq!(settled(|| Ok(readings.next())).ok(), Some(Some("new")));
+    }
+
+    #[test]
+    fn further_bundles_may_be_missing_and_the_first_may_not() {
+        let home = tempfile::tempdir().expect("a directory");
+        let file = |name: &str| home.path().join(name);
+        let files = |names: &[&str]| TlsFiles {
+            cert: file("cert"),
+            key: file("key"),
+            clients: Clients::SignedBy(names.iter().map(|name| file(name)).collect()),
+            revision: None,
+        };
+        for name in ["one", "two"] {
+            std::fs::write(file(name), name).expect("a file");
+        }
+        let read = |names: &[&str]| files(names).read_client_ca();
+        assert!(matches!(read(&["one", "none", "two"]), Ok(Some(all)) if all == b"one\n\ntwo\n"));
+        assert!(matches!(read(&["none", "one"]), Err(TlsError::Missing(_))));
+        std::fs::write(file("blank"), " ").expect("a file");
+        assert!(matches!(read(&["one", "blank"]), Err(TlsError::Empty(_))));
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl fmt::Display for NamedFile {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     /// There is no such file.
-    #[error("{0}: no such file; make one with `larder certs`, or mount the secret there")]
+    #[error("{0}: no such file; make one with `larder certs`, or mount a Secret there that has this key")]
     Missing(NamedFile),
     /// The file is there but cannot be read.
     #[error("{file}: cannot be read: {source}; check its owner and mode")]

@@ -126,6 +126,14 @@ impl Leaf {
         })
     }
 
+    /// Whether this certificate has the same names and uses.
+    pub(crate) fn says_the_same_as(&self, certificate: &Certificate) -> bool {
+        let held = Self::like(certificate);
+        held.is_ok_and(|held| {
+            held.common_name == self.common_name && held.names == self.names && held.usages == self.usages
+        })
+    }
+
     /// The same, valid in another term.
     pub(crate) fn valid(self, term: Term) -> Self {
         Self { term, ..self }

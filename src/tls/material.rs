@@ -33,6 +33,8 @@ pub(super) struct Material {
     pub(super) ca_not_after: Option<OffsetDateTime>,
     pub(super) revision: String,
     pub(super) fingerprint: Fingerprint,
+    /// What is most likely a mistake although TLS works.
+    pub(super) doubt: Option<String>,
     expired_authorities: Vec<Certificate>,
 }
 
@@ -57,6 +59,7 @@ impl Material {
             ca_not_after: authorities.iter().map(|ca| ca.not_after).min(),
             revision: revision(files, contents, &chain, &authorities)?,
             fingerprint: contents.fingerprint(),
+            doubt: doubt(files, &chain, &authorities, &expired_authorities),
             config: Arc::new(server_config(files, key, &authorities)?),
             expired_authorities,
         })
@@ -67,7 +70,32 @@ impl Material {
         for ca in &self.expired_authorities {
             tracing::warn!(subject = %ca.subject, "expired CA in the trust bundle left out");
         }
+        if let Some(doubt) = &self.doubt {
+            tracing::warn!("{doubt}");
+        }
     }
+}
+
+/// A certificate and a bundle that lie side by side are of one Secret, which clients have too. Elsewhere two CAs are in order.
+fn doubt(
+    files: &TlsFiles,
+    chain: &[Certificate],
+    valid: &[Certificate],
+    expired: &[Certificate],
+) -> Option<String> {
+    let bundle = files.client_ca()?.first()?;
+    let known = |certificate: &Certificate| {
+        valid.iter().chain(expired).any(|ca| certificate.is_signed_by(ca) || certificate.der == ca.der)
+    };
+    if bundle.parent() != files.cert.parent() || chain.iter().any(known) {
+        return None;
+    }
+    Some(format!(
+        "{} is not signed by any CA in {}, so clients that trust this bundle refuse the server: put files there that were \
+         issued together, or add the CA that signed the certificate",
+        files.named_cert(),
+        bundle.display()
+    ))
 }
 
 fn server_config(
@@ -85,10 +113,7 @@ fn server_config(
     Ok(config)
 }
 
-fn verifier(
-    files: &TlsFiles,
-    authorities: &[Certificate],
-) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+fn verifier(files: &TlsFiles, authorities: &[Certificate]) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let file = match &files.clients {
         Clients::SignedBy(_) => files.named_client_ca().unwrap_or_else(|| files.named_cert()),
         Clients::Judged(verifier) => return Ok(Arc::clone(verifier)),

@@ -48,6 +48,8 @@ pub(crate) struct TlsSnapshot {
     pub(crate) refused: u64,
     /// Why the files that are there now are not in use; `None` when they are.
     pub(crate) last_error: Option<String>,
+    /// What is most likely a mistake in the files in use.
+    pub(crate) doubt: Option<String>,
 }
 
 impl Tls {
@@ -81,6 +83,7 @@ impl Tls {
             reloaded: self.reloaded.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
             last_error: self.last_error.load().as_deref().cloned(),
+            doubt: current.doubt.clone(),
         }
     }
 

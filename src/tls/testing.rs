@@ -52,7 +52,7 @@ pub(crate) fn files_in(dir: &Path) -> TlsFiles {
     TlsFiles {
         cert: dir.join("tls.crt"),
         key: dir.join("tls.key"),
-        clients: Clients::SignedBy(dir.join("ca.crt")),
+        clients: Clients::SignedBy(vec![dir.join("ca.crt")]),
         revision: None,
     }
 }

@@ -17,7 +17,10 @@ async fn check_42_an_apply_makes_what_is_not_there() {
     let made = world.apply("a", "m", &thing("a", "red")).await;
     assert_eq!(made.status, 201, "{}", made.text());
     let entry = &made.json()["metadata"]["managedFields"][0];
-    assert_eq!((&entry["manager"], &entry["operation"], &entry["apiVersion"]), (&json!("m"), &json!("Apply"), &json!("example.com/v1")));
+    assert_eq!(
+        (&entry["manager"], &entry["operation"], &entry["apiVersion"]),
+        (&json!("m"), &json!("Apply"), &json!("example.com/v1"))
+    );
     assert_eq!(entry["fieldsV1"], json!({"f:spec": {"f:color": {}}}));
 }
 
@@ -34,7 +37,10 @@ async fn check_43_two_managers_of_one_field_conflict() {
     );
     let path = world.things("/a?fieldManager=two&force=true");
     let forced = world.send(Method::PATCH, &path, &[APPLY], thing("a", "blue").to_string()).await;
-    assert_eq!((forced.status, managers(&forced.json())), (200, vec![("two".to_owned(), "Apply".to_owned())]));
+    assert_eq!(
+        (forced.status, managers(&forced.json())),
+        (200, vec![("two".to_owned(), "Apply".to_owned())])
+    );
 }
 
 #[tokio::test]
@@ -52,7 +58,8 @@ async fn check_44_what_nobody_applies_any_more_goes() {
 #[tokio::test]
 async fn check_45_an_apply_has_a_manager() {
     let mut world = World::new().await;
-    let nobody = world.send(Method::PATCH, &world.things("/a"), &[APPLY], thing("a", "red").to_string()).await;
+    let nobody =
+        world.send(Method::PATCH, &world.things("/a"), &[APPLY], thing("a", "red").to_string()).await;
     assert_eq!(reason(&nobody), (422, "Invalid".to_owned()));
     assert!(message(&nobody).contains("fieldManager: Required value: is required for apply patch"));
     let mut other = thing("a", "red");

@@ -21,7 +21,10 @@ async fn check_49_a_deletion_tells_what_was_deleted() {
     );
     assert_eq!(reason(&world.get(&world.things("/a")).await).0, 404);
     assert_eq!(reason(&world.delete(&world.things("/a")).await).0, 404);
-    let _ = world.server.log().wait_for(&format!(r#""name":"a","uid":{}"#, made["metadata"]["uid"]), crate::world::SOON);
+    let _ = world
+        .server
+        .log()
+        .wait_for(&format!(r#""name":"a","uid":{}"#, made["metadata"]["uid"]), crate::world::SOON);
 }
 
 #[tokio::test]
@@ -52,7 +55,10 @@ async fn check_51_a_deletion_may_have_conditions() {
     let mut world = World::new().await;
     let made = world.make(&thing("a", "red")).await;
     for (precondition, text) in [
-        (json!({"uid": "another"}), "the UID in the precondition (another) does not match the UID in record ("),
+        (
+            json!({"uid": "another"}),
+            "the UID in the precondition (another) does not match the UID in record (",
+        ),
         (json!({"resourceVersion": "1"}), "the ResourceVersion in the precondition (1) does not match"),
     ] {
         let body = json!({"preconditions": precondition}).to_string();
@@ -61,7 +67,8 @@ async fn check_51_a_deletion_may_have_conditions() {
         assert!(message(&refused).contains(text), "{}", message(&refused));
     }
     let metadata = &made["metadata"];
-    let body = json!({"preconditions": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}});
+    let body =
+        json!({"preconditions": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}});
     assert_eq!(world.send(Method::DELETE, &world.things("/a"), &[JSON], body.to_string()).await.status, 200);
 }
 

@@ -13,7 +13,10 @@ async fn check_01_discovery_comes_in_one_document_with_a_tag() {
     let accept = format!("{AGGREGATED},{},application/json", AGGREGATED.replace("v2", "v2beta1"));
     let found = world.send(Method::GET, "/apis", &[("accept", &accept)], "").await;
     assert_eq!((found.status, &found.headers["content-type"]), (200, &AGGREGATED.parse().unwrap()));
-    assert_eq!((&found.headers["vary"], &found.headers["cache-control"]), (&"Accept".parse().unwrap(), &"public".parse().unwrap()));
+    assert_eq!(
+        (&found.headers["vary"], &found.headers["cache-control"]),
+        (&"Accept".parse().unwrap(), &"public".parse().unwrap())
+    );
     let document = found.json();
     assert_eq!(document["kind"], "APIGroupDiscoveryList");
     let groups = document["items"].as_array().unwrap();
@@ -31,7 +34,10 @@ async fn check_02_and_03_discovery_comes_plain_for_who_takes_nothing_else() {
     let mut world = World::new().await;
     for accept in ["application/json", "*/*"] {
         let found = world.send(Method::GET, "/apis", &[("accept", accept)], "").await;
-        assert_eq!((&found.headers["content-type"], &found.json()["kind"]), (&"application/json".parse().unwrap(), &json!("APIGroupList")));
+        assert_eq!(
+            (&found.headers["content-type"], &found.json()["kind"]),
+            (&"application/json".parse().unwrap(), &json!("APIGroupList"))
+        );
     }
     let beta = format!("{},application/json", AGGREGATED.replace("v2", "v2beta1"));
     assert_eq!(world.send(Method::GET, "/apis", &[("accept", &beta)], "").await.status, 200);
@@ -96,9 +102,20 @@ async fn check_15_and_16_who_shows_nothing_is_anonymous_and_who_shows_something_
     assert_eq!(message(&path), r#"forbidden: User "system:anonymous" cannot get path "/apis""#);
     let bearer = [("authorization", "Bearer wrong")];
     let token = nobody.send(Method::GET, &world.things(""), &bearer, "").await.unwrap();
-    assert_eq!((token.status, token.json()), (401, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": "Unauthorized", "reason": "Unauthorized", "code": 401})));
-    let stranger = larder_harness::Authority::new("stranger").user("alice", &["system:masters"], world.server.home(), &world.namespace);
+    assert_eq!(
+        (token.status, token.json()),
+        (
+            401,
+            json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "Unauthorized", "reason": "Unauthorized", "code": 401})
+        )
+    );
+    let stranger = larder_harness::Authority::new("stranger").user(
+        "alice",
+        &["system:masters"],
+        world.server.home(),
+        &world.namespace,
+    );
     let answer = world.server.connect_with(Some(&stranger)).await.get(&world.things("")).await;
     assert_eq!(reason(&answer), (401, "Unauthorized".to_owned()));
 }
@@ -151,8 +168,15 @@ async fn what_happens_is_counted() {
 async fn answers_have_the_headers_of_kubernetes() {
     let mut world = World::new().await;
     let answer = world.send(Method::GET, &world.things(""), &[("audit-id", "mine")], "").await;
-    assert_eq!((&answer.headers["audit-id"], &answer.headers["cache-control"]), (&"mine".parse().unwrap(), &"no-cache, private".parse().unwrap()));
+    assert_eq!(
+        (&answer.headers["audit-id"], &answer.headers["cache-control"]),
+        (&"mine".parse().unwrap(), &"no-cache, private".parse().unwrap())
+    );
     assert_eq!(world.get("/version").await.json()["major"], "1");
     let timeout = world.get(&world.things("?timeout=soon")).await;
-    assert!(message(&timeout).starts_with("invalid timeout specified in the request URL"), "{}", message(&timeout));
+    assert!(
+        message(&timeout).starts_with("invalid timeout specified in the request URL"),
+        "{}",
+        message(&timeout)
+    );
 }

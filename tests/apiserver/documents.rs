@@ -14,7 +14,8 @@ async fn check_84_tables_have_the_columns_of_the_document() {
     let table = world.send(Method::GET, &world.things(""), &[TABLE], "").await.json();
     assert_eq!((&table["kind"], &table["apiVersion"]), (&json!("Table"), &json!("meta.k8s.io/v1")));
     assert!(revision(&table) > 0);
-    let columns: Vec<_> = table["columnDefinitions"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
+    let columns: Vec<_> =
+        table["columnDefinitions"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
     assert_eq!(columns, ["Name", "Color", "Count", "Age"]);
     let row = &table["rows"][0];
     assert_eq!((&row["cells"][0], &row["cells"][1]), (&json!("a"), &json!("red")));
@@ -37,21 +38,28 @@ async fn check_84_events_of_a_table_tell_their_columns_once() {
     assert!(first["object"]["columnDefinitions"].is_array());
     world.merge(&world.things("/a"), &json!({"spec": {"color": "blue"}})).await;
     let next = watcher.event().await.unwrap();
-    assert_eq!((&next["object"]["columnDefinitions"], &next["object"]["rows"][0]["cells"][1]), (&json!(null), &json!("blue")));
+    assert_eq!(
+        (&next["object"]["columnDefinitions"], &next["object"]["rows"][0]["cells"][1]),
+        (&json!(null), &json!("blue"))
+    );
 }
 
 #[tokio::test]
 async fn check_85_rows_hold_what_is_asked_for() {
     let mut world = World::new().await;
     world.make(&thing("a", "red")).await;
-    for (include, kind) in [("None", json!(null)), ("Metadata", json!("PartialObjectMetadata")), ("Object", json!("Thing"))] {
+    for (include, kind) in
+        [("None", json!(null)), ("Metadata", json!("PartialObjectMetadata")), ("Object", json!("Thing"))]
+    {
         let path = world.things(&format!("?includeObject={include}"));
         let table = world.send(Method::GET, &path, &[TABLE], "").await.json();
         assert_eq!(table["rows"][0]["object"]["kind"], kind, "{include}");
     }
     let bad = world.send(Method::GET, &world.things("?includeObject=Some"), &[TABLE], "").await;
     assert_eq!(reason(&bad).0, 400);
-    assert!(message(&bad).starts_with("Unable to convert to Table as requested: includeObject: Invalid value"));
+    assert!(
+        message(&bad).starts_with("Unable to convert to Table as requested: includeObject: Invalid value")
+    );
 }
 
 #[tokio::test]
@@ -59,7 +67,10 @@ async fn check_86_metadata_comes_alone() {
     let mut world = World::new().await;
     world.make(&thing("a", "red")).await;
     let list = world.send(Method::GET, &world.things(""), &[("accept", METADATA)], "").await.json();
-    assert_eq!((&list["kind"], &list["apiVersion"]), (&json!("PartialObjectMetadataList"), &json!("meta.k8s.io/v1")));
+    assert_eq!(
+        (&list["kind"], &list["apiVersion"]),
+        (&json!("PartialObjectMetadataList"), &json!("meta.k8s.io/v1"))
+    );
     let item = &list["items"][0];
     assert_eq!((&item["kind"], item.get("spec")), (&json!("PartialObjectMetadata"), None));
     assert!(revision(item) > 0 && revision(&list) > 0);
@@ -67,7 +78,10 @@ async fn check_86_metadata_comes_alone() {
     let query = "?watch=1&sendInitialEvents=1&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=1";
     let mut watcher = world.watch_with(&world.things(query), &[("accept", &single)]).await;
     let event = watcher.event().await.unwrap();
-    assert_eq!((&event["object"]["kind"], event["object"].get("spec")), (&json!("PartialObjectMetadata"), None));
+    assert_eq!(
+        (&event["object"]["kind"], event["object"].get("spec")),
+        (&json!("PartialObjectMetadata"), None)
+    );
     let end = watcher.event().await.unwrap();
     assert_eq!((&end["type"], &end["object"]["kind"]), (&json!("BOOKMARK"), &json!("PartialObjectMetadata")));
     assert!(revision(&end["object"]) > 0);
@@ -111,7 +125,8 @@ async fn people_get_lines() {
         let list = world.send(Method::GET, &world.things(path), headers, "").await;
         assert!(list.text().starts_with("{\n  \"kind\": \"ThingList\",\n"), "{}", list.text());
     }
-    let plain = world.send(Method::GET, &world.things("?pretty=false"), &[("user-agent", "curl/8.0")], "").await;
+    let plain =
+        world.send(Method::GET, &world.things("?pretty=false"), &[("user-agent", "curl/8.0")], "").await;
     assert_eq!(plain.text().lines().count(), 1);
     assert!(plain.text().ends_with('\n'));
 }

@@ -55,7 +55,10 @@ async fn check_04_and_05_resources_have_their_names() {
     assert!(listed.contains("polr"), "{listed}");
     terminal.says_to(&["create", "-f", "-"], &thing("a", "red").to_string());
     assert!(terminal.says(&["get", "th"]).contains("red"));
-    assert!(terminal.says(&["get", "stuff"]).contains("thing.example.com/a") || terminal.says(&["get", "stuff"]).contains("red"));
+    assert!(
+        terminal.says(&["get", "stuff"]).contains("thing.example.com/a")
+            || terminal.says(&["get", "stuff"]).contains("red")
+    );
     assert!(terminal.says(&["api-versions"]).contains("wgpolicyk8s.io/v1alpha2"));
 }
 
@@ -75,9 +78,14 @@ async fn check_12_and_91_unknown_fields_are_refused_or_warned_of() {
     sent["spec"]["nonsense"] = 1.into();
     let refused = terminal.complains(&["create", "--validate=strict", "-f", "-"], &sent.to_string());
     assert!(refused.contains(r#"unknown field "spec.nonsense""#), "{refused}");
-    let output = terminal.kubectl.run_with(&terminal.with(&["create", "--validate=warn", "-f", "-"]), &sent.to_string());
+    let output = terminal
+        .kubectl
+        .run_with(&terminal.with(&["create", "--validate=warn", "-f", "-"]), &sent.to_string());
     let warned = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && warned.contains(r#"Warning: unknown field "spec.nonsense""#), "{warned}");
+    assert!(
+        output.status.success() && warned.contains(r#"Warning: unknown field "spec.nonsense""#),
+        "{warned}"
+    );
 }
 
 #[tokio::test]
@@ -85,8 +93,14 @@ async fn check_36_patches_are_refused_in_the_words_for_custom_resources() {
     let terminal = need!(Terminal::open().await);
     terminal.says_to(&["create", "-f", "-"], &thing("a", "red").to_string());
     let refused = terminal.complains(&["patch", "thing", "a", "-p", r#"{"spec": {"color": "blue"}}"#], "");
-    assert!(refused.contains("application/strategic-merge-patch+json is not supported by example.com/v1, Kind=Thing"), "{refused}");
-    let patched = terminal.says(&["patch", "thing", "a", "--type=merge", "-p", r#"{"spec": {"color": "blue"}}"#]);
+    assert!(
+        refused.contains(
+            "application/strategic-merge-patch+json is not supported by example.com/v1, Kind=Thing"
+        ),
+        "{refused}"
+    );
+    let patched =
+        terminal.says(&["patch", "thing", "a", "--type=merge", "-p", r#"{"spec": {"color": "blue"}}"#]);
     assert_eq!(patched, "thing.example.com/a patched\n");
 }
 
@@ -113,10 +127,7 @@ async fn check_47_client_side_apply_becomes_server_side_apply() {
 #[tokio::test]
 async fn check_84_reports_are_shown_as_tables() {
     let terminal = need!(Terminal::open().await);
-    assert_eq!(
-        terminal.says_to(&["create", "-f", "-"], REPORT),
-        "policyreport.wgpolicyk8s.io/web created\n"
-    );
+    assert_eq!(terminal.says_to(&["create", "-f", "-"], REPORT), "policyreport.wgpolicyk8s.io/web created\n");
     let shown = terminal.says(&["get", "policyreports"]);
     let lines: Vec<&str> = shown.lines().collect();
     assert_eq!(words(lines[0]), ["NAME", "PASS", "FAIL", "WARN", "ERROR", "SKIP", "AGE"]);
@@ -164,9 +175,11 @@ async fn check_90_waiting_and_comparing_work() {
     assert_eq!(patched.status, 200);
     let waited = waiting.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&waited.stdout), "thing.example.com/a condition met\n");
-    let same = terminal.kubectl.run_with(&terminal.with(&["diff", "-f", "-"]), &thing("a", "red").to_string());
+    let same =
+        terminal.kubectl.run_with(&terminal.with(&["diff", "-f", "-"]), &thing("a", "red").to_string());
     assert_eq!(same.status.code(), Some(0), "{}", String::from_utf8_lossy(&same.stdout));
-    let other = terminal.kubectl.run_with(&terminal.with(&["diff", "-f", "-"]), &thing("a", "blue").to_string());
+    let other =
+        terminal.kubectl.run_with(&terminal.with(&["diff", "-f", "-"]), &thing("a", "blue").to_string());
     assert_eq!(other.status.code(), Some(1), "{}", String::from_utf8_lossy(&other.stderr));
     assert!(String::from_utf8_lossy(&other.stdout).contains("+  color: blue"));
     let deleted = terminal.says(&["delete", "thing", "a", "--wait"]);
@@ -180,7 +193,12 @@ async fn objects_are_edited_labelled_replaced_and_deleted() {
     terminal.says_to(&["create", "-f", "-"], &thing("a", "red").to_string());
     let args = terminal.with(&["edit", "thing", "a"]);
     let edited = terminal.kubectl.command(&args).env("KUBE_EDITOR", "sed -i s/red/green/").output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&edited.stdout), "thing.example.com/a edited\n", "{}", String::from_utf8_lossy(&edited.stderr));
+    assert_eq!(
+        String::from_utf8_lossy(&edited.stdout),
+        "thing.example.com/a edited\n",
+        "{}",
+        String::from_utf8_lossy(&edited.stderr)
+    );
     assert_eq!(terminal.says(&["get", "thing", "a", "-o", "jsonpath={.spec.color}"]), "green");
     assert_eq!(terminal.says(&["label", "thing", "a", "k=v"]), "thing.example.com/a labeled\n");
     assert_eq!(terminal.says(&["annotate", "thing", "a", "k=v"]), "thing.example.com/a annotated\n");

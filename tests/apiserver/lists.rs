@@ -114,7 +114,10 @@ async fn check_62_a_revision_that_is_not_there_yet_is_waited_for() {
     assert!(message(&list).starts_with(&format!("Timeout: Too large resource version: {future}, current: ")));
     assert_eq!(list.headers["retry-after"], "1");
     let details = &list.json()["details"];
-    assert_eq!((&details["causes"][0]["reason"], &details["retryAfterSeconds"]), (&json!("ResourceVersionTooLarge"), &json!(1)));
+    assert_eq!(
+        (&details["causes"][0]["reason"], &details["retryAfterSeconds"]),
+        (&json!("ResourceVersionTooLarge"), &json!(1))
+    );
     let get = world.get(&world.things(&format!("/a?resourceVersion={future}"))).await;
     assert_eq!(reason(&get).0, 504);
     assert_eq!(reason(&world.get(&world.things("/a?resourceVersion=x")).await).0, 400);
@@ -142,7 +145,8 @@ async fn check_63_label_selectors_mean_what_they_say() {
         (" k in (a,b) , n>7 ", vec!["b"]),
         ("", vec!["a", "b", "empty", "none"]),
     ] {
-        let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("labelSelector", selector).finish();
+        let query: String =
+            form_urlencoded::Serializer::new(String::new()).append_pair("labelSelector", selector).finish();
         let list = world.get(&world.things(&format!("?{query}"))).await;
         assert_eq!(names(&list.json()), expected, "{selector}");
     }
@@ -164,7 +168,8 @@ async fn check_64_field_selectors_know_the_fields_of_the_resource() {
         ("spec.color!=red,metadata.name=b", vec!["b"]),
         ("metadata.name=b,metadata.name=a", vec![]),
     ] {
-        let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("fieldSelector", selector).finish();
+        let query: String =
+            form_urlencoded::Serializer::new(String::new()).append_pair("fieldSelector", selector).finish();
         let list = world.get(&world.things(&format!("?{query}"))).await;
         assert_eq!(names(&list.json()), expected, "{selector}");
     }
@@ -188,9 +193,14 @@ async fn check_65_an_empty_list_is_a_list() {
 #[tokio::test]
 async fn options_of_lists_are_judged_together() {
     let mut world = World::new().await;
-    for query in ["sendInitialEvents=true", "resourceVersionMatch=Exact", "resourceVersionMatch=NotOlderThan"] {
+    for query in ["sendInitialEvents=true", "resourceVersionMatch=Exact", "resourceVersionMatch=NotOlderThan"]
+    {
         let refused = world.get(&world.things(&format!("?{query}"))).await;
         assert_eq!(reason(&refused), (422, "Invalid".to_owned()), "{query}");
-        assert!(message(&refused).starts_with(r#"ListOptions.meta.k8s.io "" is invalid: "#), "{}", message(&refused));
+        assert!(
+            message(&refused).starts_with(r#"ListOptions.meta.k8s.io "" is invalid: "#),
+            "{}",
+            message(&refused)
+        );
     }
 }

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
 mod applies;
+mod controllers;
 mod deletes;
 mod discovery;
 mod documents;

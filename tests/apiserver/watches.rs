@@ -47,7 +47,10 @@ async fn check_69_a_revision_that_is_forgotten_is_told_in_the_stream() {
     let event = watcher.event().await.unwrap();
     assert_eq!(event["type"], "ERROR");
     let status = &event["object"];
-    assert_eq!((&status["kind"], &status["reason"], &status["code"]), (&json!("Status"), &json!("Expired"), &json!(410)));
+    assert_eq!(
+        (&status["kind"], &status["reason"], &status["code"]),
+        (&json!("Status"), &json!("Expired"), &json!(410))
+    );
     assert!(status["message"].as_str().unwrap().starts_with("too old resource version: 1 ("), "{status}");
     assert_eq!(watcher.event().await, None);
 }
@@ -74,7 +77,8 @@ async fn check_71_what_enters_or_leaves_a_selection_is_added_or_deleted() {
     let gone = watcher.expect("DELETED", "a").await;
     assert_eq!((revision(&gone), &gone["metadata"]["labels"]["k"]), (revision(&left), &json!("v")));
     assert_eq!(revision(&watcher.expect("ADDED", "a").await), revision(&back));
-    let field = world.watch(&format!("fieldSelector=spec.color%3Dblue&resourceVersion={}", revision(&made))).await;
+    let field =
+        world.watch(&format!("fieldSelector=spec.color%3Dblue&resourceVersion={}", revision(&made))).await;
     let mut watcher = field;
     world.merge(&world.things("/a"), &json!({"spec": {"color": "blue"}})).await;
     watcher.expect("ADDED", "a").await;
@@ -119,7 +123,11 @@ async fn check_73_initial_events_have_an_end() {
 #[tokio::test]
 async fn check_74_initial_events_are_asked_for_in_one_way() {
     let mut world = World::new().await;
-    for query in ["watch=1&sendInitialEvents=true", "watch=1&resourceVersionMatch=NotOlderThan", "sendInitialEvents=true"] {
+    for query in [
+        "watch=1&sendInitialEvents=true",
+        "watch=1&resourceVersionMatch=NotOlderThan",
+        "sendInitialEvents=true",
+    ] {
         let refused = world.get(&world.things(&format!("?{query}"))).await;
         assert_eq!(reason(&refused), (422, "Invalid".to_owned()), "{query}");
     }
@@ -162,7 +170,10 @@ async fn check_77_a_watch_begins_before_anything_happens() {
         let path = world.things("?watch=true");
         let coming = tokio::time::timeout(SOON, connection.open_stream(&path, &[])).await.expect("a head");
         let coming = coming.unwrap();
-        assert_eq!((coming.status, &coming.headers["content-type"]), (200, &"application/json".parse().unwrap()));
+        assert_eq!(
+            (coming.status, &coming.headers["content-type"]),
+            (200, &"application/json".parse().unwrap())
+        );
         assert!(coming.headers.get("content-length").is_none());
         assert!(coming.headers.get("audit-id").is_some());
     }

@@ -141,7 +141,8 @@ pub(crate) fn labelled(name: &str, labels: &Value) -> Value {
 
 /// `metadata.resourceVersion` as a number.
 pub(crate) fn revision(object: &Value) -> u64 {
-    let text = object["metadata"]["resourceVersion"].as_str().unwrap_or_else(|| panic!("no revision: {object}"));
+    let text =
+        object["metadata"]["resourceVersion"].as_str().unwrap_or_else(|| panic!("no revision: {object}"));
     assert!(!text.starts_with('0'), "{text}");
     text.parse().unwrap()
 }
@@ -190,7 +191,11 @@ impl Watcher {
     /// As [`Watcher::next`], compared.
     pub(crate) async fn expect(&mut self, kind: &str, name: &str) -> Value {
         let event = self.event().await.expect("an event");
-        assert_eq!((&event["type"], &event["object"]["metadata"]["name"]), (&json!(kind), &json!(name)), "{event}");
+        assert_eq!(
+            (&event["type"], &event["object"]["metadata"]["name"]),
+            (&json!(kind), &json!(name)),
+            "{event}"
+        );
         event["object"].clone()
     }
 }

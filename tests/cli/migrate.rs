@@ -71,6 +71,18 @@ fn reports_of_a_directory_move_bit_for_bit() {
 }
 
 #[test]
+fn a_directory_that_is_not_there_is_no_empty_store() {
+    let server = setup!().start();
+    let missing = server.home().join("not-mounted");
+    let from = format!("directory={}", missing.display());
+    for arguments in [&[][..], &["--dry-run"]] {
+        let run = migrate(&server, &from, arguments);
+        assert!(run.code == 3 && run.err.contains("there is no directory"), "{run:?}");
+        assert!(!missing.exists(), "nothing is made where something was to be read");
+    }
+}
+
+#[test]
 fn what_cannot_be_moved_stays_and_is_named() {
     let server = setup!().start();
     let from = directory(&server);

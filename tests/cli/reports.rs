@@ -310,9 +310,13 @@ fn programs_are_told_where_a_page_ends() {
 #[test]
 fn a_payload_that_cannot_be_read_is_stored_and_said() {
     let server = generated();
-    let put = ["reports", "put", "--encoding", "json", "host/odd", "-"];
-    let run = run_as(&server, "writer", &put, "{no JSON");
+    let arguments = ["reports", "put", "--encoding", "json", "host/odd", "-"];
+    let run = run_as(&server, "writer", &arguments, "{no JSON");
     assert_eq!(run.code, 0, "{run:?}");
     assert!(run.err.contains("without findings: the payload is no JSON from line 1"), "{run:?}");
     assert_eq!(succeeds(&server, "reader", &["reports", "get", "host/odd"]), "{no JSON");
+    for (key, payload) in [("host/c", r#"{"a": 1}"#), ("host/d", "[1, 2")] {
+        let run = put(&server, "owner", &[key, "--encoding", "json"], payload);
+        assert!(run.code == 0 && run.err.contains("this JSON is no report"), "{run:?}");
+    }
 }

@@ -47,7 +47,7 @@ async fn reports_outlive_a_kill() {
     let reports = ReportStore::new(Arc::new(sidecar(&server, "owner")), Arc::new(Clock::new(2)));
     let stored = reports.get(&"a/1".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!(stored.version, version);
-    assert_eq!(schema::prepare(&**reports.database()).await.unwrap(), 2);
+    assert_eq!(schema::prepare(&**reports.database()).await.unwrap(), schema::VERSION);
     assert!(matches!(reports.put(&report("a/1", 5)).await.unwrap(), Put::Superseded(_)));
 }
 
@@ -84,7 +84,7 @@ async fn who_may_not_make_tables_is_told_so_and_may_use_them() {
     let Err(SchemaError::Database(error)) = refused else { panic!("{refused:?}") };
     assert_eq!(error.kind(), Some(Kind::Denied), "{error}");
     schema::prepare(&*database).await.unwrap();
-    assert_eq!(schema::prepare(&writer).await.unwrap(), 2);
+    assert_eq!(schema::prepare(&writer).await.unwrap(), schema::VERSION);
     let reports = ReportStore::new(Arc::new(writer), Arc::new(Clock::new(1)));
     assert!(matches!(reports.put(&report("a/1", 10)).await.unwrap(), Put::Stored(_)));
 
@@ -104,7 +104,7 @@ async fn starts_at_once_prepare_one_schema() {
         })
         .collect();
     for start in starts {
-        assert_eq!(start.await.unwrap(), 1);
+        assert_eq!(start.await.unwrap(), schema::VERSION);
     }
     let counted = Request::new([Statement::new("SELECT count(*) FROM counter")]);
     assert_eq!(database.query(&counted).await.unwrap().results[0].rows, [[1.into()]]);

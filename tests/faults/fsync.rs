@@ -17,6 +17,17 @@ use crate::load::{Found, Load, create_tables};
 /// The suffixes of the files whose fsync fails; the empty one is that of all.
 const MODES: [(&str, &str); 3] = [("the log", "-wal"), ("the database", ".db"), ("everything", "")];
 
+/// A library that makes a disk bad, loaded before the C library.
+pub(crate) fn build_shim(library: &Path) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/fsync_shim.c");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
+        .arg(library)
+        .arg(source)
+        .status();
+    assert!(built.unwrap().success(), "cc cannot build the library");
+}
+
 /// A disk whose fsync fails on demand.
 struct Disk {
     home: tempfile::TempDir,
@@ -25,13 +36,7 @@ struct Disk {
 impl Disk {
     fn new() -> Self {
         let disk = Self { home: tempfile::tempdir().unwrap() };
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/fsync_shim.c");
-        let built = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
-            .arg(disk.library())
-            .arg(source)
-            .status();
-        assert!(built.unwrap().success(), "cc cannot build the library");
+        build_shim(&disk.library());
         disk
     }
 

@@ -12,3 +12,4 @@ mod fsync;
 mod kill;
 mod lab;
 mod load;
+mod network;

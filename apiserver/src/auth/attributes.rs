@@ -160,9 +160,9 @@ fn resource_attributes(
         subresource: set(&place.subresource),
         name: set(&place.name),
         label_selector: (!labels.is_empty())
-            .then(|| LabelSelectorAttributes { requirements: Some(labels), raw_selector: None }),
+            .then_some(LabelSelectorAttributes { requirements: Some(labels), raw_selector: None }),
         field_selector: (!fields.is_empty())
-            .then(|| FieldSelectorAttributes { requirements: Some(fields), raw_selector: None }),
+            .then_some(FieldSelectorAttributes { requirements: Some(fields), raw_selector: None }),
     }
 }
 

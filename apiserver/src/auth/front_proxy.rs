@@ -58,7 +58,8 @@ impl FrontProxy {
         for name in self.user_headers.iter().chain(&self.uid_headers).chain(&self.group_headers) {
             headers.remove(name);
         }
-        let is_extra = |name: &&HeaderName| self.extra_prefixes.iter().any(|it| name.as_str().starts_with(it));
+        let is_extra =
+            |name: &&HeaderName| self.extra_prefixes.iter().any(|it| name.as_str().starts_with(it));
         for name in headers.keys().filter(is_extra).cloned().collect::<Vec<_>>() {
             headers.remove(name);
         }

@@ -33,8 +33,7 @@ impl ApiServer {
 }
 
 fn terminating(resource: &Resource, namespace: &str, name: &str) -> Refusal {
-    let why =
-        format!("unable to create new content in namespace {namespace} because it is being terminated");
+    let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
     let cause = Cause {
         reason: "NamespaceTerminating".to_owned(),
         message: format!("namespace {namespace} is being terminated"),

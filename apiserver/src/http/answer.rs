@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn warnings_are_quoted_once_and_bounded() {
-        let texts = [r#"unknown field "spec.x""#, r#"unknown field "spec.x""#, "a\nb", &"x".repeat(5000), "c"];
+        let texts =
+            [r#"unknown field "spec.x""#, r#"unknown field "spec.x""#, "a\nb", &"x".repeat(5000), "c"];
         let values = warnings(texts.map(str::to_owned).to_vec());
         assert_eq!(values, [r#"299 - "unknown field \"spec.x\"""#, r#"299 - "a b""#, r#"299 - "c""#]);
     }

@@ -214,7 +214,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_on_the_way_breaks_the_body_off() {
-        let broken = pieces(1000).take(900).chain(stream::iter([Err(BodyError(Box::new(Refusal::timeout())))])).boxed();
+        let broken = pieces(1000)
+            .take(900)
+            .chain(stream::iter([Err(BodyError(Box::new(Refusal::timeout())))]))
+            .boxed();
         let body = coming(broken, Wishes::default(), &mut HeaderMap::new()).await.expect("it has begun");
         assert!(body.collect().await.is_err());
         let at_once = stream::iter([Err(BodyError(Box::new(Refusal::timeout())))]).boxed();

@@ -94,12 +94,12 @@ impl ApiServer {
                 self.documents.aggregated.iter().find(|it| it.version == version)
             }
         };
-        let Some(found) = found else { return Ok(Answer::json(line(&discovery::group_list(&self.registry)))) };
+        let Some(found) = found else {
+            return Ok(Answer::json(line(&discovery::group_list(&self.registry))));
+        };
         let mut answer = unless_known(&found.etag, headers, || found.json.clone());
-        let media_type = format!(
-            "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList",
-            found.version
-        );
+        let media_type =
+            format!("application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList", found.version);
         if let Ok(media_type) = HeaderValue::from_str(&media_type) {
             answer.headers.insert(CONTENT_TYPE, media_type);
         }
@@ -149,9 +149,10 @@ fn line(value: &Value) -> Vec<u8> {
 
 /// `/`: every path that is no resource.
 fn index(registry: &Registry) -> Value {
-    let mut paths: Vec<String> = ["/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
-        .map(str::to_owned)
-        .to_vec();
+    let mut paths: Vec<String> =
+        ["/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
+            .map(str::to_owned)
+            .to_vec();
     for resource in registry.iter() {
         paths.push(format!("/apis/{}", resource.group));
         paths.extend(resource.versions.iter().map(|it| format!("/apis/{}/{}", resource.group, it.name)));

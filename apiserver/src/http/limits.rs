@@ -12,6 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::options::{Query, duration};
 use super::status::Refusal;
 
+/// How much of a body that is too long is read all the same, and for how long.
+const DISCARDED: usize = 16 << 20;
+const DISCARDING: Duration = Duration::from_secs(2);
+
 /// What requests may take.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestLimits {
@@ -92,23 +96,44 @@ impl Budget {
     pub(super) async fn receive(&self, body: Body) -> Result<Received, Refusal> {
         let most = self.limits.body;
         let too_large = || Refusal::too_large(format!("Request entity too large: limit is {most}"));
+        let mut body = body;
         let hint = body.size_hint();
         if hint.lower() > most as u64 {
+            discard(&mut body).await;
             return Err(too_large());
         }
         // Whose length is not told may be as long as any.
         let length = hint.upper().map_or(most, |it| usize::try_from(it).map_or(most, |it| it.min(most)));
         let share = u32::try_from(length.div_ceil(1 << 10)).unwrap_or(u32::MAX);
         let share = Arc::clone(&self.bodies).acquire_many_owned(share).await;
-        let share = share.map_err(|error| Refusal::internal(error))?;
-        let read = Limited::new(body, most).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                return too_large();
+        let share = share.map_err(Refusal::internal)?;
+        match Limited::new(&mut body, most).collect().await {
+            Ok(read) => Ok(Received { bytes: read.to_bytes(), _share: share }),
+            Err(error) if error.is::<LengthLimitError>() => {
+                drop(share);
+                discard(&mut body).await;
+                Err(too_large())
             }
-            Refusal::bad_request(format!("the body of the request could not be read: {error}"))
-        })?;
-        Ok(Received { bytes: read.to_bytes(), _share: share })
+            Err(error) => {
+                Err(Refusal::bad_request(format!("the body of the request could not be read: {error}")))
+            }
+        }
     }
+}
+
+/// Reads on for a while and keeps nothing. Who is still sending when the connection ends sees that, and not the answer.
+async fn discard(body: &mut Body) {
+    let read = async {
+        let mut left = DISCARDED;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Who takes longer than that learns it the hard way.
+    let _ = tokio::time::timeout(DISCARDING, read).await;
 }
 
 #[cfg(test)]
@@ -146,7 +171,9 @@ mod tests {
     async fn bodies_are_bounded_whether_they_tell_their_length_or_not() {
         let budget = budget();
         let long = vec![b' '; 2049];
-        let pieces = futures_util::stream::iter(long.chunks(100).map(|it| Ok::<_, BoxedNever>(it.to_vec())).collect::<Vec<_>>());
+        let pieces = futures_util::stream::iter(
+            long.chunks(100).map(|it| Ok::<_, BoxedNever>(it.to_vec())).collect::<Vec<_>>(),
+        );
         for body in [Body::from(long.clone()), Body::from_stream(pieces)] {
             assert_eq!(budget.receive(body).await.map(|_| ()).map_err(|it| it.code().as_u16()), Err(413));
         }

@@ -162,7 +162,8 @@ impl ApiServer {
         };
         let route = self.route(&head, &query);
         let handled = AssertUnwindSafe(self.handle(peer, &route, head, body, query)).catch_unwind().await;
-        let handled = handled.unwrap_or_else(|_| Err(Refusal::internal("the request was not handled to its end")));
+        let handled =
+            handled.unwrap_or_else(|_| Err(Refusal::internal("the request was not handled to its end")));
         let response = match handled {
             Ok(answer) => answer.respond(wishes).await.map_err(|error| *error.0),
             Err(refusal) => Err(refusal),
@@ -173,9 +174,7 @@ impl ApiServer {
         };
         let headers = response.headers_mut();
         headers.insert(AUDIT_ID, audit_id);
-        headers
-            .entry(header::CACHE_CONTROL)
-            .or_insert(HeaderValue::from_static("no-cache, private"));
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
         self.telemetry.answered(&route.told(), response.status().as_u16(), started.elapsed());
         response
     }
@@ -227,7 +226,8 @@ impl ApiServer {
             self.authorize(&user, &attributes(route, &head, &query), head.uri.path()).await?;
             self.dispatch(route, user, head, body, query).await
         };
-        let answer = tokio::time::timeout(patience, done).await.unwrap_or_else(|_| Err(Refusal::timeout()))?;
+        let answer =
+            tokio::time::timeout(patience, done).await.unwrap_or_else(|_| Err(Refusal::timeout()))?;
         Ok(match place {
             Some(place) => answer.holding(place),
             None => answer,
@@ -328,7 +328,10 @@ fn attributes(route: &Route, head: &Parts, query: &Query) -> Attributes {
     };
     let mut place = place.clone();
     let Some(verb) = route.verb else {
-        return Attributes::Path { verb: head.method.as_str().to_ascii_lowercase(), path: head.uri.path().to_owned() };
+        return Attributes::Path {
+            verb: head.method.as_str().to_ascii_lowercase(),
+            path: head.uri.path().to_owned(),
+        };
     };
     let (mut labels, mut fields) = (Vec::new(), Vec::new());
     if matches!(verb, Verb::List | Verb::Watch | Verb::DeleteCollection) {
@@ -337,7 +340,8 @@ fn attributes(route: &Route, head: &Parts, query: &Query) -> Attributes {
         if let (Some(text), Some((resource, version))) = (query.set("fieldSelector"), version) {
             fields = selector::fields(text, resource.scope, version).unwrap_or_default();
         }
-        if let [(_, true, name)] = fields.iter().filter(|it| it.0 == "metadata.name").collect::<Vec<_>>()[..] {
+        if let [(_, true, name)] = fields.iter().filter(|it| it.0 == "metadata.name").collect::<Vec<_>>()[..]
+        {
             place.name.clone_from(name);
         }
     }

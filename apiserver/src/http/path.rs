@@ -112,12 +112,18 @@ mod tests {
             ("/apis/g.com/v1/reports/", ["g.com", "v1", "", "reports", "", ""]),
             ("/apis/g.com/v1/reports/a", ["g.com", "v1", "", "reports", "a", ""]),
             ("/apis/g.com/v1/namespaces/ns/reports", ["g.com", "v1", "ns", "reports", "", ""]),
-            ("/apis/g.com/v1/namespaces/ns/reports/a/status", ["g.com", "v1", "ns", "reports", "a", "status"]),
+            (
+                "/apis/g.com/v1/namespaces/ns/reports/a/status",
+                ["g.com", "v1", "ns", "reports", "a", "status"],
+            ),
             ("/apis/g.com/v1/namespaces/ns", ["g.com", "v1", "", "namespaces", "ns", ""]),
             ("/apis/g.com/v1/reports/a%3Ab", ["g.com", "v1", "", "reports", "a:b", ""]),
         ] {
-            let expected =
-                Target::Resource { verb: Some(verb(&Method::GET, !parts[4].is_empty()).expect("GET")), place: place(parts), is_too_deep: false };
+            let expected = Target::Resource {
+                verb: Some(verb(&Method::GET, !parts[4].is_empty()).expect("GET")),
+                place: place(parts),
+                is_too_deep: false,
+            };
             assert_eq!(Target::of(&Method::GET, path), expected, "{path}");
         }
         for path in ["/", "/apis", "/apis/g.com", "/apis/g.com/v1", "/healthz", "/api/v1/pods"] {

@@ -178,7 +178,8 @@ impl Show {
         };
         let mut object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
         if matches!(self.form, Form::Table(_)) {
-            let row = json!({"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": metadata});
+            let row =
+                json!({"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": metadata});
             object = json!({
                 "kind": kind, "apiVersion": api_version, "metadata": {"resourceVersion": revision.to_string()},
                 "columnDefinitions": null, "rows": [{"cells": [], "object": row}],

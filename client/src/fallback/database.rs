@@ -2,15 +2,16 @@
 
 use async_trait::async_trait;
 
-use super::primary::{Kept, KeptStream, Primary, PrimaryError, PrimaryStats};
+use super::primary::{Kept, KeptStream, Listing, Primary, PrimaryError, PrimaryStats};
 use super::shelf::{Burial, Lookup, Page, Placed, Tombstone};
 use crate::database::DatabaseError;
 use crate::reports::{
-    self, List, Put, Report, ReportError, ReportKey, ReportStore, ReportStream, Selection, Version,
+    self, List, Mark, Put, Report, ReportError, ReportKey, ReportStore, ReportStream, Selection, Standing,
+    Told, Version,
 };
 use crate::wire::Kind;
 
-/// Reports of a page, and tombstones, at most.
+/// Reports of a page, at most.
 const PAGE: usize = 1000;
 
 impl From<ReportError> for PrimaryError {
@@ -48,7 +49,11 @@ impl Primary for ReportStore {
         Ok(())
     }
 
-    async fn put(&self, reports: &[(&Report, i64)]) -> Result<Vec<Placed>, PrimaryError> {
+    async fn put(
+        &self,
+        reports: &[(&Report, i64)],
+        since: Option<Mark>,
+    ) -> Result<Told<Vec<Placed>>, PrimaryError> {
         let placed = |(put, (report, _)): (Put, &(&Report, i64))| match put {
             Put::Stored(_) => Placed::Stored,
             Put::Superseded(standing) if standing.scanned_at < report.scanned_at => {
@@ -57,23 +62,27 @@ impl Primary for ReportStore {
             Put::Superseded(newer) => Placed::Superseded(newer),
             Put::Suppressed(tombstone) => Placed::Buried(tombstone),
         };
-        Ok(self.put_sequenced(reports).await?.into_iter().zip(reports).map(placed).collect())
+        let puts = self.put_since(reports, since).await?;
+        Ok(puts.map(|it| it.into_iter().zip(reports).map(placed).collect()))
     }
 
-    async fn get(&self, key: &ReportKey) -> Result<Lookup<Kept>, PrimaryError> {
-        let found = self.find(key).await?;
+    async fn get(&self, key: &ReportKey, since: Option<Mark>) -> Result<Told<Lookup<Kept>>, PrimaryError> {
+        let Told { answer: found, departures } = self.find_since(key, since).await?;
         let kept = found.report.map(|it| {
             let version = it.version;
             let unreadable = || PrimaryError::Unwell(format!("the findings of {key} cannot be read"));
             Ok::<_, PrimaryError>(Kept { version, report: it.unpacked().ok_or_else(unreadable)? })
         });
-        Ok(Lookup { copy: kept.transpose()?, tombstone: found.tombstone })
+        Ok(Told { answer: Lookup { copy: kept.transpose()?, tombstone: found.tombstone }, departures })
     }
 
-    async fn head(&self, key: &ReportKey) -> Result<Lookup<Version>, PrimaryError> {
-        let standing = self.standing(std::slice::from_ref(key)).await?;
-        let (copy, tombstone) = standing.first().copied().unwrap_or_default();
-        Ok(Lookup { copy, tombstone })
+    async fn head(
+        &self,
+        key: &ReportKey,
+        since: Option<Mark>,
+    ) -> Result<Told<Lookup<Version>>, PrimaryError> {
+        let standing = self.standing_since(std::slice::from_ref(key), since).await?;
+        Ok(standing.map(|it| lookup(it.first().copied().unwrap_or_default())))
     }
 
     async fn list(
@@ -81,43 +90,37 @@ impl Primary for ReportStore {
         prefix: &str,
         after: Option<&ReportKey>,
         limit: usize,
-    ) -> Result<Page<(ReportKey, Version)>, PrimaryError> {
-        let after = after.map(ReportKey::as_str);
-        let page = ReportStore::list(self, List { prefix, after, limit, ..List::default() }).await?;
-        let items: Vec<_> = page.reports.into_iter().map(|it| (it.key, it.version)).collect();
-        let next = items.last().filter(|_| page.more).map(|it| it.0.clone());
-        Ok(Page { items, next })
+        beside: &[ReportKey],
+        since: Option<Mark>,
+    ) -> Result<Told<Listing>, PrimaryError> {
+        let range = (prefix, after.map(ReportKey::as_str));
+        let told = self.versions_since(range, limit.clamp(1, PAGE), beside, since).await?;
+        Ok(told.map(|it| {
+            let next = it.listed.last().filter(|_| it.more).map(|it| it.0.clone());
+            let beside = it.beside.into_iter().map(lookup).collect();
+            Listing { page: Page { items: it.listed, next }, beside }
+        }))
     }
 
     async fn stream(&self, keys: &[ReportKey]) -> Result<Box<dyn KeptStream>, PrimaryError> {
         Ok(Box::new(self.get_many(Selection::keys(keys).as_given())))
     }
 
-    async fn bury(&self, tombstones: &[Tombstone]) -> Result<Vec<Burial>, PrimaryError> {
+    async fn bury(
+        &self,
+        tombstones: &[Tombstone],
+        since: Option<Mark>,
+    ) -> Result<Told<Vec<Burial>>, PrimaryError> {
         let keys: Vec<_> = tombstones.iter().map(|it| it.key.clone()).collect();
         let entombed = |it: &Tombstone| reports::Tombstone { key: it.key.clone(), sequence: it.sequence };
         let before = self.standing(&keys).await?;
         ReportStore::bury(self, &tombstones.iter().map(entombed).collect::<Vec<_>>()).await?;
-        let after = self.standing(&keys).await?;
-        let burial =
-            |((before, _), (after, tombstone)): ((Option<Version>, _), (Option<Version>, Option<i64>))| {
-                let survivor = after.map(|it| it.sequence).filter(|it| Some(*it) >= tombstone);
-                Burial { removed: before.is_some() && survivor.is_none(), survivor }
-            };
-        Ok(before.into_iter().zip(after).map(burial).collect())
-    }
-
-    async fn tombstones(
-        &self,
-        prefix: &str,
-        after: Option<&ReportKey>,
-        limit: usize,
-    ) -> Result<Page<Tombstone>, PrimaryError> {
-        let limit = limit.clamp(1, PAGE);
-        let listed = self.tombstones_of(prefix, after.map(ReportKey::as_str), limit).await?;
-        let next = listed.last().filter(|_| listed.len() == limit).map(|it| it.key.clone());
-        let items = listed.into_iter().map(|it| Tombstone { key: it.key, sequence: it.sequence }).collect();
-        Ok(Page { items, next })
+        let after = self.standing_since(&keys, since).await?;
+        let burial = |((before, _), (after, tombstone)): (Standing, Standing)| {
+            let survivor = after.map(|it| it.sequence).filter(|it| Some(*it) >= tombstone);
+            Burial { removed: before.is_some() && survivor.is_none(), survivor }
+        };
+        Ok(after.map(|after| before.into_iter().zip(after).map(burial).collect()))
     }
 
     async fn stats(&self) -> Result<PrimaryStats, PrimaryError> {
@@ -129,6 +132,10 @@ impl Primary for ReportStore {
         }
         Ok(stats)
     }
+}
+
+fn lookup((copy, tombstone): Standing) -> Lookup<Version> {
+    Lookup { copy, tombstone }
 }
 
 #[async_trait]

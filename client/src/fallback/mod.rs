@@ -18,14 +18,14 @@ mod transaction;
 
 pub use breaker::{Breaker, BreakerOptions, BreakerState, Outcome};
 pub use chooser::{
-    Answered, Counters, Deleted, Gate, ListAnswer, Mode, ModeError, Put, PutAnswer, Reports, ReportsError,
-    ReportsOptions, ReportsStream, Stats, Store, Swept,
+    Answered, Cleared, Counters, Deleted, Gate, ListAnswer, Mode, ModeError, Put, PutAnswer, Reports,
+    ReportsError, ReportsOptions, ReportsStream, Stats, Store, Swept,
 };
 pub use consul::{Consul, KeyChange, KeyChanges, TokenError};
 pub use directory::Directory;
 pub use etcd::{Etcd, Login};
 pub use memory::Memory;
-pub use primary::{Kept, KeptStream, Primary, PrimaryError, PrimaryStats};
+pub use primary::{Kept, KeptStream, Listing, Primary, PrimaryError, PrimaryStats};
 pub use shelf::{Layout, Shelf, ShelfError};
 pub use store::{Condition, Entry, KeyValue, Limits, Listed, Operation, Revision, StoreError};
 

@@ -2,11 +2,15 @@
 //!
 //! Every change is guarded by what the primary holds, and none of them raises a sequence: a request that comes late, after its caller gave
 //! up, does nothing that its sequence does not cover. Whoever wants to be newer asks again with a greater one.
+//!
+//! Every answer that says what stands under a key is of one moment, and says too which keys *left* the primary since an earlier one that the
+//! caller names: their report or their tombstone was taken out without a newer report, or a tombstone of at least that sequence, in its place.
+//! What is put over something or deleted does not leave; what a mover removes does.
 
 use async_trait::async_trait;
 
 use super::shelf::{Burial, Lookup, Page, Placed, Tombstone};
-use crate::reports::{Report, ReportKey, Version};
+use crate::reports::{Mark, Report, ReportKey, Told, Version};
 
 /// A report with the version that it stands under.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +19,15 @@ pub struct Kept {
     pub report: Report,
     /// How new it is.
     pub version: Version,
+}
+
+/// A page of what the primary holds, and what it holds of some keys besides.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// The versions, in the order of the keys.
+    pub page: Page<(ReportKey, Version)>,
+    /// What stands under the keys that were asked for by name, in their order.
+    pub beside: Vec<Lookup<Version>>,
 }
 
 /// How much the primary holds.
@@ -56,35 +69,39 @@ pub trait Primary: Send + Sync + 'static {
 
     /// Puts reports with their sequences; each is answered on its own. Where a newer one stands, an earlier scan that
     /// was written later, or a tombstone of a greater sequence, nothing changes.
-    async fn put(&self, reports: &[(&Report, i64)]) -> Result<Vec<Placed>, PrimaryError>;
+    async fn put(
+        &self,
+        reports: &[(&Report, i64)],
+        since: Option<Mark>,
+    ) -> Result<Told<Vec<Placed>>, PrimaryError>;
 
-    /// The report under a key and the tombstone beside it, of one moment.
-    async fn get(&self, key: &ReportKey) -> Result<Lookup<Kept>, PrimaryError>;
+    /// The report under a key and the tombstone beside it.
+    async fn get(&self, key: &ReportKey, since: Option<Mark>) -> Result<Told<Lookup<Kept>>, PrimaryError>;
 
     /// As [`Primary::get`], without the report.
-    async fn head(&self, key: &ReportKey) -> Result<Lookup<Version>, PrimaryError>;
+    async fn head(&self, key: &ReportKey, since: Option<Mark>)
+    -> Result<Told<Lookup<Version>>, PrimaryError>;
 
-    /// The versions of reports whose key begins with `prefix` and comes behind `after`, in order, `limit` at most.
+    /// The versions of reports whose key begins with `prefix` and comes behind `after`, in order, `limit` at most; and what stands under the
+    /// keys `beside`, which are of the same range.
     async fn list(
         &self,
         prefix: &str,
         after: Option<&ReportKey>,
         limit: usize,
-    ) -> Result<Page<(ReportKey, Version)>, PrimaryError>;
+        beside: &[ReportKey],
+        since: Option<Mark>,
+    ) -> Result<Told<Listing>, PrimaryError>;
 
     /// The reports under some keys, in the order of keys as they come; a key without a report is passed over.
     async fn stream(&self, keys: &[ReportKey]) -> Result<Box<dyn KeptStream>, PrimaryError>;
 
     /// Deletes copies whose sequence is below that of their tombstone, and keeps the tombstones, of two under one key the later.
-    async fn bury(&self, tombstones: &[Tombstone]) -> Result<Vec<Burial>, PrimaryError>;
-
-    /// The tombstones of reports whose key begins with `prefix` and comes behind `after`, in order, `limit` at most.
-    async fn tombstones(
+    async fn bury(
         &self,
-        prefix: &str,
-        after: Option<&ReportKey>,
-        limit: usize,
-    ) -> Result<Page<Tombstone>, PrimaryError>;
+        tombstones: &[Tombstone],
+        since: Option<Mark>,
+    ) -> Result<Told<Vec<Burial>>, PrimaryError>;
 
     /// How much it holds.
     async fn stats(&self) -> Result<PrimaryStats, PrimaryError>;

@@ -10,6 +10,9 @@
 //!    stands already. Otherwise one mover could remove here what another has just found there, and the other remove there what the
 //!    first has just found here: each would have verified a copy, and none would be left.
 //! 2. *A removal names the stamp.* [`Depot::remove`] and [`Depot::unbury`] do nothing unless the stamp is the one that was read.
+//!
+//! A depot that is a [`Primary`](crate::fallback::Primary) notes the key in the very transaction in which it removes a report or a tombstone: whoever
+//! reads both stores meanwhile learns by it that he has to look again.
 
 use async_trait::async_trait;
 use futures_util::future::join_all;

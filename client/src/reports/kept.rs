@@ -19,7 +19,23 @@ pub struct Kept {
     pub names: Vec<(VulnerabilityId, String)>,
     /// Why the payload could not be looked into, though it says that it can.
     pub unread: Option<ExtractError>,
+    /// What its writer gives and nobody could read again: such a report is not to be stored.
+    pub lost: Option<Lost>,
 }
+
+/// What a writer gives is more than can be read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// Findings.
+    #[error("it has more than {} findings, or more than 256 MiB of text in them", packed::ROWS)]
+    Findings,
+    /// Checks.
+    #[error("its checks have more than {} MiB", CHECKS >> 20)]
+    Checks,
+}
+
+/// Bytes of checks, at most, as they are before they are compressed.
+const CHECKS: usize = 64 << 20;
 
 impl Kept {
     /// Looks into a report.
@@ -41,9 +57,15 @@ impl Kept {
     /// What the writer gives, and nothing else: the payload stays closed.
     #[must_use]
     pub fn given(report: &Report) -> Self {
-        let mut kept = Self { checks: report.checks.as_deref().map(pack_checks), ..Self::default() };
-        if let Some(findings) = &report.findings {
-            kept.take(Packed::of(findings));
+        let mut kept = Self::default();
+        if let Some(checks) = &report.checks {
+            kept.checks = pack_checks(checks);
+            kept.lost = kept.checks.is_none().then_some(Lost::Checks);
+        }
+        match &report.findings {
+            Some(findings) if packed::fits(findings) => kept.take(Packed::of(findings)),
+            Some(_) => kept.lost = Some(Lost::Findings),
+            None => {}
         }
         kept
     }
@@ -51,7 +73,10 @@ impl Kept {
     fn read(&mut self, report: &Report, extractor: &mut Extractor) {
         match extractor.extract_packed(report.encoding, &report.payload) {
             Ok(Extracted::Scan(scan)) => self.take(scan.findings),
-            Ok(Extracted::Bench(bench)) => self.checks = Some(pack_checks(&bench.checks)),
+            Ok(Extracted::Bench(bench)) => match pack_checks(&bench.checks) {
+                Some(checks) => self.checks = Some(checks),
+                None => self.unread = Some(ExtractError::TooMany),
+            },
             Ok(Extracted::Nothing) => {}
             Err(error) => self.unread = Some(error),
         }
@@ -68,19 +93,18 @@ impl Kept {
     }
 }
 
-/// Packs checks: MessagePack under zstd.
-fn pack_checks(checks: &[Check]) -> Vec<u8> {
-    let bytes = rmp_serde::to_vec(checks).unwrap_or_default();
-    zstd::bulk::compress(&bytes, zstd::DEFAULT_COMPRESSION_LEVEL).unwrap_or_default()
+/// Packs checks: MessagePack under zstd. `None` if they are more than can be unpacked.
+fn pack_checks(checks: &[Check]) -> Option<Vec<u8>> {
+    let bytes = rmp_serde::to_vec(checks).ok().filter(|it| it.len() <= CHECKS)?;
+    zstd::bulk::compress(&bytes, zstd::DEFAULT_COMPRESSION_LEVEL).ok()
 }
 
 /// Unpacks checks; `None` if the bytes hold none.
 #[must_use]
 pub fn unpack_checks(bytes: &[u8]) -> Option<Vec<Check>> {
-    const LIMIT: u64 = 64 << 20;
     let mut unpacked = Vec::new();
     let decoder = zstd::stream::read::Decoder::with_buffer(bytes).ok()?;
-    let mut decoder = std::io::Read::take(decoder, LIMIT);
+    let mut decoder = std::io::Read::take(decoder, CHECKS as u64);
     std::io::Read::read_to_end(&mut decoder, &mut unpacked).ok()?;
     rmp_serde::from_slice(&unpacked).ok()
 }
@@ -109,7 +133,7 @@ mod tests {
         let check =
             Check { test_number: "1.2.3".to_owned(), message: vec!["a".to_owned()], ..Check::default() };
         let checks = vec![check; 40];
-        let bytes = pack_checks(&checks);
+        let bytes = pack_checks(&checks).expect("they are few");
         assert_eq!(unpack_checks(&bytes), Some(checks));
         assert_eq!(unpack_checks(&bytes[..bytes.len() - 1]), None);
         assert_eq!(unpack_checks(b"rubbish"), None);

@@ -21,9 +21,9 @@ pub(crate) mod version;
 pub use finding::{Finding, Severity, VulnerabilityId};
 pub use key::{KeyError, ReportKey};
 pub use report::{Asset, Check, Encoding, Report};
-pub(crate) use store::ListedTombstone;
 pub use store::{
-    ClassStats, Confirmed, Found, List, Listed, Moving, PAYLOAD_LIMIT, Page, Put, ReportError, ReportStore,
-    ReportStream, RowStamp, Selection, Stored, Tombstone, TombstoneStamp,
+    ClassStats, Confirmed, Departures, Found, List, Listed, Mark, Moving, PAYLOAD_LIMIT, Page, Put,
+    ReportError, ReportStore, ReportStream, RowStamp, Selection, Stored, Told, Tombstone, TombstoneStamp,
 };
+pub(crate) use store::{ListedTombstone, Standing};
 pub use version::{Clock, Version};

@@ -9,6 +9,7 @@
 //!
 //! What a finding is and how questions are answered is not known here; [`super::kept`] says what to keep.
 
+mod departures;
 mod error;
 mod list;
 mod moves;
@@ -27,9 +28,10 @@ use jiff::Timestamp;
 use super::{Clock, ReportKey, Version};
 use crate::database::Database;
 
+pub use departures::{Departures, Mark, Told};
 pub use error::ReportError;
 pub use list::{ClassStats, List, Listed, Page};
-pub(crate) use moves::ListedTombstone;
+pub(crate) use moves::{ListedTombstone, Standing};
 pub use moves::{RowStamp, TombstoneStamp};
 pub use read::{Found, ReportStream, Selection};
 pub use rows::Stored;

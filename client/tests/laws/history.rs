@@ -82,9 +82,6 @@ pub(crate) struct History {
     pub(crate) complete: u64,
     pub(crate) certain_absences: u64,
     pub(crate) happened: Happened,
-    /// Moves under way, home and out, and the last turn at which there were both.
-    moving: [usize; 2],
-    both: u64,
 }
 
 /// What a schedule was about, besides calls.
@@ -127,29 +124,6 @@ impl History {
 
     pub(crate) fn now(&self) -> u64 {
         self.turn
-    }
-
-    /// A move begins, home or out.
-    pub(crate) fn begin_move(&mut self, out: bool) {
-        self.moving[usize::from(out)] += 1;
-        self.both();
-    }
-
-    pub(crate) fn end_move(&mut self, out: bool) {
-        self.both();
-        self.moving[usize::from(out)] -= 1;
-    }
-
-    /// Whether reports may have gone to and fro since `begin`: whoever asks one store after the other may find them in neither.
-    fn went_to_and_fro(&mut self, begin: u64) -> bool {
-        self.both();
-        self.both >= begin
-    }
-
-    fn both(&mut self) {
-        if self.moving.iter().all(|it| *it > 0) {
-            self.both = self.turn;
-        }
     }
 
     fn begin(&mut self) -> Span {
@@ -252,10 +226,7 @@ impl History {
         if complete && version.is_none() {
             self.certain_absences += 1;
         }
-        if complete
-            && !self.went_to_and_fro(begin)
-            && let Some((put, required)) = self.required(key, span, matches!(told, Told::Listed(_)))
-        {
+        if complete && let Some((put, required)) = self.required(key, span, matches!(told, Told::Listed(_))) {
             let record = &self.puts[put];
             assert!(
                 version >= Some(required),

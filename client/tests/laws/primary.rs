@@ -5,9 +5,9 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use larder_client::fallback::shelf::{Burial, Lookup, Page, Placed, Tombstone};
-use larder_client::fallback::{Kept, KeptStream, Primary, PrimaryError, PrimaryStats};
+use larder_client::fallback::{Kept, KeptStream, Listing, Primary, PrimaryError, PrimaryStats};
 use larder_client::migrate::{Parcel, Written};
-use larder_client::reports::{Report, ReportKey, Version};
+use larder_client::reports::{Departures, Mark, Report, ReportKey, Told, Version};
 
 /// Reports and tombstones.
 #[derive(Debug, Default)]
@@ -21,6 +21,30 @@ struct State {
     tombstones: BTreeMap<ReportKey, (i64, u64)>,
     /// Grows with every write: each leaves a stamp of its own, under an equal version too.
     stamp: u64,
+    /// What movers took out, of reports and tombstones.
+    departed: Vec<ReportKey>,
+}
+
+/// Departures that are remembered: few, so that some are forgotten in a schedule.
+const REMEMBERED: usize = 4;
+
+impl State {
+    /// An answer as it is now.
+    fn told<T>(&self, since: Option<Mark>, answer: T) -> Told<T> {
+        let mark = |count: usize| Mark(count as i64);
+        let until = self.departed.len();
+        let from = since.map_or(until, |it| (it.0 as usize).min(until));
+        let keys = self.departed[from..].iter().cloned();
+        let remembered = until.saturating_sub(REMEMBERED);
+        Told { answer, departures: Departures::new(mark(until), mark(remembered), since, keys) }
+    }
+
+    fn lookup(&self, key: &ReportKey) -> Lookup<Version> {
+        Lookup {
+            copy: self.reports.get(key).map(|it| it.0.version),
+            tombstone: self.tombstones.get(key).map(|it| it.0),
+        }
+    }
 }
 
 impl MemoryPrimary {
@@ -37,7 +61,11 @@ impl MemoryPrimary {
     pub(crate) fn remove(&self, key: &ReportKey, stamp: u64) -> bool {
         let mut kept = self.kept();
         let is_same = kept.reports.get(key).is_some_and(|it| it.1 == stamp);
-        is_same && kept.reports.remove(key).is_some()
+        if is_same {
+            kept.reports.remove(key);
+            kept.departed.push(key.clone());
+        }
+        is_same
     }
 
     pub(crate) fn tombstone(&self, key: &ReportKey) -> Option<i64> {
@@ -110,7 +138,11 @@ impl MemoryPrimary {
     pub(crate) fn unbury(&self, key: &ReportKey, seal: u64) -> bool {
         let mut kept = self.kept();
         let is_same = kept.tombstones.get(key).is_some_and(|it| it.1 == seal);
-        is_same && kept.tombstones.remove(key).is_some()
+        if is_same {
+            kept.tombstones.remove(key);
+            kept.departed.push(key.clone());
+        }
+        is_same
     }
 
     fn page<T: Clone, U>(
@@ -140,7 +172,11 @@ impl Primary for MemoryPrimary {
         Ok(())
     }
 
-    async fn put(&self, reports: &[(&Report, i64)]) -> Result<Vec<Placed>, PrimaryError> {
+    async fn put(
+        &self,
+        reports: &[(&Report, i64)],
+        since: Option<Mark>,
+    ) -> Result<Told<Vec<Placed>>, PrimaryError> {
         let mut kept = self.kept();
         let mut place = |(report, sequence): &(&Report, i64)| {
             let version = Version { scanned_at: report.scanned_at, sequence: *sequence };
@@ -160,20 +196,23 @@ impl Primary for MemoryPrimary {
                 }
             }
         };
-        Ok(reports.iter().map(&mut place).collect())
+        let placed = reports.iter().map(&mut place).collect();
+        Ok(kept.told(since, placed))
     }
 
-    async fn get(&self, key: &ReportKey) -> Result<Lookup<Kept>, PrimaryError> {
+    async fn get(&self, key: &ReportKey, since: Option<Mark>) -> Result<Told<Lookup<Kept>>, PrimaryError> {
         let kept = self.kept();
-        Ok(Lookup {
-            copy: kept.reports.get(key).map(|it| it.0.clone()),
-            tombstone: kept.tombstones.get(key).map(|it| it.0),
-        })
+        let copy = kept.reports.get(key).map(|it| it.0.clone());
+        Ok(kept.told(since, Lookup { copy, tombstone: kept.lookup(key).tombstone }))
     }
 
-    async fn head(&self, key: &ReportKey) -> Result<Lookup<Version>, PrimaryError> {
-        let found = self.get(key).await?;
-        Ok(Lookup { copy: found.copy.map(|it| it.version), tombstone: found.tombstone })
+    async fn head(
+        &self,
+        key: &ReportKey,
+        since: Option<Mark>,
+    ) -> Result<Told<Lookup<Version>>, PrimaryError> {
+        let kept = self.kept();
+        Ok(kept.told(since, kept.lookup(key)))
     }
 
     async fn list(
@@ -181,8 +220,13 @@ impl Primary for MemoryPrimary {
         prefix: &str,
         after: Option<&ReportKey>,
         limit: usize,
-    ) -> Result<Page<(ReportKey, Version)>, PrimaryError> {
-        Ok(Self::page(&self.kept().reports, prefix, after, limit, |key, it| (key.clone(), it.0.version)))
+        beside: &[ReportKey],
+        since: Option<Mark>,
+    ) -> Result<Told<Listing>, PrimaryError> {
+        let kept = self.kept();
+        let page = Self::page(&kept.reports, prefix, after, limit, |key, it| (key.clone(), it.0.version));
+        let beside = beside.iter().map(|key| kept.lookup(key)).collect();
+        Ok(kept.told(since, Listing { page, beside }))
     }
 
     async fn stream(&self, keys: &[ReportKey]) -> Result<Box<dyn KeptStream>, PrimaryError> {
@@ -192,19 +236,14 @@ impl Primary for MemoryPrimary {
         Ok(Box::new(Snapshot(found.into_iter())))
     }
 
-    async fn bury(&self, tombstones: &[Tombstone]) -> Result<Vec<Burial>, PrimaryError> {
-        let bury = |it: &Tombstone| self.bury_one(&it.key, it.sequence);
-        Ok(tombstones.iter().map(bury).collect())
-    }
-
-    async fn tombstones(
+    async fn bury(
         &self,
-        prefix: &str,
-        after: Option<&ReportKey>,
-        limit: usize,
-    ) -> Result<Page<Tombstone>, PrimaryError> {
-        let tombstone = |key: &ReportKey, it: &(i64, u64)| Tombstone { key: key.clone(), sequence: it.0 };
-        Ok(Self::page(&self.kept().tombstones, prefix, after, limit, tombstone))
+        tombstones: &[Tombstone],
+        since: Option<Mark>,
+    ) -> Result<Told<Vec<Burial>>, PrimaryError> {
+        let bury = |it: &Tombstone| self.bury_one(&it.key, it.sequence);
+        let burials = tombstones.iter().map(bury).collect();
+        Ok(self.kept().told(since, burials))
     }
 
     async fn stats(&self) -> Result<PrimaryStats, PrimaryError> {

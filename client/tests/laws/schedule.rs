@@ -339,6 +339,10 @@ impl World {
         self.scan = (self.scan + 1).max((clock - BEGIN) / SCAN + 1);
         let name = *self.random.pick(&FOREIGN);
         let (key, scanned_at) = (ReportKey::new(name).expect("a key"), self.moment(0));
+        // Its clock is right, so what it has scanned is past for all: the time of the scan is all that says how new its value is.
+        for controller in &self.controllers {
+            controller.clock.fetch_max(scanned_at.as_microsecond() + 1, Ordering::Relaxed);
+        }
         let number = lock(&self.history).begin_put(&key, scanned_at);
         let state = format!(r#"{{"scanned_at":"{scanned_at}"}}"#);
         let put = |key: String, value: String| Operation::Put {
@@ -452,7 +456,7 @@ impl World {
                 })
             }
             Step::BringHome => Box::pin(async move {
-                let killed = Killed::unless_it_ends(history, false);
+                let killed = Killed::unless_it_ends(history);
                 let ended =
                     mover::bring_home(on.reports.shelf().clone(), on.primary, on.gate.subscribe()).await;
                 note(|| format!("a move home ended: {ended:?}"));
@@ -462,7 +466,7 @@ impl World {
                 });
             }),
             Step::TakeOut => Box::pin(async move {
-                let killed = Killed::unless_it_ends(history, true);
+                let killed = Killed::unless_it_ends(history);
                 let left = watch::channel(left).1;
                 let ended = mover::take_out(on.reports.shelf().clone(), on.primary, left).await;
                 note(|| format!("an evacuation ended: {ended:?}"));
@@ -581,14 +585,12 @@ impl Controller {
 /// A move that is counted as killed, unless it ends.
 struct Killed {
     history: Arc<Mutex<History>>,
-    out: bool,
     ended: bool,
 }
 
 impl Killed {
-    fn unless_it_ends(history: Arc<Mutex<History>>, out: bool) -> Self {
-        lock(&history).begin_move(out);
-        Self { history, out, ended: false }
+    fn unless_it_ends(history: Arc<Mutex<History>>) -> Self {
+        Self { history, ended: false }
     }
 
     fn ended(mut self, count: impl FnOnce(&mut Happened)) {
@@ -602,7 +604,6 @@ impl Drop for Killed {
         // A law that does not hold is a panic, which may have come while it was locked.
         if let Ok(mut history) = self.history.lock() {
             history.happened.killed += u64::from(!self.ended);
-            history.end_move(self.out);
         }
     }
 }

@@ -10,13 +10,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use larder_client::fallback::shelf::{Burial, Lookup, Page, Placed, Tombstone};
+use larder_client::fallback::shelf::{Burial, Lookup, Placed, Tombstone};
 use larder_client::fallback::{
-    Entry, Kept, KeptStream, KeyValue, Limits, Listed, Operation, Primary, PrimaryError, PrimaryStats,
-    StoreError,
+    Entry, Kept, KeptStream, KeyValue, Limits, Listed, Listing, Operation, Primary, PrimaryError,
+    PrimaryStats, StoreError,
 };
 use larder_client::migrate::DepotError;
-use larder_client::reports::{Report, ReportKey, Version};
+use larder_client::reports::{Mark, Report, ReportKey, Told, Version};
 use tokio::time::sleep;
 
 use crate::log::note;
@@ -263,24 +263,32 @@ impl<P: Primary> Primary for WiredPrimary<P> {
         self.call("primary probe", |primary| async move { primary.probe().await }).await
     }
 
-    async fn put(&self, reports: &[(&Report, i64)]) -> Result<Vec<Placed>, PrimaryError> {
+    async fn put(
+        &self,
+        reports: &[(&Report, i64)],
+        since: Option<Mark>,
+    ) -> Result<Told<Vec<Placed>>, PrimaryError> {
         let reports: Vec<_> =
             reports.iter().map(|(report, sequence)| ((*report).clone(), *sequence)).collect();
         self.call("primary put", |primary| async move {
             let reports: Vec<_> = reports.iter().map(|(report, sequence)| (report, *sequence)).collect();
-            primary.put(&reports).await
+            primary.put(&reports, since).await
         })
         .await
     }
 
-    async fn get(&self, key: &ReportKey) -> Result<Lookup<Kept>, PrimaryError> {
+    async fn get(&self, key: &ReportKey, since: Option<Mark>) -> Result<Told<Lookup<Kept>>, PrimaryError> {
         let key = key.clone();
-        self.call("primary get", |primary| async move { primary.get(&key).await }).await
+        self.call("primary get", |primary| async move { primary.get(&key, since).await }).await
     }
 
-    async fn head(&self, key: &ReportKey) -> Result<Lookup<Version>, PrimaryError> {
+    async fn head(
+        &self,
+        key: &ReportKey,
+        since: Option<Mark>,
+    ) -> Result<Told<Lookup<Version>>, PrimaryError> {
         let key = key.clone();
-        self.call("primary head", |primary| async move { primary.head(&key).await }).await
+        self.call("primary head", |primary| async move { primary.head(&key, since).await }).await
     }
 
     async fn list(
@@ -288,10 +296,14 @@ impl<P: Primary> Primary for WiredPrimary<P> {
         prefix: &str,
         after: Option<&ReportKey>,
         limit: usize,
-    ) -> Result<Page<(ReportKey, Version)>, PrimaryError> {
-        let (prefix, after) = (prefix.to_owned(), after.cloned());
-        self.call("primary list", |primary| async move { primary.list(&prefix, after.as_ref(), limit).await })
-            .await
+        beside: &[ReportKey],
+        since: Option<Mark>,
+    ) -> Result<Told<Listing>, PrimaryError> {
+        let (prefix, after, beside) = (prefix.to_owned(), after.cloned(), beside.to_vec());
+        self.call("primary list", |primary| async move {
+            primary.list(&prefix, after.as_ref(), limit, &beside, since).await
+        })
+        .await
     }
 
     async fn stream(&self, keys: &[ReportKey]) -> Result<Box<dyn KeptStream>, PrimaryError> {
@@ -302,22 +314,13 @@ impl<P: Primary> Primary for WiredPrimary<P> {
         Ok(Box::new(WiredStream { stream, wire: self.wire.clone() }))
     }
 
-    async fn bury(&self, tombstones: &[Tombstone]) -> Result<Vec<Burial>, PrimaryError> {
-        let tombstones = tombstones.to_vec();
-        self.call("primary bury", |primary| async move { primary.bury(&tombstones).await }).await
-    }
-
-    async fn tombstones(
+    async fn bury(
         &self,
-        prefix: &str,
-        after: Option<&ReportKey>,
-        limit: usize,
-    ) -> Result<Page<Tombstone>, PrimaryError> {
-        let (prefix, after) = (prefix.to_owned(), after.cloned());
-        self.call("primary tombstones", |primary| async move {
-            primary.tombstones(&prefix, after.as_ref(), limit).await
-        })
-        .await
+        tombstones: &[Tombstone],
+        since: Option<Mark>,
+    ) -> Result<Told<Vec<Burial>>, PrimaryError> {
+        let tombstones = tombstones.to_vec();
+        self.call("primary bury", |primary| async move { primary.bury(&tombstones, since).await }).await
     }
 
     async fn stats(&self) -> Result<PrimaryStats, PrimaryError> {

@@ -10,6 +10,7 @@ use larder_wire::{Applied as Effect, Error, Kind};
 use rusqlite::ffi as codes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::apply::{Applied, Outcome, Touched};
@@ -41,6 +42,8 @@ impl Group {
 impl Writer {
     /// Runs `first` and whatever waits behind it, as one group.
     pub(super) fn run_group(&mut self, first: Job) {
+        let shared = Arc::clone(&self.shared);
+        let _alone = shared.alone();
         let mut group = Group::new();
         let mut next = Some(first);
         while let Some(job) = next {

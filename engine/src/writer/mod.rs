@@ -214,6 +214,8 @@ impl Writer {
                 Err(Error::new(Kind::Unavailable, "SQLITE_BUSY", message).retryable())
             }
             Maintenance::Optimize => {
+                let shared = Arc::clone(&self.shared);
+                let _alone = shared.alone();
                 let done = self.session()?.optimize();
                 done.map_err(|error| self.failed(&error, "optimizing"))
             }
@@ -257,6 +259,8 @@ impl Writer {
             return;
         }
         let Some(session) = &self.session else { return };
+        let shared = Arc::clone(&self.shared);
+        let _alone = shared.alone();
         match session.forget_keys(ttl) {
             // There may be more, which have to wait for others no longer than these did.
             Ok(FORGOTTEN_AT_ONCE) => return,

@@ -10,7 +10,7 @@ use larder_apiserver::auth::AnyClient;
 use serde_json::json;
 
 use crate::cli::certs::CertificateDirectory;
-use crate::cli::serve::{quote, write_whole};
+use crate::cli::serve::{RENEW_DAYS, quote, write_whole};
 use crate::tls::{Clients, Leaf, TlsFiles};
 
 /// The directory of certificates.
@@ -28,8 +28,9 @@ impl Directory {
         std::fs::create_dir_all(&root)
             .with_context(|| format!("--data: cannot create {}", root.display()))?;
         let certs = CertificateDirectory::open_or_init(&root, "larder dev")?;
-        let server = certs.issue_if_needed("server", &Leaf::server(&["localhost", "127.0.0.1", "::1"])?)?;
-        certs.issue_if_needed("client", &Leaf::client("dev")?)?;
+        let names = ["localhost", "127.0.0.1", "::1"];
+        let server = certs.issue_if_needed("server", &Leaf::server(&names)?, RENEW_DAYS)?;
+        certs.issue_if_needed("client", &Leaf::client("dev")?, RENEW_DAYS)?;
         let clients = Clients::Judged(Arc::new(AnyClient::new(crate::tls::provider())));
         Ok(Self {
             kubeconfig: data.join("kubeconfig"),

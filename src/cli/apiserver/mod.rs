@@ -118,7 +118,8 @@ async fn serve(args: ApiServerArgs, direction: Direction) -> anyhow::Result<()> 
         trusted: callers.trusted,
         draining: draining.clone(),
     });
-    let probe = tokio::spawn(probe::run(probe_listener, Arc::clone(&api), Arc::clone(&metrics), Arc::clone(&tls), ended.clone()));
+    let (told, served) = (Arc::clone(&metrics), Arc::clone(&tls));
+    let probe = tokio::spawn(probe::run(probe_listener, Arc::clone(&api), told, served, ended.clone()));
     let followed = until(Arc::clone(&tls), ended);
     let limits = ConnectionLimits {
         drain: args.drain_timeout.0,

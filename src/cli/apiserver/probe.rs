@@ -30,10 +30,11 @@ pub(super) async fn run(
     tls: Arc<Tls>,
     ended: watch::Receiver<bool>,
 ) {
-    let router = Router::new()
-        .route("/metrics", get(scrape))
-        .fallback(get(health))
-        .with_state(Probed { api, metrics, tls });
+    let router = Router::new().route("/metrics", get(scrape)).fallback(get(health)).with_state(Probed {
+        api,
+        metrics,
+        tls,
+    });
     probe::serve(listener, router, ended).await;
 }
 

@@ -21,8 +21,8 @@ use time::{Duration, OffsetDateTime};
 
 use crate::tls::{Authority, Certificate, Leaf, Term};
 
-const PUBLIC: u32 = 0o644;
-const SECRET: u32 = 0o600;
+pub(super) const PUBLIC: u32 = 0o644;
+pub(super) const SECRET: u32 = 0o600;
 
 /// A certificate and its key, as files.
 #[derive(Clone, Debug)]
@@ -108,15 +108,18 @@ impl CertificateDirectory {
         Ok(pair)
     }
 
-    /// The pair of this name; issued if it is not there, not whole, not of the present CA, or ends within
-    /// a month.
-    pub(crate) fn issue_if_needed(&self, name: &str, leaf: &Leaf) -> anyhow::Result<Pair> {
+    /// The pair of this name; issued if it is not there, not whole, not of the present CA, says something else, or ends
+    /// within so many days.
+    pub(crate) fn issue_if_needed(&self, name: &str, leaf: &Leaf, days: u32) -> anyhow::Result<Pair> {
         let pair = self.pair(name);
-        let soon = OffsetDateTime::now_utc() + Duration::days(30);
+        let soon = OffsetDateTime::now_utc() + Duration::days(days.into());
         let ca = self.authority()?;
         let key = read(&pair.key).unwrap_or_default();
         let is_good = |held: &Certificate| {
-            held.is_signed_by(ca.certificate()) && !held.is_expired(soon) && held.has_key(&key)
+            held.is_signed_by(ca.certificate())
+                && leaf.says_the_same_as(held)
+                && !held.is_expired(soon)
+                && held.has_key(&key)
         };
         let held = read_certificates(&pair.cert).unwrap_or_default();
         if held.first().is_some_and(is_good) { Ok(pair) } else { self.issue(name, leaf, true) }
@@ -196,11 +199,12 @@ impl CertificateDirectory {
         Authority::load(&read(&cert)?, &read(&key)?).with_context(|| format!("{}", cert.display()))
     }
 
-    fn ca_file(&self, name: &str) -> PathBuf {
+    /// A file that belongs to the CA.
+    pub(super) fn ca_file(&self, name: &str) -> PathBuf {
         self.root.join("ca").join(name)
     }
 
-    fn make_directories(&self) -> anyhow::Result<()> {
+    pub(super) fn make_directories(&self) -> anyhow::Result<()> {
         fs::create_dir_all(&self.root).with_context(|| format!("making {}", self.root.display()))?;
         let ca = self.root.join("ca");
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&ca);
@@ -216,7 +220,7 @@ pub(super) fn file_name(name: &str) -> String {
     mapped.trim_start_matches(['.', '-']).to_owned()
 }
 
-fn is_file_name(name: &str) -> bool {
+pub(super) fn is_file_name(name: &str) -> bool {
     !name.is_empty() && name != "ca" && name == file_name(name) && name.len() <= 200
 }
 

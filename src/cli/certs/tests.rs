@@ -221,16 +221,16 @@ fn certificates_that_are_still_good_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let made = CertificateDirectory::open_or_init(dir.path(), "dev").unwrap();
     let leaf = Leaf::client("dev").unwrap();
-    let pair = made.issue_if_needed("client", &leaf).unwrap();
+    let pair = made.issue_if_needed("client", &leaf, 30).unwrap();
     let first = fs::read_to_string(&pair.cert).unwrap();
 
     let again = CertificateDirectory::open_or_init(dir.path(), "dev").unwrap();
-    again.issue_if_needed("client", &leaf).unwrap();
+    again.issue_if_needed("client", &leaf, 30).unwrap();
     assert_eq!(fs::read_to_string(&pair.cert).unwrap(), first);
 
     let short = leaf.clone().valid(Term::days(3));
     again.issue("client", &short, true).unwrap();
-    again.issue_if_needed("client", &leaf).unwrap();
+    again.issue_if_needed("client", &leaf, 30).unwrap();
     assert!(read_days(&pair.cert) > 300);
 }
 
@@ -239,10 +239,10 @@ fn a_key_that_lost_its_certificate_is_issued_again() {
     let dir = tempfile::tempdir().unwrap();
     let made = CertificateDirectory::open_or_init(dir.path(), "dev").unwrap();
     let leaf = Leaf::client("dev").unwrap();
-    let pair = made.issue_if_needed("client", &leaf).unwrap();
+    let pair = made.issue_if_needed("client", &leaf, 30).unwrap();
     let other = made.issue("other", &leaf, false).unwrap();
     fs::copy(&other.key, &pair.key).unwrap();
-    made.issue_if_needed("client", &leaf).unwrap();
+    made.issue_if_needed("client", &leaf, 30).unwrap();
     let certificate = directory::read_certificates(&pair.cert).unwrap().remove(0);
     assert!(certificate.has_key(&fs::read_to_string(&pair.key).unwrap()));
 }

@@ -74,6 +74,9 @@ enum OnOff {
 
 impl Migrate {
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
+        if !self.evacuate {
+            self.from.expect_there()?;
+        }
         if self.dry_run {
             return self.look().await;
         }

@@ -131,6 +131,9 @@ async fn briefs(
     while left.count > 0 && !list.is_full() {
         let page = reports.list(prefix, left.after.as_ref(), left.count.min(PAGE)).await?;
         complete &= page.complete;
+        for (key, reason) in &page.unreadable {
+            say(&format!("note: {key} is left out, since what stands there cannot be read: {reason}\n"));
+        }
         for (key, version) in &page.items {
             let scanned_at = version.scanned_at.to_string();
             list.add(&Brief { key: key.to_string(), scanned_at, sequence: version.sequence })?;

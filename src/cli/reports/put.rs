@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use larder_client::fallback;
 use larder_client::reports::index::{Index, Pace};
 use larder_client::reports::kept::Kept;
-use larder_client::reports::{PAYLOAD_LIMIT, Put as Stored, Report, ReportKey, ReportStore, Version};
+use larder_client::reports::{
+    Encoding, PAYLOAD_LIMIT, Put as Stored, Report, ReportKey, ReportStore, Version,
+};
 use larder_wire::Value;
 use serde::Serialize;
 
@@ -103,8 +105,8 @@ impl Put {
                 }
             }
         };
-        if stored && let Some(unread) = Kept::of(&report).unread {
-            say(&format!("note: it is stored without findings: {unread}\n"));
+        if stored && let Some(reason) = closed(&report) {
+            say(&format!("note: it is stored without findings: {reason}\n"));
         }
         let done = Done::new(&report, stored, version, store);
         self.show.one(&done, &mut Sink::stdout())
@@ -136,6 +138,15 @@ impl Put {
         };
         if is_too_long { Err(refused()) } else { Ok(payload) }
     }
+}
+
+/// Why nothing is known of what a report says, where its payload is JSON or unreadable.
+fn closed(report: &Report) -> Option<String> {
+    let kept = Kept::of(report);
+    let is_json = matches!(report.encoding, Encoding::Json | Encoding::GzipJson | Encoding::ZstdJson);
+    let is_unknown = is_json && kept.packed.is_none() && kept.checks.is_none();
+    let unknown = || "this JSON is no report of a kind that is known".to_owned();
+    kept.unread.map(|it| it.to_string()).or_else(|| is_unknown.then(unknown))
 }
 
 impl Done {

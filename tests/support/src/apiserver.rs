@@ -212,11 +212,8 @@ impl ApiServer {
 
     fn write_kubeconfig(&self) {
         let (ca, user) = (self.home.path().join("ca.crt"), self.user());
-        let config = kubeconfig(
-            self.url(),
-            &ca,
-            json!({"client-certificate": user.cert, "client-key": user.key}),
-        );
+        let config =
+            kubeconfig(self.url(), &ca, json!({"client-certificate": user.cert, "client-key": user.key}));
         fs::write(self.home.path().join("kubeconfig"), config.to_string()).unwrap();
     }
 }

@@ -47,6 +47,17 @@ impl Authority {
         self.issue(params, dir, name)
     }
 
+    /// As [`Authority::server`], for a server of these names.
+    #[must_use]
+    pub fn server_for(&self, names: &[&str], dir: &Path, name: &str) -> Pair {
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        // By this OpenSSL tells authorities of one name apart; cert-manager writes it too.
+        params.use_authority_key_identifier_extension = true;
+        self.issue(params, dir, name)
+    }
+
     /// As [`Authority::server`], for a server that also calls itself as a client.
     #[must_use]
     pub fn peer(&self, dir: &Path, name: &str) -> Pair {

@@ -108,7 +108,11 @@ impl Connection {
     ///
     /// # Errors
     /// The connection ends before the answer begins.
-    pub async fn open_stream(&mut self, path: &str, headers: &[(&str, &str)]) -> Result<Coming, hyper::Error> {
+    pub async fn open_stream(
+        &mut self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Coming, hyper::Error> {
         let response = self.start(Method::GET, path, headers, Bytes::new()).await?;
         let (head, body) = response.into_parts();
         Ok(Coming { status: head.status.as_u16(), headers: head.headers, body, ahead: Vec::new() })

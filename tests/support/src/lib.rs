@@ -19,6 +19,7 @@
 mod apiserver;
 mod authority;
 mod client;
+mod daemon;
 mod log;
 mod proxy;
 mod server;
@@ -28,11 +29,12 @@ mod stores;
 pub use apiserver::{ApiServer, ApiServerSetup, Kubectl};
 pub use authority::{Authority, Pair};
 pub use client::{Answer, Coming, Connection, trusting};
+pub use daemon::Daemon;
 pub use log::Log;
 pub use proxy::Proxy;
 pub use server::{ROLES, STRANGER, Server, Setup};
 pub use skip::Skip;
-pub use stores::{Consul, Etcd, Kubernetes};
+pub use stores::{Consul, Etcd, Kubernetes, prepared};
 
 /// An [`ApiServerSetup`] of the binary that Cargo built for the calling test.
 #[macro_export]

@@ -72,11 +72,15 @@ mod tests {
 
     #[test]
     fn a_body_counts_and_the_query_does_not() {
-        let body = json!({"propagationPolicy": "Foreground", "preconditions": {"uid": "u", "resourceVersion": "5"}});
+        let body =
+            json!({"propagationPolicy": "Foreground", "preconditions": {"uid": "u", "resourceVersion": "5"}});
         let options = read("propagationPolicy=Orphan&dryRun=All", Some(body)).expect("good options");
         assert_eq!(options.propagation_policy, Some(Propagation::Foreground));
         let preconditions = options.preconditions.expect("they were given");
-        assert_eq!((preconditions.uid.as_deref(), preconditions.resource_version.as_deref()), (Some("u"), Some("5")));
+        assert_eq!(
+            (preconditions.uid.as_deref(), preconditions.resource_version.as_deref()),
+            (Some("u"), Some("5"))
+        );
         assert!(options.dry_run.is_empty());
         assert_eq!(read("dryRun=All", None).expect("good options").dry_run, ["All"]);
     }

@@ -73,7 +73,8 @@ impl ListOptions {
         let forbidden = |detail| FieldError::forbidden(MATCH, detail);
         if let Some(text) = matching {
             if revision.is_none() {
-                errors.push(forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided"));
+                errors
+                    .push(forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided"));
             }
             if self.go_on.is_some() {
                 errors.push(forbidden("resourceVersionMatch is forbidden when continue is provided"));
@@ -82,11 +83,13 @@ impl ListOptions {
                 errors.push(FieldError::not_supported(MATCH, &json!(text), [EXACT, NOT_OLDER, ""]));
             }
             if text == EXACT && revision == Some("0") {
-                errors.push(forbidden(r#"resourceVersionMatch "exact" is forbidden for resourceVersion "0""#));
+                errors
+                    .push(forbidden(r#"resourceVersionMatch "exact" is forbidden for resourceVersion "0""#));
             }
         }
         if self.initial_events.is_some() {
-            errors.push(FieldError::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+            errors
+                .push(FieldError::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
         }
     }
 
@@ -111,9 +114,11 @@ impl ListOptions {
 
     /// Which objects are meant, in this namespace or, if it is empty, in all.
     pub(crate) fn selection(&self, namespace: &str) -> Selection {
-        let (names, fields) = self.fields.iter().cloned().partition::<Vec<_>, _>(|(path, equal, _)| {
-            *equal && path == "metadata.name"
-        });
+        let (names, fields) = self
+            .fields
+            .iter()
+            .cloned()
+            .partition::<Vec<_>, _>(|(path, equal, _)| *equal && path == "metadata.name");
         let mut names = names.into_iter();
         let first = names.next().map(|(.., name)| name);
         Selection {
@@ -132,7 +137,10 @@ const NOT_OLDER: &str = "NotOlderThan";
 /// A revision in a query.
 pub(crate) fn revision(text: &str) -> Result<Revision, Refusal> {
     text.parse().map_err(|_| {
-        Refusal::bad_request(format!("Invalid value: {}: strconv.ParseUint: parsing {0}: invalid syntax", crate::field::quote(text)))
+        Refusal::bad_request(format!(
+            "Invalid value: {}: strconv.ParseUint: parsing {0}: invalid syntax",
+            crate::field::quote(text)
+        ))
     })
 }
 

@@ -26,8 +26,8 @@ pub(super) async fn create(call: Call, body: Body) -> Result<Answer, Refusal> {
     let options = WriteOptions::read(&call.query, Write::Create)?;
     let received = Received::read(&call, media_type, &body.bytes)?;
     let judged = received.findings.judged(options.fields);
-    let warnings = judged
-        .map_err(|error| Refusal::bad_request(unhandled(&call, Some(&received.object), &error)))?;
+    let warnings =
+        judged.map_err(|error| Refusal::bad_request(unhandled(&call, Some(&received.object), &error)))?;
     let mut writing = Writing::new(call, show, options);
     writing.warnings.extend(warnings);
     detached(async move {

@@ -47,9 +47,8 @@ fn read_options(call: &Call, body: &Bytes) -> Result<Option<Map<String, Value>>,
     }
     let media_type = MediaType::of_object(call)?;
     let read = parsed(media_type, body);
-    read.map(|it| Some(it.object)).map_err(|error| {
-        Refusal::bad_request(format!("DeleteOptions cannot be read: {error}"))
-    })
+    read.map(|it| Some(it.object))
+        .map_err(|error| Refusal::bad_request(format!("DeleteOptions cannot be read: {error}")))
 }
 
 /// The Status of a deletion that is done.
@@ -60,8 +59,7 @@ fn success(call: &Call, uid: &str) -> Vec<u8> {
         "kind": call.resource.names.plural,
         "uid": uid,
     });
-    let status =
-        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details});
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details});
     let mut json = status.to_string().into_bytes();
     json.push(b'\n');
     json

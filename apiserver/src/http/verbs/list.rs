@@ -81,17 +81,11 @@ const EXPIRED_TOKEN: &str = "The provided continue parameter is too old to displ
     the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk \
     was returned and now may show up in the list.";
 
-async fn page(
-    call: &Call,
-    show: &mut Show,
-    query: &ListQuery,
-    moment: &Moment,
-) -> Result<Vec<u8>, Refusal> {
+async fn page(call: &Call, show: &mut Show, query: &ListQuery, moment: &Moment) -> Result<Vec<u8>, Refusal> {
     let page = call.timed("page", call.server.store.page(&call.id(), query)).await;
     let page = page.map_err(|error| moment.refusal(call, &error))?;
-    let go_on = page.next.map(|after| {
-        GoOn { revision: Some(page.revision), after }.encode(&call.place.namespace)
-    });
+    let go_on =
+        page.next.map(|after| GoOn { revision: Some(page.revision), after }.encode(&call.place.namespace));
     let heading = Heading { revision: page.revision, go_on, remaining: page.remaining };
     let mut json = Vec::with_capacity(page.items.iter().map(|it| it.rest.len() + 256).sum());
     show.begin(&heading, &mut json);

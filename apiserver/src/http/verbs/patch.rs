@@ -84,7 +84,8 @@ impl Writing {
 
     /// A patch may not make something else of an object.
     fn check_kind(&self, new: &Object) -> Result<(), String> {
-        let expected = [("apiVersion", self.call.api_version()), ("kind", self.call.resource.names.kind.clone())];
+        let expected =
+            [("apiVersion", self.call.api_version()), ("kind", self.call.resource.names.kind.clone())];
         match expected.iter().find(|(field, it)| new.0.get(*field).and_then(Value::as_str) != Some(it)) {
             Some((field, it)) => Err(format!("{field} must be {it}")),
             None => Ok(()),
@@ -119,7 +120,11 @@ impl Writing {
                 Some(current) => self.apply_to(&current, &config).await?,
                 None => match self.apply_anew(&config).await {
                     // Somebody else has made it meanwhile.
-                    Err(refusal) if refusal.code() == http::StatusCode::CONFLICT && config.meta("uid").is_none() => Outcome::Overtaken,
+                    Err(refusal)
+                        if refusal.code() == http::StatusCode::CONFLICT && config.meta("uid").is_none() =>
+                    {
+                        Outcome::Overtaken
+                    }
                     done => Outcome::Done(done?),
                 },
             };
@@ -150,7 +155,9 @@ impl Writing {
             return Err(Refusal::not_found(&call.resource, &call.place.name));
         }
         if let Some(uid) = config.meta("uid") {
-            let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+            let why = format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            );
             return Err(Refusal::conflict(&call.resource, &call.place.name, &why));
         }
         let attributes = Attributes::Resource {
@@ -171,7 +178,8 @@ impl Writing {
     /// The object with a configuration applied to it.
     fn applied(&mut self, live: Option<&Object>, config: &Object) -> Result<Object, Refusal> {
         let mut config = config.clone();
-        let name = config.metadata_mut().entry("name").or_insert_with(|| self.call.place.name.as_str().into());
+        let name =
+            config.metadata_mut().entry("name").or_insert_with(|| self.call.place.name.as_str().into());
         if name.as_str().is_none_or(str::is_empty) {
             *name = self.call.place.name.as_str().into();
         }

@@ -67,7 +67,8 @@ pub(super) struct Findings {
 
 impl Findings {
     fn texts(&self) -> impl Iterator<Item = String> {
-        let told = |what: &'static str| move |field: &String| format!("{what} field {}", crate::field::quote(field));
+        let told =
+            |what: &'static str| move |field: &String| format!("{what} field {}", crate::field::quote(field));
         self.duplicates.iter().map(told("duplicate")).chain(self.unknown.iter().map(told("unknown")))
     }
 
@@ -86,11 +87,13 @@ impl Findings {
 impl Received {
     /// Reads an object as the endpoint has them: its kind and version may be left out, not be others.
     pub(super) fn read(call: &Call, media_type: MediaType, body: &[u8]) -> Result<Self, Refusal> {
-        let read = parsed(media_type, body).map_err(|error| Refusal::bad_request(unhandled(call, None, &error)))?;
+        let read =
+            parsed(media_type, body).map_err(|error| Refusal::bad_request(unhandled(call, None, &error)))?;
         let mut object = Object(read.object);
         take_its_place(call, &mut object)?;
         let coerced = call.version().schema.coerce(&mut object.0);
-        let coerced = coerced.map_err(|error| Refusal::bad_request(unhandled(call, Some(&object), &error)))?;
+        let coerced =
+            coerced.map_err(|error| Refusal::bad_request(unhandled(call, Some(&object), &error)))?;
         let findings = Findings { duplicates: read.duplicates, unknown: coerced.unknown };
         Ok(Self { object, findings })
     }

@@ -23,8 +23,8 @@ pub(super) async fn update(call: Call, body: Body) -> Result<Answer, Refusal> {
     let options = WriteOptions::read(&call.query, Write::Update)?;
     let received = Received::read(&call, media_type, &body.bytes)?;
     let judged = received.findings.judged(options.fields);
-    let warnings = judged
-        .map_err(|error| Refusal::bad_request(unhandled(&call, Some(&received.object), &error)))?;
+    let warnings =
+        judged.map_err(|error| Refusal::bad_request(unhandled(&call, Some(&received.object), &error)))?;
     check_name(&call, &received.object)?;
     let mut writing = Writing::new(call, show, options);
     writing.warnings.extend(warnings);

@@ -224,7 +224,9 @@ async fn once(sleep: &mut Option<Pin<Box<Sleep>>>) {
 fn error_event(refusal: &Refusal) -> Bytes {
     let object = match refusal {
         Refusal::Status(status) => status.to_json(),
-        Refusal::Text(code, text, _) => json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": text, "code": code.as_u16()}),
+        Refusal::Text(code, text, _) => {
+            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": text, "code": code.as_u16()})
+        }
     };
     let mut line = json!({"type": "ERROR", "object": object}).to_string().into_bytes();
     line.push(b'\n');

@@ -46,7 +46,8 @@ impl Writing {
         if self.call.resource.marks.is_empty() {
             return;
         }
-        let annotations = object.metadata_mut().entry("annotations").or_insert_with(|| Value::Object(Default::default()));
+        let annotations =
+            object.metadata_mut().entry("annotations").or_insert_with(|| Value::Object(Default::default()));
         if let Some(annotations) = annotations.as_object_mut() {
             for (key, value) in &self.call.resource.marks {
                 annotations.insert(key.clone(), value.as_str().into());

@@ -73,9 +73,12 @@ pub struct ListAnswer {
     /// Reports in the order of their keys, with their versions. An older controller may have put a newer one over one of these in the
     /// fallback without saying so; [`Reports::get`](super::Reports::get) finds it.
     pub items: Vec<(ReportKey, Version)>,
+    /// Keys under which something stands that cannot be read, and why: it may be newer than what the other store has, or deleted. None of them is
+    /// among the items.
+    pub unreadable: Vec<(ReportKey, String)>,
     /// Where the next page begins: behind this key. `None`: there is none.
     pub next: Option<ReportKey>,
-    /// Whether every store has answered. If not, reports that only the other holds are missing.
+    /// Whether every store has answered. If not, reports that only the other holds are missing. It speaks of all but the unreadable ones.
     pub complete: bool,
 }
 
@@ -106,7 +109,7 @@ pub enum ReportsError {
     /// Only the primary may be written to, and not every controller knows it yet.
     #[error("only the primary may be written to, and the gate to it is closed")]
     GateClosed,
-    /// A store that is needed for the answer is away.
+    /// A store that is needed for the answer is away; or both have answered, and the report moved between them each time.
     #[error("{}", away(.primary.as_deref(), .fallback.as_deref()))]
     Unavailable {
         /// Why the primary did not answer, if it was needed.
@@ -126,7 +129,7 @@ fn away(primary: Option<&str>, fallback: Option<&str>) -> String {
         (Some(primary), Some(fallback)) => format!("neither store answers: {primary}; {fallback}"),
         (Some(primary), None) => format!("the primary is away, and only it could tell: {primary}"),
         (None, Some(fallback)) => format!("the fallback is away, and only it could tell: {fallback}"),
-        (None, None) => "others write the report all the time".to_owned(),
+        (None, None) => "the report is moved to and fro, or written by others, all the time".to_owned(),
     }
 }
 
@@ -134,6 +137,7 @@ impl ReportsError {
     /// Neither store, or not the one that was needed, took a change or gave an answer.
     pub(super) fn unavailable(primary: Option<&Away>, fallback: Option<ShelfError>) -> Self {
         match fallback {
+            Some(error @ ShelfError::Unkept { .. }) => Self::Rejected(error.to_string()),
             Some(
                 error @ (ShelfError::Damaged { .. }
                 | ShelfError::Incomplete { .. }

@@ -22,6 +22,8 @@ pub struct Counters {
     pub raised: u64,
     /// Older copies that were removed from the fallback after a put to the primary.
     pub stale_removed: u64,
+    /// Times that both stores were asked once more, since a report had left the primary between the two answers, or none knew.
+    pub asked_again: u64,
     /// Answers that were given while a store was away.
     pub incomplete: u64,
     /// Calls that could not be answered.
@@ -41,6 +43,7 @@ pub(super) struct Counting {
     superseded: AtomicU64,
     raised: AtomicU64,
     stale_removed: AtomicU64,
+    asked_again: AtomicU64,
     incomplete: AtomicU64,
     unavailable: AtomicU64,
 }
@@ -77,6 +80,10 @@ impl Counting {
         add(&self.stale_removed);
     }
 
+    pub(super) fn asked_again(&self) {
+        add(&self.asked_again);
+    }
+
     pub(super) fn unavailable(&self) {
         add(&self.unavailable);
     }
@@ -95,6 +102,7 @@ impl Reports {
             superseded: get(&it.superseded),
             raised: get(&it.raised),
             stale_removed: get(&it.stale_removed),
+            asked_again: get(&it.asked_again),
             incomplete: get(&it.incomplete),
             unavailable: get(&it.unavailable),
             breaker_opened: self.room.breaker.opened(),

@@ -1,16 +1,19 @@
 //! Deleting: a tombstone where a copy is, was, or may turn up.
 //!
-//! The shelf is looked at, then the primary is asked. Once it holds the tombstone, a copy that is on its way there or away from there is hidden by it, so the shelf
-//! gets one only where it holds a copy itself. Where the primary did not take it, the shelf's tombstone stands for both until the primary
-//! has it too. Deleting is done in every mode: a mode says where reports are written, not where they may be.
+//! The shelf is looked at and then the primary is asked, as for a read ([`super::window`]), so that the tombstone lies above what is there, wherever it
+//! travels. Once the primary holds it, a copy that is on its way there or away from there is hidden by it, so the shelf gets one only where it
+//! holds a copy itself. Where the primary did not take it, the shelf's tombstone stands for both until the primary has it too. Deleting is
+//! done in every mode: a mode says where reports are written, not where they may be.
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 
 use super::answer::{Deleted, ReportsError, Swept};
+use super::window::WINDOWS;
 use super::{Away, Reports};
 use crate::fallback::shelf::{Burial, ShelfError, Tombstone};
 use crate::reports::{ReportKey, Version};
@@ -28,23 +31,17 @@ impl Reports {
     /// # Errors
     /// [`ReportsError::Unavailable`] if no store took part.
     pub async fn delete(&self, key: &ReportKey) -> Result<Deleted, ReportsError> {
-        // A report that goes home is on the shelf before it is in the primary, and may be in neither when each is asked: it is deleted where it
-        // arrives, if the tombstone lies above it.
-        if let Some(copy) = self.look_on_shelf(key).await.and_then(|it| it.copy) {
-            self.room.clock.see(copy.version.sequence);
-        }
-        let sequence = self.room.clock.next();
-        let primary = self
-            .bury(key, sequence, |it| async move {
-                let burials = self.ask(0, |primary| primary.bury(std::slice::from_ref(&it))).await?;
-                Ok(burials.first().copied().unwrap_or(Burial { removed: false, survivor: None }))
-            })
-            .await;
+        let primary = self.bury_in_primary(key).await;
         if let Some(error) = primary.as_ref().err().and_then(Away::rejection) {
             return Err(error);
         }
+        if let Err(away @ Away::Restless) = &primary {
+            self.room.counters.unavailable();
+            return Err(ReportsError::unavailable(Some(away), None));
+        }
+        let sequence = primary.as_ref().map_or_else(|_| self.room.clock.next(), |it| it.1);
         let shelf = match &primary {
-            Ok((_, sequence)) if self.is_absent_on_shelf(key).await == Some(true) => Ok((false, *sequence)),
+            Ok(_) if self.is_absent_on_shelf(key).await == Some(true) => Ok((false, sequence)),
             _ => self.bury(key, sequence, |it| async move { self.room.shelf.bury(&it).await }).await,
         };
         match (primary, shelf) {
@@ -56,6 +53,33 @@ impl Reports {
                 Err(ReportsError::unavailable(Some(&away), Some(error)))
             }
         }
+    }
+
+    /// Buries in the primary, above what either store has shown.
+    async fn bury_in_primary(&self, key: &ReportKey) -> Result<(bool, i64), Away> {
+        let mut existed = false;
+        for _ in 0..WINDOWS {
+            let since = self.mark();
+            let head = self.look_on_shelf(key).await;
+            if let Some(copy) = head.as_ref().and_then(|it| it.copy.as_ref()) {
+                self.room.clock.see(copy.version.sequence);
+            }
+            let has_left = AtomicBool::new(false);
+            let has_left = &has_left;
+            let (removed, sequence) = self
+                .bury(key, self.room.clock.next(), |it| async move {
+                    let bury = self.ask_told(0, |primary| primary.bury(std::slice::from_ref(&it), since));
+                    let (burials, departures) = bury.await?;
+                    has_left.store(departures.may_include(key), Ordering::Relaxed);
+                    Ok(burials.first().copied().unwrap_or(Burial { removed: false, survivor: None }))
+                })
+                .await?;
+            existed |= removed;
+            if head.is_none() || !has_left.load(Ordering::Relaxed) {
+                return Ok((existed, sequence));
+            }
+        }
+        Err(Away::Restless)
     }
 
     async fn is_absent_on_shelf(&self, key: &ReportKey) -> Option<bool> {
@@ -122,7 +146,7 @@ impl Reports {
                 .collect();
             let complete = self.bury_listed(&victims).await?;
             swept.deleted += victims.len() as u64;
-            swept.complete &= page.complete && complete;
+            swept.complete &= page.complete && page.unreadable.is_empty() && complete;
             after = page.next;
             if after.is_none() {
                 return Ok(swept);
@@ -135,7 +159,7 @@ impl Reports {
             return Ok(true);
         }
         let tombstones: Vec<_> = victims.iter().map(|it| it.0.clone()).collect();
-        let away = self.ask(0, |primary| primary.bury(&tombstones)).await.err();
+        let away = self.ask_told(0, |primary| primary.bury(&tombstones, None)).await.err();
         let on_shelf = victims.iter().filter(|it| it.1 || away.is_some()).map(|it| it.0.clone());
         let buried = stream::iter(on_shelf.collect::<Vec<_>>())
             .map(|it| async move { self.room.shelf.bury(&it).await })

@@ -1,25 +1,34 @@
 //! Listing two stores as one.
 //!
-//! Each page asks the shelf first, the primary next, and both once more, as a single read does: a report that is moved meanwhile, in
-//! either direction, is in one of the four. What was on the shelf and is no longer is looked up alone.
+//! A page is asked for as a single report is ([`super::window`]): the shelf first, its tombstones too, then the primary, in one answer of one
+//! moment: its own page, what it holds under the keys that the shelf told, and what left it since a moment before. The page ends where one
+//! of these answers ended first. What left is looked up alone, and so is what was on the shelf and is of a version that it does not tell.
+//!
+//! What cannot be read is named beside the page and left out of it: it may be deleted, or newer than what the other store has.
 
 use std::collections::BTreeMap;
 
 use futures_util::stream::{self, StreamExt as _};
 
 use super::answer::{ListAnswer, ReportsError, Store};
+use super::window::WINDOWS;
 use super::{Away, Reports};
-use crate::fallback::shelf::{Listed, Page, ShelfError};
-use crate::reports::{ReportKey, Version};
+use crate::fallback::primary::Listing;
+use crate::fallback::shelf::ShelfError;
+use crate::reports::{Departures, ReportKey, Version};
 
-/// Tombstones that are read at once.
-const TOMBSTONES: usize = 500;
-/// Reports that the shelf is asked for at once.
+/// Reports of a page, at most.
+const PAGE: usize = 1000;
+/// Tombstones that are read for a page, at least: if there are more, it ends with the last of them.
+const TOMBSTONES: usize = 100;
+/// Reports that are looked up at once.
 const AT_ONCE: usize = 8;
 
 /// A page as the stores gave it.
 pub(super) struct StoresPage {
     pub(super) items: Vec<Item>,
+    /// Keys under which something stands that cannot be read, and why.
+    pub(super) unreadable: Vec<(ReportKey, String)>,
     pub(super) next: Option<ReportKey>,
     pub(super) complete: bool,
 }
@@ -32,6 +41,14 @@ pub(super) struct Item {
     pub(super) on_shelf: bool,
 }
 
+/// Which page.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    prefix: &'a str,
+    after: Option<&'a ReportKey>,
+    limit: usize,
+}
+
 /// What the stores say of one key.
 #[derive(Default)]
 struct Row {
@@ -39,6 +56,10 @@ struct Row {
     /// On the shelf, under this version if that is known.
     shelf: Option<Option<Version>>,
     tombstone: Option<i64>,
+    /// It left the primary while both were asked.
+    left: bool,
+    /// Why what stands on the shelf cannot be read.
+    unreadable: Option<String>,
 }
 
 impl Row {
@@ -46,10 +67,15 @@ impl Row {
         Some(version.sequence) >= self.tombstone
     }
 
-    /// Whether the shelf has to be asked for the version: it was not told, or was and would not count, though an older controller may have
-    /// written a value since that does.
+    /// Whether the report has to be looked up alone: it left; or the shelf did not tell its version, or one that would not count, though an
+    /// older controller may have written a value since that does.
     fn is_doubtful(&self) -> bool {
-        self.shelf.is_some_and(|it| it.is_none_or(|version| !self.is_visible(version)))
+        let untold = self.shelf.is_some_and(|it| it.is_none_or(|version| !self.is_visible(version)));
+        self.unreadable.is_none() && (self.left || untold)
+    }
+
+    fn newest(&self) -> Option<Version> {
+        self.primary.into_iter().chain(self.shelf.flatten()).filter(|it| self.is_visible(*it)).max()
     }
 }
 
@@ -58,9 +84,18 @@ impl Row {
 struct Rows {
     rows: BTreeMap<ReportKey, Row>,
     bound: Option<ReportKey>,
+    /// The tombstones of the shelf, or why one cannot be read.
+    tombstones: Vec<(ReportKey, Result<i64, String>)>,
+    /// Why a store has not told of them.
+    primary: Option<Away>,
+    shelf: Option<ShelfError>,
 }
 
 impl Rows {
+    fn row(&mut self, key: ReportKey) -> &mut Row {
+        self.rows.entry(key).or_default()
+    }
+
     fn end_at(&mut self, bound: Option<ReportKey>) {
         self.bound = match (self.bound.take(), bound) {
             (Some(one), Some(other)) => Some(one.min(other)),
@@ -68,41 +103,58 @@ impl Rows {
         };
     }
 
-    fn take_shelf(&mut self, page: Page<Listed>) {
-        for it in page.items {
-            self.rows.entry(it.key).or_default().shelf = Some(it.version);
+    fn take_primary(&mut self, listing: Listing, beside: Vec<ReportKey>, asked: Asked<'_>) {
+        for (key, lookup) in beside.into_iter().zip(listing.beside) {
+            let row = self.row(key);
+            row.primary = lookup.copy;
+            row.tombstone = row.tombstone.max(lookup.tombstone);
         }
-        self.end_at(page.next);
+        for (key, version) in listing.page.items {
+            self.row(key).primary = Some(version);
+        }
+        self.end_at(listing.page.next);
+        self.cut(asked.limit);
     }
 
-    fn take_primary(&mut self, page: Page<(ReportKey, Version)>) {
-        for (key, version) in page.items {
-            self.rows.entry(key).or_default().primary = Some(version);
+    /// Has the tombstones of the shelf apply to what is there.
+    fn bury(&mut self) {
+        for (key, tombstone) in std::mem::take(&mut self.tombstones) {
+            let Some(row) = self.rows.get_mut(&key) else { continue };
+            match tombstone {
+                Ok(sequence) => row.tombstone = row.tombstone.max(Some(sequence)),
+                Err(reason) => row.unreadable = Some(format!("its tombstone cannot be read: {reason}")),
+            }
         }
-        self.end_at(page.next);
+    }
+
+    /// Takes note of what left: of all that, if it is known, within the page.
+    fn take_departures(&mut self, departures: Departures, asked: Asked<'_>) {
+        let Some(keys) = departures.since else { return self.primary = Some(Away::Restless) };
+        for key in keys {
+            let wanted =
+                key.as_str().starts_with(asked.prefix) && asked.after.is_none_or(|after| key > *after);
+            if wanted && self.bound.as_ref().is_none_or(|bound| key <= *bound) {
+                self.row(key).left = true;
+            }
+        }
     }
 
     /// Leaves out what lies behind the bound, and what is too much.
     fn cut(&mut self, limit: usize) {
-        if let Some(bound) = &self.bound {
-            self.rows.retain(|key, _| key <= bound);
-        }
         while self.rows.len() > limit {
             self.rows.pop_last();
-            self.bound = self.rows.last_key_value().map(|it| it.0.clone());
+            let last = self.rows.last_key_value().map(|it| it.0.clone());
+            self.end_at(last);
         }
-    }
-
-    fn bury(&mut self, key: &ReportKey, sequence: i64) {
-        if let Some(row) = self.rows.get_mut(key) {
-            row.tombstone = row.tombstone.max(Some(sequence));
+        if let Some(bound) = &self.bound {
+            self.rows.retain(|key, _| key <= bound);
         }
     }
 }
 
 impl Reports {
-    /// The reports whose key begins with `prefix` and comes behind `after`, in the order of their keys, `limit` at most. A page may have
-    /// fewer and still not be the last one.
+    /// The reports whose key begins with `prefix` and comes behind `after`, in the order of their keys, `limit` and 1000 at most. A page may
+    /// have fewer, or none, and still not be the last one.
     ///
     /// # Errors
     /// [`ReportsError::Unavailable`] if no store answers.
@@ -112,9 +164,9 @@ impl Reports {
         after: Option<&ReportKey>,
         limit: usize,
     ) -> Result<ListAnswer, ReportsError> {
-        let page = self.list_stores(prefix, after, limit).await?;
-        let items = page.items.into_iter().map(|it| (it.key, it.version)).collect();
-        Ok(ListAnswer { items, next: page.next, complete: page.complete })
+        let StoresPage { items, unreadable, next, complete } = self.list_stores(prefix, after, limit).await?;
+        let items = items.into_iter().map(|it| (it.key, it.version)).collect();
+        Ok(ListAnswer { items, unreadable, next, complete })
     }
 
     pub(super) async fn list_stores(
@@ -123,107 +175,57 @@ impl Reports {
         after: Option<&ReportKey>,
         limit: usize,
     ) -> Result<StoresPage, ReportsError> {
-        let limit = limit.max(1);
-        let mut rows = Rows::default();
-        let before = self.shelf_keys(&mut rows, prefix, after, limit).await;
-        let mut primary = self.primary_rows(&mut rows, prefix, after, limit).await;
-        let mut shelf = before.and(self.shelf_rows(&mut rows, prefix, after, limit).await);
-        // Meanwhile a report may have been taken out and put anew: neither look at the shelf shows it, nor does the first here.
-        if primary.is_ok() {
-            primary = self.primary_rows(&mut rows, prefix, after, limit).await;
-        }
-        rows.cut(limit);
-        if shelf.is_ok() {
-            shelf = self.shelf_tombstones(&mut rows, prefix, after).await;
-        }
-        if primary.is_ok() {
-            primary = self.primary_tombstones(&mut rows, prefix, after).await;
+        let asked = Asked { prefix, after, limit: limit.clamp(1, PAGE) };
+        let mut rows = self.look_at_both(asked).await;
+        for _ in 1..WINDOWS {
+            if rows.shelf.is_some() || !matches!(rows.primary, Some(Away::Restless)) {
+                break;
+            }
+            self.room.counters.asked_again();
+            rows = self.look_at_both(asked).await;
         }
         let settled = self.settle(&mut rows).await?;
-        let mut page = self.page(rows, primary.err(), shelf.err())?;
+        let mut page = self.page(rows)?;
         page.complete &= settled;
         Ok(page)
     }
 
-    /// What stands on the shelf before the primary is asked.
-    async fn shelf_keys(
-        &self,
-        rows: &mut Rows,
-        prefix: &str,
-        after: Option<&ReportKey>,
-        limit: usize,
-    ) -> Result<(), ShelfError> {
-        if self.primary().is_ok() {
-            let page = self.room.shelf.keys(prefix, after, limit).await?;
-            rows.end_at(page.next);
-            rows.rows
-                .extend(page.items.into_iter().map(|key| (key, Row { shelf: Some(None), ..Row::default() })));
-        }
-        Ok(())
-    }
-
-    async fn primary_rows(
-        &self,
-        rows: &mut Rows,
-        prefix: &str,
-        after: Option<&ReportKey>,
-        limit: usize,
-    ) -> Result<(), Away> {
-        rows.take_primary(self.ask(0, |primary| primary.list(prefix, after, limit)).await?);
-        Ok(())
-    }
-
-    async fn shelf_rows(
-        &self,
-        rows: &mut Rows,
-        prefix: &str,
-        after: Option<&ReportKey>,
-        limit: usize,
-    ) -> Result<(), ShelfError> {
-        rows.take_shelf(self.room.shelf.list(prefix, after, limit).await?);
-        Ok(())
-    }
-
-    async fn shelf_tombstones(
-        &self,
-        rows: &mut Rows,
-        prefix: &str,
-        after: Option<&ReportKey>,
-    ) -> Result<(), ShelfError> {
-        let mut after = after.cloned();
-        loop {
-            let page = self.room.shelf.tombstones(prefix, after.as_ref(), TOMBSTONES).await?;
-            page.items.iter().for_each(|it| rows.bury(&it.tombstone.key, it.tombstone.sequence));
-            after = page.next;
-            if after.is_none() || (rows.bound.is_some() && after >= rows.bound) {
-                return Ok(());
+    /// What the shelf holds, and after that what the primary does.
+    async fn look_at_both(&self, asked: Asked<'_>) -> Rows {
+        let mut rows = Rows::default();
+        let since = self.mark();
+        rows.shelf = self.take_shelf(&mut rows, asked).await.err();
+        let beside: Vec<_> = rows.rows.keys().cloned().collect();
+        let Asked { prefix, after, limit } = asked;
+        let told = self.ask_told(0, |primary| primary.list(prefix, after, limit, &beside, since)).await;
+        match told {
+            Ok((listing, departures)) => {
+                rows.take_primary(listing, beside, asked);
+                rows.take_departures(departures, asked);
             }
+            Err(away) => rows.primary = Some(away),
         }
+        rows.cut(limit);
+        rows.bury();
+        rows
     }
 
-    async fn primary_tombstones(
-        &self,
-        rows: &mut Rows,
-        prefix: &str,
-        after: Option<&ReportKey>,
-    ) -> Result<(), Away> {
-        // What stands in the primary lies above its tombstones: they only matter to copies on the shelf.
-        if rows.rows.values().all(|it| it.shelf.is_none()) {
-            return Ok(());
+    async fn take_shelf(&self, rows: &mut Rows, asked: Asked<'_>) -> Result<(), ShelfError> {
+        let Asked { prefix, after, limit } = asked;
+        let page = self.room.shelf.list(prefix, after, limit).await?;
+        for it in page.items {
+            rows.row(it.key).shelf = Some(it.version);
         }
-        let mut after = after.cloned();
-        loop {
-            let page = self.ask(0, |primary| primary.tombstones(prefix, after.as_ref(), TOMBSTONES)).await?;
-            page.items.iter().for_each(|it| rows.bury(&it.key, it.sequence));
-            after = page.next;
-            if after.is_none() || (rows.bound.is_some() && after >= rows.bound) {
-                return Ok(());
-            }
-        }
+        rows.end_at(page.next);
+        let (page, unreadable) =
+            self.room.shelf.tombstones_as_they_are(prefix, after, limit.max(TOMBSTONES)).await?;
+        let readable = page.items.into_iter().map(|it| (it.tombstone.key, Ok(it.tombstone.sequence)));
+        rows.tombstones = readable.chain(unreadable.into_iter().map(|(key, it)| (key, Err(it)))).collect();
+        rows.end_at(page.next);
+        Ok(())
     }
 
-    /// Looks for what the shelf was said to hold and did not tell the version of: it may have been moved since. Says whether every store
-    /// answered.
+    /// Looks up what is doubtful. Says whether every store answered.
     async fn settle(&self, rows: &mut Rows) -> Result<bool, ReportsError> {
         let doubtful: Vec<_> =
             rows.rows.iter().filter(|it| it.1.is_doubtful()).map(|it| it.0.clone()).collect();
@@ -233,14 +235,18 @@ impl Reports {
         while let Some((look, key)) = found.next().await {
             let Some(row) = rows.rows.get_mut(&key) else { continue };
             match look {
+                Ok(look) if look.unreadable.is_some() => row.unreadable = look.unreadable,
                 Ok(look) => {
                     let version = |of| look.newest.filter(|it| it.1 == of).map(|it| it.0);
                     *row = Row {
                         primary: version(Store::Primary),
                         shelf: version(Store::Fallback).map(Some),
-                        tombstone: None,
+                        ..Row::default()
                     };
                     complete &= look.complete;
+                }
+                Err(ReportsError::Shelf(error)) if error.is_of_the_report() => {
+                    row.unreadable = Some(error.to_string());
                 }
                 Err(ReportsError::Unavailable { .. } | ReportsError::Shelf(_)) => complete = false,
                 Err(error) => return Err(error),
@@ -249,26 +255,25 @@ impl Reports {
         Ok(complete)
     }
 
-    fn page(
-        &self,
-        rows: Rows,
-        primary: Option<Away>,
-        shelf: Option<ShelfError>,
-    ) -> Result<StoresPage, ReportsError> {
+    fn page(&self, rows: Rows) -> Result<StoresPage, ReportsError> {
+        let Rows { rows, bound, primary, shelf, .. } = rows;
         if let Some(error) = primary.as_ref().and_then(Away::rejection) {
             return Err(error);
         }
-        let complete = shelf.is_none() && !primary.as_ref().is_some_and(|it| self.is_missed(it));
         if primary.is_some() && shelf.is_some() {
             self.room.counters.unavailable();
             return Err(ReportsError::unavailable(primary.as_ref(), shelf));
         }
-        let item = |(key, row): (ReportKey, Row)| {
-            let visible = row.primary.into_iter().chain(row.shelf.flatten()).filter(|it| row.is_visible(*it));
-            let version = visible.max()?;
-            Some(Item { key, version, in_primary: row.primary.is_some(), on_shelf: row.shelf.is_some() })
-        };
-        let items = rows.rows.into_iter().filter_map(item).collect();
-        Ok(StoresPage { items, next: rows.bound, complete })
+        let is_missed = primary.as_ref().is_some_and(|it| self.is_missed(it));
+        let (mut items, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
+        for (key, row) in rows {
+            let (in_primary, on_shelf) = (row.primary.is_some(), row.shelf.is_some());
+            if let Some(reason) = row.unreadable.clone().filter(|_| in_primary || on_shelf || row.left) {
+                unreadable.push((key, reason));
+            } else if let Some(version) = row.newest() {
+                items.push(Item { key, version, in_primary, on_shelf });
+            }
+        }
+        Ok(StoresPage { items, unreadable, next: bound, complete: shelf.is_none() && !is_missed })
     }
 }

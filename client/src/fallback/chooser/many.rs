@@ -1,7 +1,8 @@
 //! Many reports, as they come: what a controller reads when it starts.
 //!
 //! A task reads page by page, as [`Reports::list`](super::Reports::list) does, so that nothing that is moved meanwhile is missed; the reports of a
-//! page are then streamed from the primary, and those on the shelf are read a few at a time. Never more than these few are in memory.
+//! page are then streamed from the primary, and those on the shelf are read a few at a time, as is what the stream no longer has. Never more
+//! than these few are in memory.
 
 use std::collections::HashMap;
 
@@ -79,8 +80,12 @@ impl Reports {
         let mut from_primary = FromPrimary::begin(self, &keys).await;
         let (primary, shelf): (Vec<_>, Vec<_>) =
             page.items.into_iter().partition(|it| it.in_primary && !it.on_shelf);
-        let mut on_shelf = stream::iter(shelf)
-            .map(|it| async move { (self.get(&it.key).await, it.key) })
+        // What cannot be read is asked for as well: the answer, or the error, says what is known of it.
+        let unreadable = page.unreadable.into_iter().map(|it| it.0);
+        let mut alone: Vec<_> = shelf.into_iter().map(|it| it.key).chain(unreadable).collect();
+        alone.sort_unstable();
+        let mut on_shelf = stream::iter(alone)
+            .map(|key| async move { (self.get(&key).await, key) })
             .buffered(AT_ONCE)
             .peekable();
         let mut complete = page.complete;

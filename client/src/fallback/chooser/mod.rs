@@ -1,8 +1,8 @@
 //! [`Reports`]: what a controller calls. It asks two stores, the primary and the shelf, and the newest visible report wins.
 //!
 //! It owns which store is written to (the mode, the gate, the breaker), how the answers of two stores become one, and what may be said while
-//! one of them is away. It moves nothing: what was written to the shelf is brought home by [`crate::migrate`], and every read here is
-//! made so that a report that is moved meanwhile, in either direction, is not missed.
+//! one of them is away. It moves nothing: what was written to the shelf is brought home by [`crate::migrate`], and every call here is made
+//! so that what is moved meanwhile, in either direction or in both, is not missed: [`window`] has the rule.
 //!
 //! Sequences are raised here and nowhere else: where a store answers that a report lies below a tombstone or was written before
 //! what stands there, the put is made anew with a greater one. So a request that comes late, after its caller gave up, brings nothing back.
@@ -15,6 +15,8 @@ mod many;
 mod mode;
 mod read;
 mod stats;
+mod sweep;
+mod window;
 mod write;
 
 use std::future::Future;
@@ -33,6 +35,7 @@ pub use counters::Counters;
 pub use many::ReportsStream;
 pub use mode::{Gate, Mode, ModeError};
 pub use stats::Stats;
+pub use sweep::Cleared;
 
 /// Settings of [`Reports`].
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +44,8 @@ pub struct ReportsOptions {
     pub mode: Mode,
     /// How long a call to the primary may take before the fallback is asked; a second for each 8 MiB of payload comes on top.
     pub deadline: Duration,
-    /// How long a put that has succeeded may wait for the fallback, to learn whether a stale copy stands there.
+    /// How long a put into the primary may wait for the fallback, to learn whether a stale copy or a tombstone stands there, and to remove the
+    /// former afterwards.
     pub tidying: Duration,
     /// When the primary is given up for a while.
     pub breaker: BreakerOptions,
@@ -72,6 +76,7 @@ struct Room {
     options: ReportsOptions,
     epoch: mode::Epochs,
     breaker: Breaker,
+    mark: window::LastMark,
     counters: Arc<counters::Counting>,
 }
 
@@ -94,6 +99,7 @@ impl Reports {
             options,
             epoch: mode::Epochs::new(options.mode),
             breaker: Breaker::new(options.breaker),
+            mark: window::LastMark::default(),
             counters: Arc::default(),
         };
         Self { room: Arc::new(room) }
@@ -174,13 +180,15 @@ enum Away {
     Open,
     /// It was asked in vain, or refused.
     Failed(PrimaryError),
+    /// It answered, and what was asked for left it whenever the shelf had been asked before: nobody knows where it is.
+    Restless,
 }
 
 impl Away {
-    /// As a person is told; `None` if there is no primary.
+    /// As a person is told; `None` if it is not away: there is none, or it has answered.
     fn reason(&self) -> Option<String> {
         match self {
-            Self::None => None,
+            Self::None | Self::Restless => None,
             Self::Open => Some("the primary did not answer lately".to_owned()),
             Self::Failed(error) => Some(error.to_string()),
         }
@@ -188,7 +196,7 @@ impl Away {
 
     /// Whether what was asked for may have been done, or may be a little later.
     fn is_undecided(&self) -> bool {
-        matches!(self, Self::Failed(PrimaryError::Unanswered(_)))
+        matches!(self, Self::Failed(PrimaryError::Unanswered(_)) | Self::Restless)
     }
 
     /// What the caller did wrong, if it was he.

@@ -1,21 +1,19 @@
-//! Reading one report from two stores between which it may be moved.
-//!
-//! A move writes before it removes. So of a report that goes home, whoever looks at the shelf first and at the primary afterwards misses
-//! nothing; of one that is taken out of the primary, it is the other way round. The shelf is therefore asked first, the primary next, and
-//! the shelf once more; where there was nothing, the primary too. Asking both at once would save a moment and could lose what travels in between.
-//! A report that travels both ways within these questions can be missed: only one leader moves, and in one direction.
+//! Reading one report from two stores between which it may be moved: [`super::window`] says how.
 
 use std::future::Future;
 
 use super::answer::{Answered, ReportsError, Store};
+use super::window::WINDOWS;
 use super::{Away, Reports};
 use crate::fallback::shelf::{Lookup, ShelfError};
-use crate::reports::{Report, ReportKey, Version};
+use crate::reports::{Departures, Mark, Report, ReportKey, Version};
 
 /// Where the newest visible copy of a report stands, and whether every store has answered.
 pub(super) struct Look {
     pub(super) newest: Option<(Version, Store)>,
     pub(super) complete: bool,
+    /// Why what stands on the shelf cannot be read, if that is so.
+    pub(super) unreadable: Option<String>,
 }
 
 /// What is known after every store was asked that could be.
@@ -43,7 +41,11 @@ struct Seen<T> {
 impl<T> Seen<T> {
     fn take(&mut self, store: Store, lookup: Lookup<(Version, T)>) {
         self.tombstone = self.tombstone.max(lookup.tombstone);
-        self.copies.extend(lookup.copy.map(|(version, it)| (version, store, it)));
+        let Some((version, it)) = lookup.copy else { return };
+        // Payloads are large: what was seen before is not kept twice.
+        if !self.copies.iter().any(|it| (it.0, it.1) == (version, store)) {
+            self.copies.push((version, store, it));
+        }
     }
 
     fn newest(self) -> Option<(Version, Store, T)> {
@@ -60,18 +62,13 @@ impl Reports {
     pub async fn get(&self, key: &ReportKey) -> Result<Option<Answered>, ReportsError> {
         let shelf = || async {
             let lookup = self.room.shelf.get(key).await?;
-            Ok(Lookup { copy: lookup.copy.map(|it| (it.version, it.report)), tombstone: lookup.tombstone })
+            Ok(lookup.map(|it| (it.version, it.report)))
         };
-        let primary = || {
-            self.ask(0, |primary| async {
-                let lookup = primary.get(key).await?;
-                Ok(Lookup {
-                    copy: lookup.copy.map(|it| (it.version, it.report)),
-                    tombstone: lookup.tombstone,
-                })
-            })
+        let primary = |since| async move {
+            let (lookup, departures) = self.ask_told(0, |primary| primary.get(key, since)).await?;
+            Ok((lookup.map(|it| (it.version, it.report)), departures))
         };
-        let merged = self.merge(shelf, primary).await?;
+        let merged = self.merge(key, shelf, primary).await?;
         let complete = merged.complete(self);
         let found = self.found(merged)?;
         Ok(found.map(|(version, store, report): (_, _, Report)| {
@@ -99,49 +96,51 @@ impl Reports {
     pub(super) async fn look(&self, key: &ReportKey) -> Result<Look, ReportsError> {
         let shelf = || async {
             let lookup = self.room.shelf.head(key).await?;
-            Ok(Lookup { copy: lookup.copy.map(|it| (it.version, ())), tombstone: lookup.tombstone })
+            Ok(lookup.map(|it| (it.version, ())))
         };
-        let primary = || {
-            self.ask(0, |primary| async {
-                let lookup = primary.head(key).await?;
-                Ok(Lookup { copy: lookup.copy.map(|version| (version, ())), tombstone: lookup.tombstone })
-            })
+        let primary = |since| async move {
+            let (lookup, departures) = self.ask_told(0, |primary| primary.head(key, since)).await?;
+            Ok((lookup.map(|version| (version, ())), departures))
         };
-        let merged = self.merge(shelf, primary).await?;
+        let merged = self.merge(key, shelf, primary).await?;
         let complete = merged.complete(self);
+        let unreadable = merged.shelf.as_ref().filter(|it| it.is_of_the_report()).map(ToString::to_string);
         let newest = self.found(merged)?.map(|(version, store, ())| (version, store));
-        Ok(Look { newest, complete })
+        Ok(Look { newest, complete, unreadable })
     }
 
-    /// Asks the shelf, the primary, and the shelf again where the primary has no copy.
+    /// Asks the shelf and then the primary, until the report did not leave the latter in between.
     async fn merge<T, S, P>(
         &self,
+        key: &ReportKey,
         shelf: impl Fn() -> S,
-        primary: impl Fn() -> P,
+        primary: impl Fn(Option<Mark>) -> P,
     ) -> Result<Merged<T>, ReportsError>
     where
         S: Future<Output = Result<Lookup<(Version, T)>, ShelfError>>,
-        P: Future<Output = Result<Lookup<(Version, T)>, Away>>,
+        P: Future<Output = Result<(Lookup<(Version, T)>, Departures), Away>>,
     {
         let mut seen = Seen { copies: Vec::new(), tombstone: None };
-        let mut shelf_away = shelf().await.map(|it| seen.take(Store::Fallback, it)).err();
-        let mut primary_away = None;
-        match primary().await {
-            Ok(lookup) => {
-                seen.take(Store::Primary, lookup);
-                // Of what it did not tell at first it cannot tell now: that may have gone home since. And what stands in the primary may
-                // be an older scan than the one that was taken out of it.
-                let again = shelf().await.map(|it| seen.take(Store::Fallback, it)).err();
-                shelf_away = shelf_away.or(again);
-                // A newer put takes a copy off the shelf that was taken out of the primary in between: that put is there now.
-                if seen.copies.is_empty() {
-                    primary_away = primary().await.map(|it| seen.take(Store::Primary, it)).err();
-                }
+        let (mut shelf_away, mut primary_away) = (None, None);
+        for window in 0..WINDOWS {
+            if window > 0 {
+                self.room.counters.asked_again();
             }
-            Err(away) => match away.rejection() {
-                Some(error) => return Err(error),
-                None => primary_away = Some(away),
-            },
+            let since = self.mark();
+            shelf_away = shelf().await.map(|it| seen.take(Store::Fallback, it)).err();
+            match primary(since).await {
+                Ok((lookup, departures)) => {
+                    seen.take(Store::Primary, lookup);
+                    primary_away = departures.may_include(key).then_some(Away::Restless);
+                }
+                Err(away) => match away.rejection() {
+                    Some(error) => return Err(error),
+                    None => primary_away = Some(away),
+                },
+            }
+            if shelf_away.is_some() || !matches!(primary_away, Some(Away::Restless)) {
+                break;
+            }
         }
         let latest = seen.copies.iter().map(|it| it.0.sequence).chain(seen.tombstone).max();
         latest.into_iter().for_each(|it| self.room.clock.see(it));

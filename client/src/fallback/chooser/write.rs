@@ -2,8 +2,10 @@
 //!
 //! A put that the primary did not answer may have been done; the shelf then holds the same version, which the migrator finds to be the
 //! same report. After a put into the primary an older copy on the shelf is removed, if it is still the one that was seen before.
+//!
+//! A put has to lie above the tombstone of a delete that was made by a clock that is ahead, and tombstones are moved as reports are: so a put too
+//! asks the shelf first and the primary afterwards, and looks again if the key has left that in between ([`super::window`]).
 
-use futures_util::future::join;
 use futures_util::stream::{self, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
@@ -33,6 +35,14 @@ struct Target {
     shelf: bool,
     /// Ends with the put: a change of the mode waits for it.
     _begun: Begun,
+}
+
+/// What became of a put into the primary, and what stood on the shelf before it.
+struct InPrimary {
+    placed: Placed,
+    head: Option<Lookup<Head>>,
+    /// Whether what the shelf told is out of date, since the key has left the primary.
+    has_left: bool,
 }
 
 impl Reports {
@@ -78,11 +88,15 @@ impl Reports {
             .filter(|it| check(it.0).is_ok())
             .map(|(it, at)| (it, *at))
             .collect();
-        let mut placed = vec![None; sound.len()];
+        let mut placed: Vec<_> = sound.iter().map(|_| None).collect();
         if target.primary && !sound.is_empty() {
-            let bytes = sound.iter().map(|it| it.0.payload.len()).sum();
-            match self.ask(bytes, |primary| primary.put(&sound)).await {
+            match self.put_at_once(&sound).await {
                 Ok(answers) => placed = answers.into_iter().map(Some).collect(),
+                // One of them is at fault, and each is on its own.
+                Err(away) if away.rejection().is_some() && sound.len() > 1 => {
+                    let puts: Vec<_> = reports.iter().map(|it| self.put(it)).collect();
+                    return stream::iter(puts).buffered(AT_ONCE).collect().await;
+                }
                 Err(away) => target.instead = Some(away),
             }
         }
@@ -100,31 +114,54 @@ impl Reports {
         stream::iter(puts).buffered(AT_ONCE).collect().await
     }
 
+    /// Puts reports into the primary, after a look at the shelf.
+    async fn put_at_once(&self, reports: &[(&Report, i64)]) -> Result<Vec<InPrimary>, Away> {
+        let Some((first, _)) = reports.first() else { return Ok(Vec::new()) };
+        // Whoever knows that it is away does not look at the shelf for its sake.
+        self.primary()?;
+        let since = self.first_mark(&first.key).await?;
+        let keys: Vec<_> = reports.iter().map(|it| it.0.key.clone()).collect();
+        let heads =
+            stream::iter(keys).map(|key| async move { self.look_on_shelf(&key).await }).buffered(AT_ONCE);
+        // A shelf that does not tell of one soon is not waited for once more.
+        let heads = heads.take_while(|head| std::future::ready(head.is_some()));
+        let heads: Vec<_> = heads.collect().await;
+        let bytes = reports.iter().map(|it| it.0.payload.len()).sum();
+        let (placed, departures) = self.ask_told(bytes, |primary| primary.put(reports, Some(since))).await?;
+        let heads = heads.into_iter().chain(std::iter::repeat_with(|| None));
+        let answer = |((placed, head), (report, _)): ((Placed, Option<_>), &(&Report, i64))| InPrimary {
+            has_left: head.is_some() && departures.may_include(&report.key),
+            placed,
+            head,
+        };
+        Ok(placed.into_iter().zip(heads).zip(reports).map(answer).collect())
+    }
+
     /// What is left to do for one report of a batch.
     async fn finish(
         &self,
         report: &Report,
         sequence: i64,
-        placed: Option<Placed>,
+        placed: Option<InPrimary>,
         target: &Target,
     ) -> Result<PutAnswer, ReportsError> {
         let version = Version { scanned_at: report.scanned_at, sequence };
-        let head = || self.look_on_shelf(&report.key);
+        let Some(InPrimary { placed, head, has_left }) = placed else {
+            return self.fall_back(report, sequence, target).await;
+        };
+        if has_left {
+            return Box::pin(self.put(report)).await;
+        }
         let put = match placed {
-            None => return self.fall_back(report, sequence, target).await,
-            Some(Placed::Superseded(newer)) => {
-                match tombstone_above(newer, &report.key, head().await.as_ref()) {
-                    None => Put::Superseded(newer),
-                    Some(_) => return Box::pin(self.put(report)).await,
-                }
-            }
-            Some(Placed::Stored) => match self.tidy(version, head().await).await {
+            Placed::Superseded(newer) => match tombstone_above(newer, &report.key, head.as_ref()) {
+                None => Put::Superseded(newer),
+                Some(_) => return Box::pin(self.put(report)).await,
+            },
+            Placed::Stored => match self.tidy(version, head).await {
                 Ok(()) => Put::Stored(version),
                 Err(tombstone) => return self.put_above(report, tombstone).await,
             },
-            Some(Placed::Buried(above) | Placed::Crossed(above)) => {
-                return self.put_above(report, above).await;
-            }
+            Placed::Buried(above) | Placed::Crossed(above) => return self.put_above(report, above).await,
         };
         Ok(self.answer(put, Store::Primary))
     }
@@ -161,27 +198,28 @@ impl Reports {
     async fn put_to_primary(&self, report: &Report, mut sequence: i64) -> Result<Put, Away> {
         for _ in 0..RAISES {
             let version = Version { scanned_at: report.scanned_at, sequence };
-            let reports = [(report, sequence)];
-            let put = self.ask(report.payload.len(), |primary| primary.put(&reports));
-            let (placed, head) = join(put, self.look_on_shelf(&report.key)).await;
-            match placed?.first() {
-                Some(Placed::Superseded(newer)) => {
-                    match tombstone_above(*newer, &report.key, head.as_ref()) {
-                        None => return Ok(Put::Superseded(*newer)),
-                        // What keeps it out was deleted, and the primary does not know yet.
-                        Some(tombstone) => {
-                            drop(
-                                self.ask(0, |primary| primary.bury(std::slice::from_ref(&tombstone))).await?,
-                            );
-                        }
+            let Some(InPrimary { placed, head, has_left }) =
+                self.put_at_once(&[(report, sequence)]).await?.into_iter().next()
+            else {
+                break;
+            };
+            if has_left {
+                continue;
+            }
+            match placed {
+                Placed::Superseded(newer) => match tombstone_above(newer, &report.key, head.as_ref()) {
+                    None => return Ok(Put::Superseded(newer)),
+                    // What keeps it out was deleted, and the primary does not know yet.
+                    Some(tombstone) => {
+                        let bury = self.ask_told(0, |it| it.bury(std::slice::from_ref(&tombstone), None));
+                        drop(bury.await?);
                     }
-                }
-                Some(Placed::Buried(above) | Placed::Crossed(above)) => sequence = self.raise(*above),
-                Some(Placed::Stored) => match self.tidy(version, head).await {
+                },
+                Placed::Buried(above) | Placed::Crossed(above) => sequence = self.raise(above),
+                Placed::Stored => match self.tidy(version, head).await {
                     Ok(()) => return Ok(Put::Stored(version)),
                     Err(tombstone) => sequence = self.raise(tombstone),
                 },
-                None => break,
             }
         }
         Err(Away::Failed(super::PrimaryError::Unanswered("it tells nothing of the report".into())))
@@ -205,18 +243,21 @@ impl Reports {
             return Err(error);
         }
         let primary = target.instead.as_ref().filter(|_| target.primary);
-        let mut failed = None;
+        let (mut failed, mut restless) = (None, None);
         for _ in 0..if target.shelf { RAISES } else { 0 } {
             // Whoever has just waited for the primary in vain does not wait again.
-            let seen = async {
-                if target.instead.is_some() {
-                    None
-                } else {
-                    self.ask(0, |it| it.head(&report.key)).await.ok()
-                }
+            let since = if target.instead.is_some() { None } else { self.first_mark(&report.key).await.ok() };
+            let placed = self.room.shelf.put(report, sequence).await;
+            let seen = match since {
+                Some(_) => self.ask_told(0, |it| it.head(&report.key, since)).await.ok(),
+                None => None,
             };
-            let (placed, seen) = join(self.room.shelf.put(report, sequence), seen).await;
-            let put = match self.above_primary(report, sequence, placed, seen).await {
+            let has_left = seen.as_ref().is_some_and(|it| it.1.may_include(&report.key));
+            restless = has_left.then_some(Away::Restless);
+            if has_left && placed.is_ok() {
+                continue;
+            }
+            let put = match self.above_primary(report, sequence, placed, seen.map(|it| it.0)).await {
                 Ok(Some(put)) => put,
                 Ok(None) => {
                     sequence = self.room.clock.next();
@@ -233,7 +274,7 @@ impl Reports {
             return Ok(self.answer(put, Store::Fallback));
         }
         self.room.counters.unavailable();
-        Err(ReportsError::unavailable(primary, failed))
+        Err(ReportsError::unavailable(primary.or(restless.as_ref()), failed))
     }
 
     /// What a put onto the shelf is worth beside the tombstone that the primary holds, as far as it says so. `None`: it is to be made anew.

@@ -9,8 +9,8 @@ use std::hash::BuildHasher as _;
 use bytes::{Bytes, BytesMut};
 
 use super::read::Header;
-use super::{PIECE, Shelf, ShelfError, as_read, gzip};
-use crate::fallback::store::{Condition, Listed, Operation, Revision, StoreError};
+use super::{PIECE, Shelf, ShelfError, Stray, as_read, gzip};
+use crate::fallback::store::{Condition, Listed, Operation, Revision};
 use crate::reports::gzip::GzipError;
 use crate::reports::{ReportKey, version};
 
@@ -162,22 +162,33 @@ impl Shelf {
         generation: &str,
         payload: &Bytes,
         before: &[(String, Revision)],
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool, ShelfError> {
         let data = self.layout.data(key);
         let marker = self.store.get(std::slice::from_ref(&data)).await?.pop().flatten();
         let Some(marker) = marker.filter(|it| it.value == generation.as_bytes()) else { return Ok(false) };
         let mut pieces = payload.chunks(PIECE).enumerate();
         let first = pieces.next().map(|(_, it)| payload.slice_ref(it)).unwrap_or_default();
+        let (mut written, mut copied) = (Vec::new(), true);
         for (number, piece) in pieces {
             let key = format!("{data}/{number}");
             let condition = as_read(before.iter().find(|it| it.0 == key).map(|it| it.1));
-            let put = Operation::Put { key, value: payload.slice_ref(piece), condition };
-            if !self.store.commit(vec![put]).await? {
-                return Ok(false);
+            let put = Operation::Put { key: key.clone(), value: payload.slice_ref(piece), condition };
+            copied = self.store.commit(vec![put]).await?;
+            if !copied {
+                break;
             }
+            written.push(Stray::Piece(key));
         }
         let condition = Condition::Unchanged(marker.revision);
-        self.store.commit(vec![Operation::Put { key: data, value: first, condition }]).await
+        let put = Operation::Put { key: data, value: first, condition };
+        if copied && self.store.commit(vec![put]).await? {
+            return Ok(true);
+        }
+        // Whoever removed the report meanwhile did not know of these.
+        for piece in &written {
+            self.remove_stray(piece).await?;
+        }
+        Ok(false)
     }
 }
 

@@ -103,4 +103,8 @@ impl Shelf {
         }
         Ok(self.store.commit(operations).await?)
     }
+    /// The header of a key with its states, of one moment; `None` if it cannot be read so.
+    pub(super) async fn header_at_once(&self, key: &ReportKey) -> Result<Option<Header>, ShelfError> {
+        Ok(self.headers(std::slice::from_ref(key)).await?.pop().flatten())
+    }
 }

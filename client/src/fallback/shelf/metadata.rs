@@ -8,7 +8,7 @@ use serde_bytes::ByteBuf;
 use sha2::{Digest as _, Sha256};
 
 use super::chunks::fresh_generation;
-use crate::reports::kept::{self, Kept};
+use crate::reports::kept::{self, Kept, Lost};
 use crate::reports::{Asset, Check, Encoding, Finding, Report, ReportKey, Version, packed};
 
 /// The form that is written. A reader refuses a greater one rather than misread it.
@@ -124,13 +124,16 @@ impl Metadata {
 }
 
 /// The findings and checks of a report as bytes, if its writer gave any.
-pub(crate) fn pack(report: &Report) -> Option<Vec<u8>> {
+pub(crate) fn pack(report: &Report) -> Result<Option<Vec<u8>>, Lost> {
     if !report.is_given() {
-        return None;
+        return Ok(None);
     }
-    let Kept { packed, checks, .. } = Kept::of(report);
+    let Kept { packed, checks, lost, .. } = Kept::given(report);
+    if let Some(lost) = lost {
+        return Err(lost);
+    }
     let packed = Packed { findings: packed.map(ByteBuf::from), checks: checks.map(ByteBuf::from) };
-    Some(rmp_serde::to_vec(&packed).expect("bytes are MessagePack"))
+    Ok(Some(rmp_serde::to_vec(&packed).expect("bytes are MessagePack")))
 }
 
 /// Packed findings that are small enough to stand in the entry.

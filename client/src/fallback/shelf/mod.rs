@@ -21,6 +21,7 @@ mod write;
 use std::sync::Arc;
 
 use super::store::{Condition, Entry, KeyValue, Revision, StoreError};
+use crate::reports::kept::Lost;
 use crate::reports::{ReportKey, Version};
 
 pub use layout::Layout;
@@ -102,6 +103,14 @@ pub enum ShelfError {
         /// What is wrong.
         reason: String,
     },
+    /// What the writer of the report gives beside the payload could not be read again, so the report is not stored.
+    #[error("{key} cannot be kept: {lost}")]
+    Unkept {
+        /// The report.
+        key: ReportKey,
+        /// What is too much.
+        lost: Lost,
+    },
     /// Others were faster time and again.
     #[error("{key} in {store} is written by others all the time")]
     Contended {
@@ -110,6 +119,13 @@ pub enum ShelfError {
         /// The store.
         store: String,
     },
+}
+
+impl ShelfError {
+    /// Whether the store answered, and what stands there of the report cannot be read.
+    pub(crate) fn is_of_the_report(&self) -> bool {
+        matches!(self, Self::Incomplete { .. } | Self::Damaged { .. })
+    }
 }
 
 impl Shelf {

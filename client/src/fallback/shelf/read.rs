@@ -89,7 +89,7 @@ impl Held {
 }
 
 impl<T> Lookup<T> {
-    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Lookup<U> {
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Lookup<U> {
         Lookup { copy: self.copy.map(change), tombstone: self.tombstone }
     }
 }
@@ -255,22 +255,40 @@ impl Shelf {
         Ok(lookup.map(|(version, origin)| Head { version, origin, size, holding }))
     }
 
-    /// The keys of a report, read until they fit or stand still.
+    /// The keys of a report, read until they fit or stand still. A value that somebody wrote alone is looked at again after its states were
+    /// read, so that it is not taken for as new as the next one.
     pub(super) async fn header(&self, key: &ReportKey) -> Result<Header, ShelfError> {
-        let at_once = self.store.snapshot() >= KEYS;
+        let states = self.layout.states(key);
+        let (at_once, all_at_once) =
+            (self.store.snapshot() >= KEYS, self.store.snapshot() >= KEYS + states.len());
         let mut before = None;
         for _ in 0..ATTEMPTS {
             let mut header = self.read_header(key).await?;
-            let fits = header.fits();
-            if fits || at_once || before == Some(header.revisions()) {
-                header.copy = match (&header.value, &header.metadata) {
-                    (Some(_), Some((metadata, _))) if fits => Some((metadata.version(), Origin::Larder)),
-                    (Some(_), _) => Some((self.foreign_version(key, &header).await?, Origin::Foreign)),
-                    (None, _) => None,
-                };
-                return Ok(header);
-            }
-            before = Some(header.revisions());
+            let stood: Option<Vec<Option<Entry>>> = before
+                .take()
+                .and_then(|(revisions, states)| (revisions == header.revisions()).then_some(states));
+            header.copy = match (&header.value, &header.metadata, stood) {
+                (Some(_), Some((metadata, _)), _) if header.fits() => {
+                    Some((metadata.version(), Origin::Larder))
+                }
+                (None, _, stood) if at_once || header.fits() || stood.is_some() => None,
+                (Some(_), _, Some(states)) => Some((header.foreign_version(&states), Origin::Foreign)),
+                (value, ..) => {
+                    if all_at_once
+                        && value.is_some()
+                        && let Some(header) = self.header_at_once(key).await?
+                    {
+                        return Ok(header);
+                    }
+                    let read = match value {
+                        Some(_) if !states.is_empty() => self.read(&states).await?,
+                        _ => Vec::new(),
+                    };
+                    before = Some((header.revisions(), read));
+                    continue;
+                }
+            };
+            return Ok(header);
         }
         Err(self.contended(key))
     }
@@ -309,12 +327,6 @@ impl Shelf {
             None => None,
         };
         Ok(Header { value, metadata, tombstone, copy: None })
-    }
-
-    async fn foreign_version(&self, key: &ReportKey, header: &Header) -> Result<Version, ShelfError> {
-        let states = self.layout.states(key);
-        let entries = if states.is_empty() { Vec::new() } else { self.read(&states).await? };
-        Ok(header.foreign_version(&entries))
     }
 
     async fn ours(&self, key: &ReportKey, header: &Header) -> Result<Report, ShelfError> {

@@ -8,6 +8,9 @@ use super::{AT_ONCE, ATTEMPTS, Burial, Page, Shelf, ShelfError, Tombstone, as_re
 use crate::fallback::store::{Condition, Operation, Revision};
 use crate::reports::ReportKey;
 
+/// Tombstones that are looked at in one go.
+const LISTED: usize = 1000;
+
 /// The entry, as JSON.
 #[derive(Serialize, Deserialize)]
 struct Stone {
@@ -56,12 +59,13 @@ impl Shelf {
                 pieces: Vec::new(),
                 chunks: Vec::new(),
             };
-            let pieces =
+            let mut pieces =
                 if survivor.is_none() { self.pieces_beside(key, &header).await? } else { Vec::new() };
             operations.extend(match survivor {
                 None => self.removal(&holding),
                 Some(_) => self.unchanged(&holding),
             });
+            self.remove_with(&mut operations, &mut pieces);
             if self.store.commit(operations).await? {
                 if survivor.is_none() {
                     self.clear(key, pieces, &header.generations()).await;
@@ -125,14 +129,21 @@ impl Shelf {
     ) -> Result<(Page<ShelfTombstone>, Vec<(ReportKey, String)>), ShelfError> {
         let range = self.layout.tombstones();
         let Some(raw) = range.prefix(prefix) else { return Ok(Default::default()) };
-        let after = after.map(|it| self.layout.tombstone(it));
-        let listed = self.store.list(&raw, after.as_deref(), limit).await?;
+        let mut after = after.map(|it| self.layout.tombstone(it));
         let named = |raw: &str| match range.name(raw) {
             Named::Report(key) => Some(key),
             _ => None,
         };
-        let next = if listed.len() < limit { None } else { listed.last().and_then(|it| named(&it.key)) };
-        let keys: Vec<_> = listed.into_iter().map(|it| it.key).collect();
+        let (keys, next) = loop {
+            let listed = self.store.list(&raw, after.as_deref(), limit).await?;
+            let last = listed.iter().rev().find_map(|it| named(&it.key));
+            let (is_last, behind) = (listed.len() < limit, listed.last().map(|it| it.key.clone()));
+            // Behind a page of what names no report there may be tombstones.
+            if is_last || last.is_some() {
+                break (listed.into_iter().map(|it| it.key).collect::<Vec<_>>(), last.filter(|_| !is_last));
+            }
+            after = behind;
+        };
         let (mut items, mut damaged) = (Vec::with_capacity(keys.len()), Vec::new());
         for keys in keys.chunks(AT_ONCE) {
             for (entry, raw) in self.read(keys).await?.into_iter().zip(keys) {
@@ -149,6 +160,29 @@ impl Shelf {
             }
         }
         Ok((Page { items, next }, damaged))
+    }
+
+    /// Removes the tombstones that were made before `before`, by the clocks of those who made them, and says how many. One that was made anew
+    /// meanwhile stays, as does one that cannot be read.
+    ///
+    /// A tombstone hides copies that turn up later: those of a primary, as long as there is one that may come back with what it held before; and
+    /// those that a call brings which was under way, for which a day is much. So this is for a shelf that has no primary beside it; where there
+    /// is one, a mover brings the tombstones there, and forgets them there in time.
+    ///
+    /// # Errors
+    /// The store did not answer; what was removed until then stays removed.
+    pub async fn forget_tombstones(&self, before: jiff::Timestamp) -> Result<usize, ShelfError> {
+        let (mut forgotten, mut after) = (0, None);
+        loop {
+            let (page, _) = self.tombstones_as_they_are("", after.as_ref(), LISTED).await?;
+            for it in page.items.iter().filter(|it| it.deleted_at < before) {
+                forgotten += usize::from(self.remove_tombstone(it).await?);
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(forgotten);
+            }
+        }
     }
 
     /// Removes a tombstone, unless it has changed since it was listed.

@@ -64,12 +64,15 @@ impl Shelf {
             }
             self.draft_extras(report, sequence, draft).await?;
             let pieces = self.pieces_beside(&report.key, &header).await?;
+            let mut stale = self.stale_pieces(&report.key, &pieces, report.payload.len());
             let stored = match self.in_one(report, sequence, &header, draft) {
-                Some(operations) => self.store.commit(operations).await?,
-                None => self.in_chunks(report, sequence, &header, draft, &pieces).await?,
+                Some(mut operations) => {
+                    self.remove_with(&mut operations, &mut stale);
+                    self.store.commit(operations).await?
+                }
+                None => self.in_chunks(report, sequence, &header, draft, &pieces, &mut stale).await?,
             };
             if stored {
-                let stale = self.stale_pieces(&report.key, pieces, report.payload.len());
                 self.clear(&report.key, stale, &header.generations()).await;
                 return Ok(Placed::Stored);
             }
@@ -84,7 +87,11 @@ impl Shelf {
         sequence: i64,
         draft: &mut Draft,
     ) -> Result<(), ShelfError> {
-        let Some(packed) = metadata::pack(report).filter(|_| draft.extras.is_none()) else { return Ok(()) };
+        if draft.extras.is_some() {
+            return Ok(());
+        }
+        let unkept = |lost| ShelfError::Unkept { key: report.key.clone(), lost };
+        let Some(packed) = metadata::pack(report).map_err(unkept)? else { return Ok(()) };
         draft.extras = match metadata::inline(&packed) {
             Some(inline) => Some(inline),
             None => {
@@ -123,6 +130,7 @@ impl Shelf {
         header: &Header,
         draft: &mut Draft,
         pieces: &[(String, Revision)],
+        stale: &mut Vec<(String, Revision)>,
     ) -> Result<bool, ShelfError> {
         let (generation, count) = match &draft.payload {
             Some(payload) => payload.clone(),
@@ -134,6 +142,7 @@ impl Shelf {
         let metadata = Metadata::new(report, sequence, place, draft.extras.clone());
         let mut operations = self.swap(&report.key, header, Bytes::from(generation.clone()), &metadata);
         operations.extend(draft.first.iter().cloned());
+        self.remove_with(&mut operations, stale);
         if !self.store.commit(operations).await? {
             return Ok(false);
         }
@@ -168,13 +177,26 @@ impl Shelf {
     fn stale_pieces(
         &self,
         key: &ReportKey,
-        pieces: Vec<(String, Revision)>,
+        pieces: &[(String, Revision)],
         length: usize,
     ) -> Vec<(String, Revision)> {
         let data = self.layout.data(key);
         let number = |raw: &str| raw.strip_prefix(&data)?.strip_prefix('/')?.parse::<usize>().ok();
         let count = length.div_ceil(PIECE);
-        pieces.into_iter().filter(|(raw, _)| number(raw).is_some_and(|it| it >= count)).collect()
+        pieces.iter().filter(|(raw, _)| number(raw).is_some_and(|it| it >= count)).cloned().collect()
+    }
+
+    /// Removes pieces in a transaction that makes them stale, as many as it has room for, so that none of them stays behind when nobody is left to
+    /// clear it away; leaves the others in `pieces`.
+    pub(super) fn remove_with(&self, operations: &mut Vec<Operation>, pieces: &mut Vec<(String, Revision)>) {
+        while let Some((key, revision)) = pieces.pop() {
+            let condition = Condition::Unchanged(revision);
+            operations.push(Operation::Delete { key: key.clone(), condition });
+            if !self.fits(operations) {
+                operations.pop();
+                return pieces.push((key, revision));
+            }
+        }
     }
 
     /// The transaction that puts a value and its entry in place of what was read.

@@ -23,7 +23,9 @@ impl From<ShelfError> for DepotError {
     fn from(error: ShelfError) -> Self {
         match error {
             ShelfError::Store(StoreError::Refused { .. }) => Self::Refused(error.to_string()),
-            ShelfError::Incomplete { .. } | ShelfError::Damaged { .. } => Self::Refused(error.to_string()),
+            ShelfError::Incomplete { .. } | ShelfError::Damaged { .. } | ShelfError::Unkept { .. } => {
+                Self::Refused(error.to_string())
+            }
             ShelfError::Store(_) | ShelfError::Contended { .. } => Self::Away(error.to_string()),
         }
     }

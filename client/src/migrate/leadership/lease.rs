@@ -11,25 +11,21 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Hold, Seat, SeatError};
-use crate::http::{Call, CallError, Caller, Credentials, Endpoint, EndpointError, Timeouts, escape};
+use crate::http::{Credentials, Endpoint, EndpointError, escape};
+use crate::kubernetes::{Api, ApiError};
 
 /// A Lease is some hundred bytes; what others may have written into it is bounded.
 const ANSWER: usize = 256 << 10;
 
-/// Where a pod finds its service account.
-const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-
 /// A Lease that one at a time holds.
 pub struct Lease {
-    caller: Caller,
-    token: Option<PathBuf>,
+    api: Api,
     namespace: String,
     name: String,
     holder: String,
@@ -41,17 +37,6 @@ pub struct Lease {
 struct Seen {
     spec: Value,
     since: Instant,
-}
-
-/// Why a Lease cannot be asked for at all.
-#[derive(Debug, thiserror::Error)]
-pub enum LeaseError {
-    /// This is no pod: a variable or a file of its service account is missing.
-    #[error("not in a pod: {0}")]
-    NoPod(String),
-    /// The endpoint or the credentials do not do.
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
 }
 
 impl Lease {
@@ -68,29 +53,22 @@ impl Lease {
         holder: impl Into<String>,
         ttl: Duration,
     ) -> Result<Self, EndpointError> {
-        let caller = Caller::new(endpoint, credentials)?;
+        Ok(Self::on(Api::new(endpoint, credentials, token)?, (namespace, name), holder, ttl))
+    }
+
+    fn on(api: Api, (namespace, name): (&str, &str), holder: impl Into<String>, ttl: Duration) -> Self {
         let (namespace, name, holder) = (namespace.to_owned(), name.to_owned(), holder.into());
         let ttl = Duration::from_secs(ttl.as_secs().max(1));
-        Ok(Self { caller, token, namespace, name, holder, ttl, seen: Mutex::new(None) })
+        Self { api, namespace, name, holder, ttl, seen: Mutex::new(None) }
     }
 
     /// The Lease `name` in the namespace of this pod, with its service account.
     ///
     /// # Errors
     /// This is no pod, or its service account cannot be used.
-    pub fn in_pod(name: &str, holder: impl Into<String>, ttl: Duration) -> Result<Self, LeaseError> {
-        let variable =
-            |name| std::env::var(name).map_err(|_| LeaseError::NoPod(format!("{name} is not set")));
-        let (host, port) = (variable("KUBERNETES_SERVICE_HOST")?, variable("KUBERNETES_SERVICE_PORT")?);
-        let host = if host.contains(':') { format!("[{host}]") } else { host };
-        let home = PathBuf::from(SERVICE_ACCOUNT);
-        let namespace = std::fs::read_to_string(home.join("namespace"))
-            .map_err(|error| LeaseError::NoPod(format!("{SERVICE_ACCOUNT}/namespace: {error}")))?;
-        let credentials = Credentials::trusting(home.join("ca.crt"))
-            .map_err(|error| LeaseError::NoPod(error.to_string()))?;
-        let endpoint = format!("https://{host}:{port}").parse::<Endpoint>()?;
-        let token = Some(home.join("token"));
-        Ok(Self::new(endpoint, Some(credentials), token, (namespace.trim(), name), holder, ttl)?)
+    pub fn in_pod(name: &str, holder: impl Into<String>, ttl: Duration) -> Result<Self, ApiError> {
+        let (api, namespace) = Api::in_pod()?;
+        Ok(Self::on(api, (&namespace, name), holder, ttl))
     }
 
     async fn call(
@@ -101,40 +79,8 @@ impl Lease {
     ) -> Result<(StatusCode, Value), SeatError> {
         let namespace = escape(&self.namespace);
         let path = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases{name}");
-        let mut call = Call::new(method, path);
-        if let Some(body) = body {
-            call.body = Bytes::from(body.to_string());
-            call.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        call.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(token) = self.authorization().await? {
-            call.headers.insert(header::AUTHORIZATION, token);
-        }
-        let timeouts = Timeouts { answer: self.ttl / 3, ..Timeouts::default() };
-        let reply = self.caller.fetch(&call, timeouts, ANSWER).await.map_err(|error| self.failed(&error))?;
-        let value = serde_json::from_slice(&reply.body).unwrap_or_default();
-        Ok((reply.status, value))
-    }
-
-    /// The token as it is in its file now: Kubernetes replaces it every hour.
-    async fn authorization(&self) -> Result<Option<HeaderValue>, SeatError> {
-        let Some(path) = &self.token else { return Ok(None) };
-        let unusable = |reason: String| SeatError(format!("{}: {reason}", path.display()));
-        let token = tokio::fs::read_to_string(path).await.map_err(|it| unusable(it.to_string()))?;
-        let mut token = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
-            .map_err(|_| unusable("no token".to_owned()))?;
-        token.set_sensitive(true);
-        Ok(Some(token))
-    }
-
-    fn failed(&self, error: &CallError) -> SeatError {
-        let endpoint = self.caller.endpoint();
-        SeatError(match error {
-            CallError::Unreachable(reason) => format!("cannot reach {endpoint}: {reason}"),
-            CallError::Unanswered(reason) => format!("{endpoint} did not answer: {reason}"),
-            CallError::TooLong => format!("{endpoint} said more than a Lease can be"),
-            CallError::Unsendable(error) => format!("the Lease cannot be asked for: {error}"),
-        })
+        let bounds = (self.ttl / 3, ANSWER);
+        self.api.call(method, path, body, bounds).await.map_err(|error| SeatError(error.to_string()))
     }
 
     /// The Lease as it stands; `None` if there is none.

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 pub use always::Always;
 pub use campaign::{Campaign, Hold, Seat, SeatError, Terms};
 pub use consul::ConsulLock;
-pub use lease::{Lease, LeaseError};
+pub use lease::Lease;
 
 /// Who leads, as far as this process knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

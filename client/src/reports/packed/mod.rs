@@ -48,6 +48,12 @@ pub enum PackedError {
     TooLarge,
 }
 
+/// Whether findings can be unpacked again once they are packed.
+pub(crate) fn fits(findings: &[Finding]) -> bool {
+    let text: usize = findings.iter().map(read::text_of).sum();
+    findings.len() <= ROWS && text <= TEXT
+}
+
 /// Packs findings. More than [`ROWS`] of them can be packed, but not be read.
 #[must_use]
 pub fn encode(findings: &[Finding]) -> Vec<u8> {

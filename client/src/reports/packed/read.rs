@@ -257,7 +257,7 @@ impl Table {
     }
 }
 
-fn text_of(it: &Finding) -> usize {
+pub(super) fn text_of(it: &Finding) -> usize {
     let texts = [&it.name, &it.package, &it.version, &it.fixed_version, &it.feed_rating, &it.file];
     texts.into_iter().chain([&it.database_key]).map(String::len).sum()
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::database::DatabaseError;
 use crate::reports::ReportKey;
+use crate::reports::kept::Lost;
 
 /// Why something was not done with a report.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -31,6 +32,14 @@ pub enum ReportError {
         /// The bytes that it may have.
         limit: usize,
     },
+    /// What its writer gives beside the payload could not be read again.
+    #[error("report {key} cannot be kept: {lost}")]
+    Unkept {
+        /// The report.
+        key: ReportKey,
+        /// What is too much.
+        lost: Lost,
+    },
     /// Others were faster time and again.
     #[error("report {key} is written by others all the time")]
     Contended {
@@ -53,7 +62,7 @@ impl ReportError {
     pub fn blames_the_caller(&self) -> bool {
         match self {
             Self::Database(error) => error.blames_the_request(),
-            Self::ClockAhead { .. } | Self::TooLarge { .. } => true,
+            Self::ClockAhead { .. } | Self::TooLarge { .. } | Self::Unkept { .. } => true,
             Self::Unreadable { .. } | Self::Contended { .. } => false,
         }
     }

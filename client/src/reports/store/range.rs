@@ -1,5 +1,7 @@
 //! Ranges of keys. SQLite and PostgreSQL (under the collation "C") order text by the bytes of UTF-8, which is the order of its code points.
 
+use crate::reports::ReportKey;
+
 /// The keys from one text on and before another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Range {
@@ -16,6 +18,20 @@ impl Range {
     /// The keys that begin with `prefix`, whatever is in it.
     pub(super) fn of(prefix: &str) -> Self {
         Self { from: prefix.to_owned(), to: behind_all_with(prefix) }
+    }
+
+    /// One key alone.
+    pub(super) fn one(key: &str) -> Self {
+        Self { from: key.to_owned(), to: format!("{key}\u{1}") }
+    }
+
+    /// The keys from the least to the greatest of some; nothing if there is none.
+    pub(super) fn around(keys: &[ReportKey]) -> Self {
+        let (from, to) = (keys.iter().min(), keys.iter().max());
+        match from.zip(to) {
+            Some((from, to)) => Self { from: from.to_string(), ..Self::one(to.as_str()) },
+            None => Self { from: String::new(), to: String::new() },
+        }
     }
 
     /// The same, without `key` and what stands before it. No key contains NUL, so this is the least that may follow.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use larder_wire::{Request, Statement, Value};
 
+use super::departures::{Mark, Told, read_left, with_left};
 use super::range::{Range, chunks};
 use super::rows::{AS_GIVEN, Row, Stored, Upload, WHOLE, WITHOUT_FINDINGS, read_stored};
 use super::{ReportError, ReportStore, unreadable};
@@ -88,22 +89,35 @@ impl ReportStore {
     /// # Errors
     /// As for [`ReportStore::get`].
     pub async fn find(&self, key: &ReportKey) -> Result<Found, ReportError> {
+        Ok(self.find_since(key, None).await?.answer)
+    }
+
+    /// As [`ReportStore::find`], with what left since a mark.
+    pub(crate) async fn find_since(
+        &self,
+        key: &ReportKey,
+        since: Option<Mark>,
+    ) -> Result<Told<Found>, ReportError> {
         let mut missing = None;
         loop {
             let arguments = || [Value::from(key.as_str())];
-            let request = Request::new([
+            let statements = vec![
                 Statement::with(format!("SELECT {WHOLE} FROM report WHERE key = ?1"), arguments()),
                 Statement::with("SELECT sequence FROM tombstone WHERE key = ?1", arguments()),
-            ]);
-            let mut rows = self.database.query(&request).await?.results.into_iter().map(|it| it.rows);
+            ];
+            let request = with_left(statements, since, &Range::one(key.as_str()));
+            let mut results = self.database.query(&request).await?.results;
+            let departures = read_left(&mut results, since)?;
+            let found = |report, tombstone| Told { answer: Found { report, tombstone }, departures };
+            let mut rows = results.into_iter().map(|it| it.rows);
             let (report, tombstone) = (rows.next().unwrap_or_default(), rows.next().unwrap_or_default());
             let tombstone =
                 tombstone.into_iter().next().map(|row| Row(row.into_iter()).integer()).transpose()?;
-            let Some(row) = report.into_iter().next() else { return Ok(Found { report: None, tombstone }) };
+            let Some(row) = report.into_iter().next() else { return Ok(found(None, tombstone)) };
             let (stored, upload) = read_stored(row)?;
             // Where its pieces are gone, so is the report: the next look finds what came instead.
             if let Some(report) = self.whole(stored, upload).await? {
-                return Ok(Found { report: Some(report), tombstone });
+                return Ok(found(Some(report), tombstone));
             }
             if upload.is_some() && missing == upload {
                 return Err(unreadable(key.as_str(), "pieces of its payload are missing"));

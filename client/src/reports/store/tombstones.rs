@@ -39,17 +39,7 @@ impl ReportStore {
     /// # Errors
     /// As for [`ReportStore::tombstone`].
     pub async fn tombstones(&self, after: Option<&str>, limit: usize) -> Result<Vec<Tombstone>, ReportError> {
-        self.tombstones_of("", after, limit).await
-    }
-
-    /// As [`ReportStore::tombstones`], of keys that begin with `prefix`.
-    pub(crate) async fn tombstones_of(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Tombstone>, ReportError> {
-        let Range { from, to } = Range::of(prefix).after(after);
+        let Range { from, to } = Range::of("").after(after);
         let limit = i64::try_from(limit.min(PAGE)).unwrap_or(i64::MAX);
         let select = "SELECT key, sequence FROM tombstone WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3";
         let request = Request::new([Statement::with(select, [from.into(), to.into(), limit.into()])]);
@@ -88,7 +78,8 @@ impl ReportStore {
         Ok(count)
     }
 
-    /// Forgets tombstones that were written here before a time; says how many.
+    /// Forgets tombstones that were written here before a time; says how many. Nothing is left by then that they would hide, so they are not noted
+    /// as what a mover takes out is.
     ///
     /// # Errors
     /// As for [`ReportStore::bury`].

@@ -10,7 +10,9 @@ use std::collections::HashSet;
 use jiff::{SignedDuration, Timestamp};
 use larder_wire::{Request, Response, Statement, Value};
 
+use super::departures::{Departures, Mark, Told, left, read_left};
 use super::parts::PART;
+use super::range::Range;
 use super::rows::{COLUMNS, Row, Stored, Upload, bound, columns, texts};
 use super::{PAYLOAD_LIMIT, ReportError, ReportStore, Selection, nanoseconds};
 use crate::reports::extract::{ExtractError, Extractor};
@@ -197,7 +199,16 @@ impl ReportStore {
     /// # Errors
     /// As for [`ReportStore::put`].
     pub async fn put_sequenced(&self, reports: &[(&Report, i64)]) -> Result<Vec<Put>, ReportError> {
-        let mut puts = Vec::with_capacity(reports.len());
+        Ok(self.put_since(reports, None).await?.answer)
+    }
+
+    /// As [`ReportStore::put_sequenced`], with what left since a mark.
+    pub(crate) async fn put_since(
+        &self,
+        reports: &[(&Report, i64)],
+        since: Option<Mark>,
+    ) -> Result<Told<Vec<Put>>, ReportError> {
+        let mut puts = Puts { since, made: Vec::with_capacity(reports.len()), departures: None };
         let mut batch = Batch::default();
         let mut extractor = Extractor::new();
         for &(report, sequence) in reports {
@@ -208,12 +219,14 @@ impl ReportStore {
             };
             let entry = Entry { report, sequence, kept: Cow::Owned(kept), upload: None, over: None };
             if !batch.takes(&entry) {
-                puts.extend(self.write(std::mem::take(&mut batch).entries, Origin::Scan).await?);
+                self.write(std::mem::take(&mut batch).entries, Origin::Scan, &mut puts).await?;
             }
             batch.push(entry);
         }
-        puts.extend(self.write(batch.entries, Origin::Scan).await?);
-        Ok(puts)
+        self.write(batch.entries, Origin::Scan, &mut puts).await?;
+        // If there was nothing to do, nothing is known.
+        let departures = puts.departures.unwrap_or(Departures { until: Mark(0), since: None });
+        Ok(Told { answer: puts.made, departures })
     }
 
     /// Writes reports that come from another store, under the versions that they have: older ones than those that are there change nothing,
@@ -222,18 +235,18 @@ impl ReportStore {
     /// # Errors
     /// The database did not do it.
     pub async fn put_moved(&self, reports: &[Moving]) -> Result<Vec<Put>, ReportError> {
-        let mut puts = Vec::with_capacity(reports.len());
+        let mut puts = Puts { since: None, made: Vec::with_capacity(reports.len()), departures: None };
         let mut batch = Batch::default();
         for Moving { report, sequence, kept, over } in reports {
             let kept = Cow::Borrowed(kept);
             let entry = Entry { report, sequence: *sequence, kept, upload: None, over: *over };
             if !batch.takes(&entry) {
-                puts.extend(self.write(std::mem::take(&mut batch).entries, Origin::Elsewhere).await?);
+                self.write(std::mem::take(&mut batch).entries, Origin::Elsewhere, &mut puts).await?;
             }
             batch.push(entry);
         }
-        puts.extend(self.write(batch.entries, Origin::Elsewhere).await?);
-        Ok(puts)
+        self.write(batch.entries, Origin::Elsewhere, &mut puts).await?;
+        Ok(puts.made)
     }
 
     /// Reads back what was moved and compares it. The answers are in the order of `reports`.
@@ -256,9 +269,14 @@ impl ReportStore {
         Ok(found)
     }
 
-    async fn write(&self, mut entries: Vec<Entry<'_>>, origin: Origin) -> Result<Vec<Put>, ReportError> {
+    async fn write(
+        &self,
+        mut entries: Vec<Entry<'_>>,
+        origin: Origin,
+        puts: &mut Puts,
+    ) -> Result<(), ReportError> {
         if entries.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         for entry in &mut entries {
             if entry.report.payload.len() > PART {
@@ -269,18 +287,38 @@ impl ReportStore {
         if origin == Origin::Elsewhere {
             statements.insert(0, Statement::many(RENEW, entries.iter().map(Entry::version)));
         }
+        let keys: Vec<_> = entries.iter().map(|it| it.report.key.clone()).collect();
+        statements.extend(left(puts.since, &Range::around(&keys)));
         let mut response = self.database.execute(&Request::new(statements)).await?;
+        puts.told(read_left(&mut response.results, puts.since)?);
         if origin == Origin::Elsewhere && !response.results.is_empty() {
             response.results.remove(0);
         }
-        let puts = outcomes(&entries, response)?;
-        for put in &puts {
+        let made = outcomes(&entries, response)?;
+        for put in &made {
             match *put {
                 Put::Stored(version) | Put::Superseded(version) => drop(self.met(version)),
                 Put::Suppressed(sequence) => self.clock.see(sequence),
             }
         }
-        Ok(puts)
+        puts.made.extend(made);
+        Ok(())
+    }
+}
+
+/// What became of the batches until now.
+struct Puts {
+    since: Option<Mark>,
+    made: Vec<Put>,
+    departures: Option<Departures>,
+}
+
+impl Puts {
+    fn told(&mut self, departures: Departures) {
+        self.departures = Some(match self.departures.take() {
+            Some(before) => before.and(departures),
+            None => departures,
+        });
     }
 }
 
@@ -353,6 +391,9 @@ fn checked(report: &Report, keep: impl FnOnce(&Report) -> Kept) -> Result<Kept, 
         limited(name, text.len(), TEXT_LIMIT)?;
     }
     let kept = keep(report);
+    if let Some(lost) = kept.lost {
+        return Err(ReportError::Unkept { key: report.key.clone(), lost });
+    }
     limited("findings", kept.packed.as_ref().map_or(0, Vec::len), PACKED_LIMIT)?;
     limited("checks", kept.checks.as_ref().map_or(0, Vec::len), PACKED_LIMIT)?;
     Ok(kept)

@@ -132,7 +132,7 @@ pub(crate) async fn findings_come_back_as_their_writer_gave_them(database: Arc<d
         ..plain("a/read", 10, "")
     };
     store.put_many(&[json.clone(), full("a/given", 10)]).await.unwrap();
-    let read = Primary::get(&store, &json.key).await.unwrap().copy.unwrap().report;
+    let read = Primary::get(&store, &json.key, None).await.unwrap().answer.copy.unwrap().report;
     assert_eq!(read, json);
     let stored = store.get(&json.key).await.unwrap().unwrap();
     assert!(!stored.given && stored.packed.is_some(), "questions know what was read");

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -79,6 +80,20 @@ impl Kubernetes {
     #[must_use]
     pub fn etcd(&self) -> String {
         self.etcd.url()
+    }
+
+    /// A kubectl that may do everything, and keeps nothing outside of this server's directory.
+    ///
+    /// # Errors
+    /// There is none on this machine.
+    pub fn kubectl(&self) -> Result<Command, Skip> {
+        let mut command = Command::new(binary("kubectl")?);
+        command.arg(format!("--server=https://{}", self.address()));
+        command.arg(format!("--certificate-authority={}", self.ca().display()));
+        command.arg(format!("--token={TOKEN}"));
+        command.arg(format!("--cache-dir={}", self.home.path().join("cache").display()));
+        command.env("KUBECONFIG", "/dev/null").current_dir(self.home.path());
+        Ok(command)
     }
 
     /// What it has logged.

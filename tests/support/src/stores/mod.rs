@@ -15,13 +15,25 @@ pub(crate) use process::free_port;
 
 use crate::skip::Skip;
 
+/// A tool or file that `tests/servers/prepare` makes available, or that is installed.
+///
+/// # Errors
+/// It is not on this machine.
+pub fn prepared(name: &str) -> Result<PathBuf, Skip> {
+    find(name, |it| it.exists())
+}
+
 /// The binary of a server: prepared beside the build of the calling test, or on the `PATH`.
 fn binary(name: &str) -> Result<PathBuf, Skip> {
+    find(name, |it| it.is_file())
+}
+
+fn find(name: &str, is_it: impl Fn(&std::path::Path) -> bool) -> Result<PathBuf, Skip> {
     let test = std::env::current_exe().unwrap_or_default();
     let prepared = test.ancestors().map(|dir| dir.join("servers").join(name));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let installed = std::env::split_paths(&path).map(|dir| dir.join(name));
-    let mut found = prepared.chain(installed).filter(|file| file.is_file());
+    let mut found = prepared.chain(installed).filter(|file| is_it(file));
     found
         .next()
         .ok_or_else(|| Skip::new(format!("there is no {name}; tests/servers/prepare gets it or says how")))

@@ -1,0 +1,250 @@
+//! A real API server, with the real definitions of cert-manager's and the Prometheus operator's resources, judges every object: by its
+//! schemas strictly, and each pod by the pod security standard "restricted".
+
+use larder_harness::{Kubernetes, Skip, need, prepared};
+use serde_json::{Value, json};
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+
+use crate::objects::{OVERLAYS, helmed, kustomized, manifests, name, parsed, pod_template, statefulset};
+
+/// A cluster without nodes, in which pods have to be "restricted".
+pub(crate) struct Cluster {
+    pub(crate) server: Arc<Kubernetes>,
+}
+
+impl Cluster {
+    /// One that only this test uses, and without definitions of others' resources.
+    pub(crate) fn bare() -> Result<Self, Skip> {
+        let cluster = Self { server: Arc::new(Kubernetes::start()?) };
+        let there = cluster.server.kubectl().map(drop);
+        there.map(|()| cluster)
+    }
+
+    fn start() -> Result<Self, Skip> {
+        let definitions = prepared("crds")?;
+        let cluster = Self { server: Kubernetes::shared()? };
+        for kind in [
+            "cert-manager.io_issuers",
+            "cert-manager.io_certificates",
+            "monitoring.coreos.com_servicemonitors",
+            "monitoring.coreos.com_prometheusrules",
+        ] {
+            let file = definitions.join(format!("{kind}.yaml"));
+            cluster.must(&["apply", "--server-side", "-f", file.to_str().unwrap()], "");
+        }
+        cluster.must(&["wait", "--for=condition=Established", "--all", "crd", "--timeout=60s"], "");
+        Ok(cluster)
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str], input: &str) -> Output {
+        let mut kubectl = self.server.kubectl().unwrap_or_else(|skip| panic!("{skip:?}"));
+        let mut child = kubectl
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    pub(crate) fn must(&self, arguments: &[&str], input: &str) -> String {
+        let output = self.run(arguments, input);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "kubectl {arguments:?}: {said}\n{input}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Makes a namespace that enforces, and the accounts that pods of these objects have.
+    pub(crate) fn prepare(&self, namespace: &str, objects: &[Value]) {
+        let made = json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": { "name": namespace, "labels": {
+                "pod-security.kubernetes.io/enforce": "restricted",
+                "pod-security.kubernetes.io/warn": "restricted",
+            } },
+        });
+        self.must(&["apply", "-f", "-"], &made.to_string());
+        for account in objects.iter().filter(|it| it["kind"] == "ServiceAccount") {
+            self.must(&["apply", "-f", "-"], &account.to_string());
+        }
+    }
+
+    /// Has the server judge objects as it would at `apply`; a warning is a refusal, and so is a field that it does not know.
+    fn judge(&self, what: &str, namespace: &str, yaml: &str) {
+        let objects = parsed(yaml);
+        self.prepare(namespace, &objects);
+        let strict = ["apply", "--dry-run=server", "--validate=strict", "--warnings-as-errors", "-f", "-"];
+        let said = self.must(&strict, yaml);
+        let judged = said.lines().filter(|line| line.contains("server dry run")).count();
+        assert_eq!(judged, objects.len(), "{what}: {said}");
+        for pod in objects.iter().filter_map(|it| pod_of(it, namespace)) {
+            self.must(&["create", "--dry-run=server", "--validate=strict", "-f", "-"], &pod.to_string());
+        }
+    }
+}
+
+/// The pod that an object would have made; only pods themselves are held to the standard.
+fn pod_of(object: &Value, namespace: &str) -> Option<Value> {
+    let template = pod_template(object)?;
+    let mut pod = template.clone();
+    pod["apiVersion"] = json!("v1");
+    pod["kind"] = json!("Pod");
+    pod["metadata"]["name"] = json!("judged");
+    pod["metadata"]["namespace"] = json!(namespace);
+    // What the StatefulSet's controller adds.
+    for claim in object["spec"]["volumeClaimTemplates"].as_array().into_iter().flatten() {
+        let name = &claim["metadata"]["name"];
+        let volume = json!({ "name": name, "persistentVolumeClaim": { "claimName": name } });
+        pod["spec"]["volumes"].as_array_mut()?.push(volume);
+    }
+    Some(pod)
+}
+
+#[test]
+fn the_api_server_takes_every_overlay_and_many_values() {
+    let cluster = need!(Cluster::start());
+    for (overlay, namespace) in OVERLAYS {
+        cluster.judge(overlay, namespace, &need!(kustomized(overlay)));
+    }
+    let everything = manifests(&["cert-manager", "--monitoring", "--backup", "--size", "1Gi"]);
+    cluster.judge("manifests", "larder", &everything);
+    let transfer = std::fs::read_to_string(statefulset().join("rendered/transfer.yaml")).unwrap();
+    cluster.judge("transfer", "larder", &transfer);
+    let charts: [&[&str]; 9] = [
+        &["--set", "apiserver.enabled=true,apiserver.replicas=1,certificates.mode=cert-manager"],
+        &["--set", "monitoring.enabled=true,backup.enabled=true"],
+        &[
+            "--set",
+            "certificates.mode=cert-manager,certificates.issuer.name=ca,certificates.issuer.kind=ClusterIssuer",
+        ],
+        &[
+            "--set",
+            "certificates.mode=existing,certificates.secretName=server,certificates.clientCASecretName=clients",
+        ],
+        &[
+            "--set",
+            "certificates.mode=cert-manager,certificates.clients[0].name=c,certificates.clients[0].identity=spiffe://x/y",
+        ],
+        &[
+            "--set",
+            "networkPolicy.enabled=false,podDisruptionBudget.enabled=false,monitoring.enabled=true,monitoring.dashboard=false",
+        ],
+        &[
+            "--set",
+            "nodeSelector.disk=ssd,tolerations[0].key=db,tolerations[0].operator=Exists,priorityClassName=system-cluster-critical",
+        ],
+        &[
+            "--set",
+            "journal=rollback,extraArgs[0]=--readers=4,podAnnotations.a=b,serviceAccount.annotations.c=d,service.annotations.e=f",
+        ],
+        &[
+            "--set",
+            "fullnameOverride=a-name-of-39-characters-is-the-longest0,image.pullSecrets[0].name=registry,image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
+        ],
+    ];
+    for values in charts {
+        cluster.judge(&format!("{values:?}"), "chart", &need!(helmed("chart", values)));
+    }
+}
+
+#[test]
+fn the_api_server_would_refuse_what_is_wrong() {
+    let cluster = need!(Cluster::start());
+    let objects = parsed(&need!(kustomized("self-signed")));
+    cluster.prepare("larder", &objects);
+    let database = objects.iter().find(|it| it["kind"] == "StatefulSet").unwrap();
+    let pod = pod_of(database, "larder").unwrap();
+    let spoilt: [(&str, Value); 6] = [
+        ("/spec/containers/0/securityContext/allowPrivilegeEscalation", json!(true)),
+        ("/spec/containers/0/securityContext/runAsNonRoot", json!(false)),
+        ("/spec/containers/0/securityContext/capabilities/drop", json!([])),
+        ("/spec/containers/0/securityContext/seccompProfile/type", json!("Unconfined")),
+        ("/spec/securityContext/runAsUser", json!(0)),
+        ("/spec/volumes/0", json!({ "name": "tls", "hostPath": { "path": "/" } })),
+    ];
+    for (place, value) in spoilt {
+        let mut pod = pod.clone();
+        *pod.pointer_mut(place).unwrap_or_else(|| panic!("no {place}")) = value;
+        let output = cluster.run(&["create", "--dry-run=server", "-f", "-"], &pod.to_string());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("violates PodSecurity"), "{place}: {said}");
+    }
+    let mut unknown = database.clone();
+    unknown["spec"]["template"]["spec"]["containers"][0]["readinessProb"] = json!({});
+    let output =
+        cluster.run(&["apply", "--dry-run=server", "--validate=strict", "-f", "-"], &unknown.to_string());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("readinessProb"), "{output:?}");
+}
+
+#[test]
+fn what_was_applied_is_removed_without_a_trace() {
+    let cluster = need!(Cluster::bare());
+    let yaml = manifests(&["apiserver"]);
+    let made = cluster.must(&["apply", "-f", "-"], &yaml);
+    assert_eq!(made.lines().count(), parsed(&yaml).len(), "{made}");
+    look_at_rights(&cluster);
+    let kinds = cluster.must(&["api-resources", "--verbs=list,delete", "-o", "name"], "");
+    let kinds = kinds.split_whitespace().collect::<Vec<_>>().join(",");
+    let ours = ["get", &kinds, "-A", "-l", "app.kubernetes.io/name=larder", "-o", "name"];
+    let there = cluster.must(&ours, "");
+    // The namespace has no such label: it is the one object that holds the others.
+    assert_eq!(there.lines().count(), parsed(&yaml).len() - 1, "{there}");
+    // Without its controller a namespace is never empty enough to go; its contents are deleted by name.
+    cluster.must(&["delete", "--wait=false", "-f", "-"], &yaml);
+    let left = cluster.must(&ours, "");
+    assert_eq!(left, "", "left behind by {:?}", parsed(&yaml).iter().map(name).collect::<Vec<_>>());
+}
+
+/// Each account may do what it needs, and not what would be too much.
+fn look_at_rights(cluster: &Cluster) {
+    let may = |account: &str, what: &[&str]| {
+        let account = format!("--as=system:serviceaccount:larder:{account}");
+        let output = cluster.run(&[&["auth", "can-i", &account], what].concat(), "");
+        String::from_utf8_lossy(&output.stdout).trim() == "yes"
+    };
+    let settings = "configmaps/extension-apiserver-authentication";
+    let own = "apiservices.apiregistration.k8s.io/v1alpha2.wgpolicyk8s.io";
+    let needed: [(&str, &[&str]); 11] = [
+        ("larder-apiserver", &["create", "tokenreviews.authentication.k8s.io"]),
+        ("larder-apiserver", &["create", "subjectaccessreviews.authorization.k8s.io"]),
+        ("larder-apiserver", &["watch", settings, "--namespace=kube-system"]),
+        ("larder-apiserver", &["watch", "namespaces"]),
+        ("larder-apiserver", &["create", "apiservices.apiregistration.k8s.io"]),
+        ("larder-apiserver", &["patch", own]),
+        ("larder-apiserver", &["update", "leases.coordination.k8s.io", "--namespace=larder"]),
+        ("larder-certs", &["create", "secrets", "--namespace=larder"]),
+        ("larder-certs", &["update", "secrets/larder-tls", "--namespace=larder"]),
+        ("larder-certs", &["update", "secrets/larder-apiserver-tls", "--namespace=larder"]),
+        ("larder-certs", &["get", "secrets/larder-ca", "--namespace=larder"]),
+    ];
+    for (account, what) in needed {
+        assert!(may(account, what), "{account} may not {what:?}");
+    }
+    let too_much: [(&str, &[&str]); 10] = [
+        ("larder", &["get", "secrets", "--namespace=larder"]),
+        ("larder", &["get", "configmaps", "--namespace=larder"]),
+        ("larder-apiserver", &["get", "secrets", "--namespace=larder"]),
+        ("larder-apiserver", &["get", "configmaps/other", "--namespace=kube-system"]),
+        ("larder-apiserver", &["delete", "namespaces"]),
+        ("larder-apiserver", &["patch", "apiservices.apiregistration.k8s.io/v1.apps"]),
+        ("larder-apiserver", &["delete", "policyreports.wgpolicyk8s.io", "--all-namespaces"]),
+        ("larder-certs", &["list", "secrets", "--namespace=larder"]),
+        ("larder-certs", &["get", "secrets/other", "--namespace=larder"]),
+        ("larder-certs", &["get", "secrets/larder-tls", "--namespace=default"]),
+    ];
+    for (account, what) in too_much {
+        assert!(!may(account, what), "{account} may {what:?}");
+    }
+}
+
+#[test]
+fn everybody_can_render_without_a_cluster() {
+    let mut helm = Command::new(need!(prepared("helm")));
+    let output = helm.args(["lint", "--strict", "chart"]).current_dir(statefulset()).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
