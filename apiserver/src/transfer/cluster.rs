@@ -3,6 +3,7 @@
 //! That a call is sent again which is told to come back later (429, 503 with `Retry-After`) is the client's doing; every other failure is for the caller,
 //! who knows what it means. Nothing is cached.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -162,7 +163,7 @@ impl Cluster {
         let answer = answer.map_err(|_| away(format!("no answer within {PATIENCE:?}")))?;
         let (parts, body) = answer.map_err(|it| away(it.to_string()))?.into_parts();
         if parts.status.is_success() {
-            return Ok(Lines { body, buffer: BytesMut::new(), scanned: 0, call });
+            return Ok(Lines { body: Mutex::new(body), buffer: BytesMut::new(), scanned: 0, call });
         }
         let body = Limited::new(body, LONGEST).collect().await.map_err(|it| away(it.to_string()))?;
         Err(refused(call, parts.status, &body.to_bytes()))
@@ -206,7 +207,8 @@ fn request(method: Method, path: &str, body: Option<(Form, &Value)>) -> Result<R
 
 /// The lines of an answer that does not end.
 pub(super) struct Lines {
-    body: Body,
+    /// Nobody shares it; locked, it may stand in what is shared.
+    body: Mutex<Body>,
     buffer: BytesMut,
     scanned: usize,
     call: String,
@@ -222,7 +224,8 @@ impl Lines {
             if self.buffer.len() > LONGEST {
                 return Err(ClusterError::TooLong { call: self.call.clone() });
             }
-            match self.body.frame().await {
+            let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
+            match body.frame().await {
                 None => return Ok(None),
                 Some(Ok(frame)) => self.buffer.extend_from_slice(&frame.into_data().unwrap_or_default()),
                 Some(Err(error)) => {

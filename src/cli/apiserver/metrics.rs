@@ -114,7 +114,11 @@ impl Metrics {
             self.operations.clone(),
         );
         r.register("validation_failures", "Objects refused for what they look like", self.refused.clone());
-        r.register("transfer_objects", "Objects between etcd and the store, by what became of them", self.transfer.clone());
+        r.register(
+            "transfer_objects",
+            "Objects between etcd and the store, by what became of them",
+            self.transfer.clone(),
+        );
     }
 
     /// Counts what is moved, for as long as it is.

@@ -3,7 +3,7 @@
 //! Whatever is to be done about an object, both stores are asked how it stands, and etcd is made to look like this one: events say only which.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt as _;
 use futures_util::future::try_join_all;
@@ -38,7 +38,8 @@ pub(super) struct Returner {
     watches: Watches,
     pace: Arc<Pace>,
     tally: Tally,
-    watch: Option<Watch>,
+    /// Nobody shares it; locked, it may stand in what is shared.
+    watch: Mutex<Option<Watch>>,
     /// What etcd does not take, and why.
     pub(super) stays: BTreeMap<String, String>,
 }
@@ -59,14 +60,14 @@ impl Returner {
         (pace, tally): (Arc<Pace>, Tally),
     ) -> Self {
         let (id, stays) = (resource.id(), BTreeMap::new());
-        Self { resource, id, entrance, store, watches, pace, tally, watch: None, stays }
+        Self { resource, id, entrance, store, watches, pace, tally, watch: Mutex::default(), stays }
     }
 
     /// Copies everything, and what changes meanwhile; then compares everything that stands in etcd.
     pub(super) async fn pass(&mut self) -> Result<(), TransferError> {
         self.stays.clear();
         let from = From::Revision(self.store.revision().await?);
-        self.watch = Some(self.watches.watch(&self.id, Selection::default(), from).await?);
+        self.watch = Mutex::new(Some(self.watches.watch(&self.id, Selection::default(), from).await?));
         let (store, id) = (self.store.clone(), self.id.clone());
         let mut here = Listing::new(&store, &id);
         while let Some(page) = here.next().await? {
@@ -189,10 +190,14 @@ impl Returner {
         }
     }
 
+    fn watch(&mut self) -> Option<&mut Watch> {
+        self.watch.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut()
+    }
+
     /// Does what the events ask for that have come, without waiting for more.
     async fn drain(&mut self) -> Result<(), TransferError> {
         let mut keys = HashSet::new();
-        while let Some(watch) = &mut self.watch
+        while let Some(watch) = self.watch()
             && let Some(event) = watch.next().now_or_never()
         {
             keys.extend(key(&event.map_err(TransferError::or_behind)?));
@@ -209,7 +214,7 @@ impl Returner {
         let (target, until) = (self.store.revision().await?, Instant::now() + CATCHING_UP);
         loop {
             self.drain().await?;
-            let Some(watch) = &mut self.watch else { return Err(TransferError::Behind) };
+            let Some(watch) = self.watch() else { return Err(TransferError::Behind) };
             if watch.told() >= target {
                 return Ok(());
             }
