@@ -14,6 +14,7 @@
 //! - [`store`] keeps objects, [`watch`] follows them.
 //! - [`present`] is how objects are shown: as they are, as tables, as metadata alone; discovery and OpenAPI documents. No I/O.
 //! - [`auth`] says who calls and whether they may.
+//! - [`transfer`] moves existing objects out of etcd into the store, and back.
 //! - [`http`] is the wire: routes, options, verbs, Status errors.
 
 pub mod apply;
@@ -28,4 +29,5 @@ pub mod schema;
 pub mod selector;
 pub mod store;
 pub mod telemetry;
+pub mod transfer;
 pub mod watch;

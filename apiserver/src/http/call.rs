@@ -13,9 +13,13 @@ use crate::auth::{Place, User, Verb};
 use crate::object::Object;
 use crate::registry::{FieldPath, Resource, Scope, Version};
 use crate::store::{Key, StoreError};
+use crate::transfer::Pass;
 
 /// A request for a resource. It owns what it needs, so that a write goes on when its caller has left.
 pub(super) struct Call {
+    /// Objects do not move away while this is kept.
+    #[expect(dead_code, reason = "it is kept, not asked")]
+    pub(super) pass: Pass,
     pub(super) server: Arc<ApiServer>,
     pub(super) user: User,
     pub(super) place: Place,

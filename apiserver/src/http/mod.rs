@@ -49,6 +49,7 @@ use crate::registry::{Registry, Resource};
 use crate::selector;
 use crate::store::Store;
 use crate::telemetry::{self, Telemetry};
+use crate::transfer::{Gate, Intent};
 use crate::watch::Watches;
 
 /// Watches at the same time.
@@ -72,6 +73,10 @@ pub struct ApiServerParts {
     pub registry: Registry,
     /// Where their objects are.
     pub store: Store,
+    /// What changes there.
+    pub watches: Watches,
+    /// Whether they are there yet, and still.
+    pub gate: Gate,
     /// Who calls.
     pub authenticator: Authenticator,
     /// What they may do.
@@ -96,6 +101,7 @@ pub struct ApiServer {
     registry: Registry,
     store: Store,
     watches: Watches,
+    gate: Gate,
     authenticator: Authenticator,
     authorizer: Authorizer,
     namespaces: Option<Namespaces>,
@@ -123,9 +129,10 @@ impl ApiServer {
     pub fn new(parts: ApiServerParts) -> Arc<Self> {
         Arc::new(Self {
             documents: Documents::new(&parts.registry),
-            watches: Watches::new(parts.store.clone()),
             registry: parts.registry,
             store: parts.store,
+            watches: parts.watches,
+            gate: parts.gate,
             authenticator: parts.authenticator,
             authorizer: parts.authorizer,
             namespaces: parts.namespaces,
@@ -267,7 +274,15 @@ impl ApiServer {
         if is_too_deep {
             return Err(Refusal::no_resource());
         }
+        let intent = match verb {
+            Verb::Get => Intent::Read,
+            Verb::List | Verb::Watch => Intent::List,
+            _ => Intent::Write,
+        };
+        let name = Some(place.name.as_str()).filter(|it| !it.is_empty());
+        let pass = self.gate.admit(&place.group, intent, name).await.map_err(Refusal::turned)?;
         let call = Call {
+            pass,
             server: Arc::clone(self),
             resource: Arc::clone(resource),
             headers: head.headers,

@@ -10,6 +10,7 @@ use crate::auth::Verb;
 use crate::field::{FieldError, joined, quote};
 use crate::registry::Resource;
 use crate::store::{Revision, StoreError};
+use crate::transfer::Turned;
 
 /// A request that is not done.
 #[derive(Clone, Debug, PartialEq)]
@@ -192,6 +193,19 @@ impl Refusal {
     pub(crate) fn unprocessable() -> Self {
         let message = "the server rejected our request due to an error in our request";
         Status::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message).with(Details::default()).into()
+    }
+
+    /// 429 or 409: the objects are on their way.
+    pub(crate) fn turned(turned: Turned) -> Self {
+        let message = turned.to_string();
+        match turned {
+            Turned::Later => {
+                let mut status = Status::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message);
+                status.retry_after(1);
+                status.into()
+            }
+            Turned::Probed => Status::new(StatusCode::CONFLICT, "Conflict", message).into(),
+        }
     }
 
     /// 429.

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -102,8 +104,9 @@ pub(super) fn read(text: &str) -> Result<Vec<(Resource, Vec<Notice>)>, DocumentE
         {
             return Err(DocumentError::Other { api_version: head.api_version, kind: head.kind });
         }
+        let text = document.to_string().into();
         let document: Document = serde_json::from_value(document).map_err(|it| unreadable(&it))?;
-        resources.push(document.resource()?);
+        resources.push(document.resource(text)?);
     }
     Ok(resources)
 }
@@ -214,7 +217,7 @@ struct SelectableField {
 }
 
 impl Document {
-    fn resource(self) -> Result<(Resource, Vec<Notice>), DocumentError> {
+    fn resource(self, document: Arc<str>) -> Result<(Resource, Vec<Notice>), DocumentError> {
         let id = format!("{}.{}", self.spec.names.plural, self.spec.group);
         let invalid = |field: &str, reason: String| DocumentError::Invalid {
             resource: id.clone(),
@@ -242,7 +245,7 @@ impl Document {
         }
         versions.sort_by_key(|it| priority::key(&it.name));
         let names = self.spec.names.read();
-        Ok((Resource { group, names, scope, versions, marks }, notices))
+        Ok((Resource { group, names, scope, versions, marks, document }, notices))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is known of one resource.
 
+use std::sync::Arc;
+
 use crate::schema::Schema;
 
 /// Whether the objects of a resource live in namespaces.
@@ -41,6 +43,8 @@ pub struct Resource {
     pub versions: Vec<Version>,
     /// Annotations that every object gets when it is written, as the document asks by annotations of its own.
     pub marks: Vec<(String, String)>,
+    /// The CRD document that says all this, JSON.
+    pub document: Arc<str>,
 }
 
 /// One version of a resource.

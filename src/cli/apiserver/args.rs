@@ -13,6 +13,7 @@ use larder_apiserver::http::{RequestLimits, Validation};
 use larder_apiserver::store::StoreOptions;
 use larder_client::{Credentials, Endpoint, Sidecar};
 
+use super::transfer::TransferArgs;
 use crate::config::{LogArgs, Size, Span};
 use crate::tls::{Clients, TlsFiles};
 
@@ -45,6 +46,8 @@ pub(crate) struct ApiServerArgs {
     pub(crate) stall_timeout: Span,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) transfer: TransferArgs,
     #[command(flatten)]
     pub(crate) resources: ResourceArgs,
     #[command(flatten)]
@@ -165,6 +168,9 @@ impl ApiServerArgs {
         }
         if self.dev && self.cluster.kubeconfig.is_some() {
             return Err("--dev serves without a cluster, --kubeconfig names one".to_owned());
+        }
+        if self.dev && self.transfer.register.is_some() {
+            return Err("--dev serves without a cluster, --register registers with one".to_owned());
         }
         if self.cluster.authorization == Authorization::Authenticated && self.cluster.kubeconfig.is_some() {
             return Err("--authorization=authenticated asks no cluster, --kubeconfig names one".to_owned());

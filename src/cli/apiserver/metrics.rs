@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use larder_apiserver::telemetry::{Request, Telemetry};
+use larder_apiserver::transfer::Progress;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -11,6 +12,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+
+use tokio::sync::watch;
 
 use crate::tls::Tls;
 
@@ -24,6 +27,7 @@ pub(super) struct Metrics {
     lag: Histogram,
     operations: Family<OperationLabels, Histogram, fn() -> Histogram>,
     refused: Family<ResourceLabel, Counter>,
+    transfer: Family<StateLabel, Gauge>,
     certificate_expiry: Gauge<i64, std::sync::atomic::AtomicI64>,
     tls_reloads: Gauge<u64, AtomicU64>,
     tls_refused: Gauge<u64, AtomicU64>,
@@ -54,6 +58,11 @@ struct OperationLabels {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
 /// From 100 µs to 52 s.
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(100e-6, 2.0, 20))
@@ -71,6 +80,7 @@ impl Metrics {
             lag: seconds(),
             operations: Family::new_with_constructor(seconds as fn() -> Histogram),
             refused: Family::default(),
+            transfer: Family::default(),
             certificate_expiry: Gauge::default(),
             tls_reloads: Gauge::default(),
             tls_refused: Gauge::default(),
@@ -104,6 +114,34 @@ impl Metrics {
             self.operations.clone(),
         );
         r.register("validation_failures", "Objects refused for what they look like", self.refused.clone());
+        r.register(
+            "transfer_objects",
+            "Objects between etcd and the store, by what became of them",
+            self.transfer.clone(),
+        );
+    }
+
+    /// Counts what is moved, for as long as it is.
+    pub(super) fn follow(&self, mut progress: watch::Receiver<Progress>) {
+        let transfer = self.transfer.clone();
+        tokio::spawn(async move {
+            while progress.changed().await.is_ok() {
+                let now = progress.borrow_and_update().clone();
+                for (state, count) in [
+                    ("found", now.found),
+                    ("copied", now.copied),
+                    ("same", now.same),
+                    ("deleted", now.deleted),
+                    ("removed", now.removed),
+                    ("overruled", now.overruled),
+                    ("stays", now.stays),
+                ] {
+                    let gauge = transfer.get_or_create(&StateLabel { state });
+                    gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
     }
 
     fn register_certificates(&mut self) {

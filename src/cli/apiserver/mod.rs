@@ -4,6 +4,7 @@ mod args;
 mod dev;
 mod metrics;
 mod probe;
+mod transfer;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,11 +12,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use arc_swap::ArcSwap;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use larder_apiserver::auth::{Authenticator, Authorizer, Bundle, Cluster, Namespaces, Tokens, Trust};
 use larder_apiserver::http::{self, ApiServer, ApiServerParts, ConnectionLimits, TlsSource};
 use larder_apiserver::registry::Registry;
 use larder_apiserver::store::Store;
+use larder_apiserver::transfer::Direction;
+use larder_apiserver::watch::Watches;
 use larder_client::database::{Database, Embedded};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,8 +37,22 @@ const PROBES_END: std::time::Duration = std::time::Duration::from_secs(1);
 /// The command and what goes with it.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ApiServerCommand {
+    /// What to do
+    #[arg(value_enum, value_name = "TASK", default_value = "serve")]
+    task: Task,
     #[command(flatten)]
     args: ApiServerArgs,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Task {
+    /// Serve; with --register after moving objects in from etcd
+    Serve,
+    /// Serve, and move all objects out to etcd again, until a signal
+    Evacuate,
+    /// Take the registration out of the cluster, and end: what is stored stays stored
+    Unregister,
 }
 
 impl ApiServerCommand {
@@ -48,13 +65,27 @@ impl ApiServerCommand {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_IO_THREADS);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
-        let ended = runtime.block_on(serve(args));
+        let ended = runtime.block_on(run(self.task, args));
         runtime.shutdown_background();
         ended
     }
 }
 
-async fn serve(args: ApiServerArgs) -> anyhow::Result<()> {
+async fn run(task: Task, args: ApiServerArgs) -> anyhow::Result<()> {
+    if task != Task::Serve && args.transfer.register.is_none() {
+        return Err(anyhow!("--register is needed: it says which registration is meant"));
+    }
+    match task {
+        Task::Serve => serve(args, Direction::In).await,
+        Task::Evacuate => serve(args, Direction::Out).await,
+        Task::Unregister => {
+            let registry = registry(args.resources.directory.as_deref())?;
+            args.transfer.unregister(args.cluster.kubeconfig.as_deref(), &registry).await
+        }
+    }
+}
+
+async fn serve(args: ApiServerArgs, direction: Direction) -> anyhow::Result<()> {
     let started = std::time::Instant::now();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?args, "starting");
     let dev = if args.dev { Some(dev::Directory::prepare(&args.store.data)?) } else { None };
@@ -70,8 +101,13 @@ async fn serve(args: ApiServerArgs) -> anyhow::Result<()> {
     let store = Store::open(database.shared(), args.store.options()).await.context("the store")?;
     let callers = Callers::prepare(&args, dev.as_ref()).await?;
     let metrics = Arc::new(Metrics::new());
+    let watches = Watches::new(store.clone());
+    let gate = args.transfer.gate(&watches);
+    let parties = (registry.clone(), store.clone(), watches.clone(), gate.clone());
     let api = ApiServer::new(ApiServerParts {
         registry,
+        watches,
+        gate,
         store,
         authenticator: callers.authenticator,
         authorizer: callers.authorizer,
@@ -82,8 +118,8 @@ async fn serve(args: ApiServerArgs) -> anyhow::Result<()> {
         trusted: callers.trusted,
         draining: draining.clone(),
     });
-    let probe =
-        tokio::spawn(probe::run(probe_listener, Arc::clone(&api), metrics, Arc::clone(&tls), ended.clone()));
+    let (told, served) = (Arc::clone(&metrics), Arc::clone(&tls));
+    let probe = tokio::spawn(probe::run(probe_listener, Arc::clone(&api), told, served, ended.clone()));
     let followed = until(Arc::clone(&tls), ended);
     let limits = ConnectionLimits {
         drain: args.drain_timeout.0,
@@ -94,9 +130,16 @@ async fn serve(args: ApiServerArgs) -> anyhow::Result<()> {
     let server = tokio::spawn(http::run(listener, source, api, limits, draining));
     tracing::info!(%address, probe = %probe_address, seconds = started.elapsed().as_secs_f64(), "listening");
     announce(&args, dev.as_ref(), address, probe_address)?;
+    let moving = args.transfer.start(args.cluster.kubeconfig.as_deref(), direction, parties).await?;
+    if let Some(moving) = &moving {
+        metrics.follow(moving.progress.clone());
+    }
     crate::memory::forget_start();
     wait_for_a_signal().await?;
     tracing::info!(timeout = ?args.drain_timeout.0, "stopping: no new connections, requests may end");
+    if let Some(moving) = moving {
+        moving.end().await;
+    }
     let _ = drain.send(true);
     if !server.await.unwrap_or(false) {
         tracing::warn!("not all requests ended in time");

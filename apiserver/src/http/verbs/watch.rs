@@ -72,6 +72,8 @@ struct Watcher {
     ticks: Interval,
     last_word: Option<Pin<Box<Sleep>>>,
     end: Pin<Box<Sleep>>,
+    /// Ends when the objects are elsewhere.
+    gone: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Whether nothing was shown yet.
     is_first: bool,
     _place: OwnedSemaphorePermit,
@@ -82,6 +84,7 @@ enum Occasion {
     Event(Result<Event, StoreError>),
     Bookmark,
     End,
+    Gone,
 }
 
 impl Watcher {
@@ -109,6 +112,10 @@ impl Watcher {
             ticks,
             last_word: last_word.map(|it| Box::pin(sleep_until(it))),
             end: Box::pin(sleep_until(end)),
+            gone: {
+                let (gate, group) = (call.server.gate.clone(), call.place.group.clone());
+                Box::pin(async move { gate.gone(&group).await })
+            },
             is_first: true,
             _place: place,
         }
@@ -122,6 +129,7 @@ impl Watcher {
         tokio::select! {
             biased;
             () = &mut self.end => Occasion::End,
+            () = &mut self.gone => Occasion::Gone,
             event = self.watch.next() => Occasion::Event(event),
             _ = self.draining.wait_for(|it| *it) => Occasion::End,
             _ = self.ticks.tick(), if self.bookmarks => Occasion::Bookmark,
@@ -181,6 +189,8 @@ async fn step(watcher: Option<Watcher>) -> Option<(Result<Bytes, BodyError>, Opt
         let mut piece = Vec::new();
         let gathered = match watcher.occasion().await {
             Occasion::End => return None,
+            // Revisions mean nothing where the objects are now.
+            Occasion::Gone => Err(Refusal::expired("the objects of this group are served elsewhere now", None)),
             Occasion::Bookmark => {
                 // It is 0 until everything that there was has been told.
                 let told = watcher.watch.told();

@@ -84,7 +84,7 @@ impl Kubernetes {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The authority that signed its certificate, PEM.
+    /// The authority that signed its certificate, and the one that it shows to other API servers, PEM.
     #[must_use]
     pub fn ca(&self) -> PathBuf {
         self.home.path().join("ca.crt")
@@ -94,6 +94,12 @@ impl Kubernetes {
     #[must_use]
     pub fn token(&self) -> PathBuf {
         self.home.path().join("token")
+    }
+
+    /// `http://127.0.0.1:PORT` of its etcd, which lets everybody do everything.
+    #[must_use]
+    pub fn etcd(&self) -> String {
+        self.etcd.url()
     }
 
     /// A kubectl that may do everything, and keeps nothing outside of this server's directory.
