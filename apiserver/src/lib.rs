@@ -11,6 +11,7 @@
 //! - [`schema`] validates, defaults and prunes objects.
 //! - [`apply`] is the algebra of changes: patches, field managers, server-side apply. No I/O.
 //! - [`store`] keeps objects, [`watch`] follows them.
+//! - [`results`] keeps the results of policy reports beside them as rows, and answers questions.
 //! - [`present`] is how objects are shown: as they are, as tables, as metadata alone; discovery and OpenAPI documents. No I/O.
 //! - [`auth`] says who calls and whether they may.
 //! - [`http`] is the wire: routes, options, verbs, Status errors.
@@ -21,6 +22,7 @@ pub mod http;
 pub mod object;
 pub mod present;
 pub mod registry;
+pub mod results;
 pub mod schema;
 pub mod store;
 pub mod watch;
