@@ -8,7 +8,9 @@ use crate::store::{Revision, StoreError};
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ResultsError {
     /// The rows could not be made up to the present in time. Ask again: they are a little further.
-    #[error("the results are those of revision {reached}, and {asked} is the latest: {behind} changes are missing")]
+    #[error(
+        "the results are those of revision {reached}, and {asked} is the latest: {behind} changes are missing"
+    )]
     Behind {
         /// The latest revision when the question was asked.
         asked: Revision,

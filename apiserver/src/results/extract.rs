@@ -92,7 +92,8 @@ impl<'o> Report<'o> {
                 continue;
             }
             let named = item.get("resources").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-            let mut about: Vec<_> = named.iter().filter_map(Value::as_object).take(ROWS + 1).map(Some).collect();
+            let mut about: Vec<_> =
+                named.iter().filter_map(Value::as_object).take(ROWS + 1).map(Some).collect();
             if about.is_empty() {
                 about.push(self.scope);
             }

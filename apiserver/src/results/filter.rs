@@ -26,8 +26,7 @@ pub enum Severity {
 
 impl Severity {
     /// All, from the least.
-    pub const ALL: [Self; 6] =
-        [Self::None, Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical];
+    pub const ALL: [Self; 6] = [Self::None, Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical];
 
     /// What a report calls it; empty for [`Severity::None`].
     #[must_use]

@@ -238,7 +238,8 @@ impl Questions {
         let core = &self.extractor.core;
         let state = table::state(core).await?;
         if state.walked < table::WHOLE || state.is_lost() {
-            let (objects, walked) = table::walked(core, if state.is_lost() { 0 } else { state.walked }).await?;
+            let (objects, walked) =
+                table::walked(core, if state.is_lost() { 0 } else { state.walked }).await?;
             return Ok(ResultsError::Incomplete { walked, objects });
         }
         let behind = table::behind(core, state.revision).await?;

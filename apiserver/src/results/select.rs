@@ -76,7 +76,10 @@ pub(super) fn list(filter: &Filter, after: Option<&Place>, limit: usize) -> Stat
     for (index, branch) in driver.branches(filter).into_iter().enumerate() {
         sql.push(if index > 0 { " UNION ALL " } else { "" }, []);
         // The order of a CROSS JOIN is kept: first the index, then the reports.
-        sql.push(&format!("SELECT {COLUMNS} FROM result r CROSS JOIN object o WHERE o.id = r.object AND "), []);
+        sql.push(
+            &format!("SELECT {COLUMNS} FROM result r CROSS JOIN object o WHERE o.id = r.object AND "),
+            [],
+        );
         sql.append(branch);
         if let Some(after) = after {
             let place = [after.at.into(), number(after.object), number(after.position)];

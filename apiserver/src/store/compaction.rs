@@ -67,7 +67,8 @@ impl Core {
             }
             // Who is behind this already, or was never there, begins anew anyway.
             let is_awaited = made > 0 && made >= compacted && revision > made;
-            if is_awaited && kept <= self.options.changes.saturating_mul(HELD) && u128::from(at) >= held_since {
+            if is_awaited && kept <= self.options.changes.saturating_mul(HELD) && u128::from(at) >= held_since
+            {
                 break;
             }
             end = Some(End { compacted, revision, count });

@@ -55,8 +55,7 @@ impl Core {
     pub(crate) async fn objects_of(&self, ids: &[u64]) -> Result<Objects, StoreError> {
         let ids = serde_json::to_string(ids).map_err(damaged)?;
         // The order of a CROSS JOIN is kept: first the ids, then the objects.
-        let select =
-            format!("SELECT {COLUMNS} FROM json_each(?) j CROSS JOIN object o WHERE o.id = j.value");
+        let select = format!("SELECT {COLUMNS} FROM json_each(?) j CROSS JOIN object o WHERE o.id = j.value");
         self.objects(Statement::with(select, [ids.into()])).await
     }
 

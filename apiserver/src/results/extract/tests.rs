@@ -100,10 +100,14 @@ fn what_is_of_another_type_is_not_given() {
     });
     assert_eq!(rows(report), [ResultRow { policy: "p".to_owned(), ..ResultRow::default() }]);
     let at = |timestamp: Value| rows(json!({"results": [{"policy": "p", "timestamp": timestamp}]}))[0].at;
-    for odd in [json!({}), json!({"seconds": -5}), json!({"seconds": 1.5}), json!({"seconds": u64::MAX}), json!(7)] {
+    for odd in
+        [json!({}), json!({"seconds": -5}), json!({"seconds": 1.5}), json!({"seconds": u64::MAX}), json!(7)]
+    {
         assert_eq!(at(odd.clone()), 0, "{odd}");
     }
-    let created = |text: &str| rows(json!({"metadata": {"creationTimestamp": text}, "results": [{"policy": "p"}]}))[0].at;
+    let created = |text: &str| {
+        rows(json!({"metadata": {"creationTimestamp": text}, "results": [{"policy": "p"}]}))[0].at
+    };
     assert_eq!((created("1960-01-01T00:00:00Z"), created("yesterday"), created("")), (0, 0, 0));
 }
 

@@ -40,7 +40,12 @@ async fn every_list_is_read_off_an_index_in_its_order() {
         ),
         (Filter { policies: texts(1), ..all() }, "result_by_policy", "policy=? AND result=?", 6),
         (
-            Filter { policies: texts(2), rules: texts(2), severities: vec![Severity::Low], ..Filter::failing() },
+            Filter {
+                policies: texts(2),
+                rules: texts(2),
+                severities: vec![Severity::Low],
+                ..Filter::failing()
+            },
             "result_by_policy",
             "policy=? AND result=?",
             4,
@@ -52,12 +57,23 @@ async fn every_list_is_read_off_an_index_in_its_order() {
             6,
         ),
         (
-            Filter { names: texts(3), kinds: texts(1), reports: texts(1), namespaces: texts(1), ..Filter::failing() },
+            Filter {
+                names: texts(3),
+                kinds: texts(1),
+                reports: texts(1),
+                namespaces: texts(1),
+                ..Filter::failing()
+            },
             "result_by_name",
             "name=?",
             3,
         ),
-        (Filter { sources: texts(1), categories: texts(1), names: texts(9), ..all() }, "result_by_severity", "severity=?", 36),
+        (
+            Filter { sources: texts(1), categories: texts(1), names: texts(9), ..all() },
+            "result_by_severity",
+            "severity=?",
+            36,
+        ),
     ] {
         for after in [None, Some(Place { at: 1, object: 2, position: 3 })] {
             let plan = plan(list(&filter, after.as_ref(), 100)).await;
@@ -66,7 +82,10 @@ async fn every_list_is_read_off_an_index_in_its_order() {
             assert_eq!(found.len(), branches, "{filter:?}: {plan:#?}");
             let is_bounded = |it: &&&String| it.contains("at<") || it.contains("(at,object,position)<");
             assert!(after.is_none() || found.iter().all(|it| is_bounded(&it)), "{filter:?}: {plan:#?}");
-            assert!(!plan.iter().any(|it| it.contains("TEMP B-TREE") || it.starts_with("SCAN r")), "{plan:#?}");
+            assert!(
+                !plan.iter().any(|it| it.contains("TEMP B-TREE") || it.starts_with("SCAN r")),
+                "{plan:#?}"
+            );
         }
     }
 }
@@ -75,8 +94,16 @@ async fn every_list_is_read_off_an_index_in_its_order() {
 async fn counts_read_an_index_where_one_has_it_all() {
     for (filter, groups, index) in [
         (Filter::default(), [Group::Policy, Group::Result], "SCAN r USING COVERING INDEX result_by_policy"),
-        (Filter::default(), [Group::Namespace, Group::Result], "SCAN r USING COVERING INDEX result_by_namespace"),
-        (Filter::default(), [Group::Severity, Group::Result], "SCAN r USING COVERING INDEX result_by_severity"),
+        (
+            Filter::default(),
+            [Group::Namespace, Group::Result],
+            "SCAN r USING COVERING INDEX result_by_namespace",
+        ),
+        (
+            Filter::default(),
+            [Group::Severity, Group::Result],
+            "SCAN r USING COVERING INDEX result_by_severity",
+        ),
         (
             Filter { policies: texts(1), ..Filter::failing() },
             [Group::Policy, Group::Namespace],

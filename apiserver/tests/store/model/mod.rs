@@ -2,7 +2,8 @@
 //!
 //! In each round several writers write through two stores on one database, watchers with selections follow, and lists are read page by page, all at once.
 //! Between rounds the stores are opened anew, the database is opened anew, its process dies, or it is replaced by an old copy. Every watcher has to be
-//! told exactly what the model says, in order; every list has to show what the model had at its revision; no revision is given twice.
+//! told exactly what the model says, in order; every list has to show what the model had at its revision; no revision is given twice; result rows are those of
+//! the objects.
 //!
 //! `LARDER_MODEL_HISTORIES` says how many there are (3; 150 if `LARDER_FAULTS` is `long`), `LARDER_MODEL_SEED` repeats the choices of the one that a
 //! failure has printed; how its tasks follow each other is the scheduler's.

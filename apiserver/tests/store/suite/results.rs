@@ -124,7 +124,8 @@ pub(crate) async fn rows_follow_their_objects(database: Arc<dyn Database>) {
         found.iter().map(shown).collect::<Vec<_>>()
     };
     assert_eq!(lines().await, [""; 0]);
-    let item = |policy: &str, at: u32| json!({"policy": policy, "result": "fail", "timestamp": {"seconds": at}});
+    let item =
+        |policy: &str, at: u32| json!({"policy": policy, "result": "fail", "timestamp": {"seconds": at}});
     put(&store, "a/one", json!([item("p", 1), item("q", 5)])).await;
     put(&store, "a/two", json!([item("p", 3)])).await;
     assert_eq!(lines().await, ["a/one: q/  fail@5", "a/two: p/  fail@3", "a/one: p/  fail@1"]);
@@ -407,7 +408,8 @@ pub(crate) async fn large_reports_go_in_bounded_batches(database: Arc<dyn Databa
 
 pub(crate) async fn views_say_the_same(database: Arc<dyn Database>) {
     let (store, questions) = (store(&database).await, Questions::new(Arc::clone(&database)));
-    let item = |at: u32| json!({"policy": "p", "result": "fail", "severity": "high", "timestamp": {"seconds": at}});
+    let item =
+        |at: u32| json!({"policy": "p", "result": "fail", "severity": "high", "timestamp": {"seconds": at}});
     put(&store, "a/r", json!([item(60), item(120)])).await;
     let ask = async |sql: &str| {
         let response = database.query(&Request::new([Statement::new(sql)])).await.unwrap();
