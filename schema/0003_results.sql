@@ -23,9 +23,10 @@ CREATE TABLE result (
     PRIMARY KEY (object, position)
 ) WITHOUT ROWID;
 
--- Each question reads one of these from its newest row on; the rows of an index go on with `object` and `position`.
+-- Each question reads one of these from its newest row on; the rows of an index go on with `object` and `position`. What fails, where, since when is counted
+-- from the second alone.
 CREATE INDEX result_by_policy ON result (policy, result, at);
-CREATE INDEX result_by_namespace ON result (namespace, result, at);
+CREATE INDEX result_by_namespace ON result (namespace, result, at, object, position, policy, severity);
 CREATE INDEX result_by_severity ON result (severity, result, at);
 CREATE INDEX result_by_name ON result (name, at);
 

@@ -47,10 +47,11 @@ pub struct Lag {
 const LOOK: Duration = Duration::from_secs(1);
 /// The longest pause while the database is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Between two batches it leaves the database to others, so many times as long as the batch took.
-const SHARE: u32 = 3;
+/// Between two batches it leaves the database to others, so many times as long as the batch took: while somebody writes, otherwise as long. Who asks does not
+/// wait for that.
+const SHARE: u32 = 9;
 /// But never longer than this.
-const LONGEST_REST: Duration = Duration::from_millis(500);
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
 impl Results {
     /// Begins to keep the rows of `store`. Has to be called in a runtime. Any number of processes may do so.
@@ -89,7 +90,8 @@ async fn run(extractor: Arc<Extractor>) {
         match extractor.step().await {
             Ok(Step::Further) => {
                 pause = Duration::ZERO;
-                tokio::time::sleep((began.elapsed() * SHARE).min(LONGEST_REST)).await;
+                let share = if pulse.has_changed().unwrap_or(false) { SHARE } else { 1 };
+                tokio::time::sleep((began.elapsed() * share).min(LONGEST_REST)).await;
             }
             Ok(Step::Current) => {
                 pause = Duration::ZERO;

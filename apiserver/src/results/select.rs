@@ -146,12 +146,12 @@ fn required(filter: &Filter, driver: Option<Driver>) -> Sql {
         sql.append(one_of(&format!("r.{column}"), values));
     }
     if driver != Some(Driver::Severity) && filter.has_severity() {
-        let ranks: Vec<i64> = filter.severities().into_iter().map(super::Severity::rank).collect();
-        sql.append(among(&format!("{plus}r.severity"), &ranks));
+        let ranks = filter.severities().into_iter().map(|it| it.rank().into()).collect();
+        sql.append(either(&format!("{plus}r.severity"), ranks));
     }
     if matches!(driver, None | Some(Driver::Name)) && !filter.results.is_empty() {
-        let names: Vec<&str> = filter.outcomes().into_iter().map(super::Outcome::name).collect();
-        sql.append(among(&format!("{plus}r.result"), &names));
+        let names = filter.outcomes().into_iter().map(|it| it.name().into()).collect();
+        sql.append(either(&format!("{plus}r.result"), names));
     }
     if let Some(since) = filter.since {
         sql.push(" AND r.at >= ?", [since.into()]);
@@ -160,15 +160,17 @@ fn required(filter: &Filter, driver: Option<Driver>) -> Sql {
 }
 
 fn one_of(what: &str, values: &[String]) -> Sql {
-    match values {
-        [value] => Sql::new(&format!(" AND {what} = ?"), [value.as_str().into()]),
-        values => among(what, values),
+    if let [value] = values {
+        return Sql::new(&format!(" AND {what} = ?"), [value.as_str().into()]);
     }
+    let values = serde_json::to_string(values).expect("texts are JSON");
+    Sql::new(&format!(" AND {what} IN (SELECT value FROM json_each(?))"), [values.into()])
 }
 
-fn among<T: serde::Serialize>(what: &str, values: &[T]) -> Sql {
-    let values = serde_json::to_string(values).expect("numbers and texts are JSON");
-    Sql::new(&format!(" AND {what} IN (SELECT value FROM json_each(?))"), [values.into()])
+/// As [`one_of`], of the few values that a column may have.
+fn either(what: &str, values: Vec<Value>) -> Sql {
+    let places = vec!["?"; values.len()].join(", ");
+    Sql::new(&format!(" AND {what} IN ({places})"), values)
 }
 
 fn count(limit: usize) -> Value {

@@ -149,3 +149,59 @@ pub(super) async fn behind(core: &Core, revision: Revision) -> Result<u64, Store
     let select = "SELECT count(*) FROM change WHERE revision > ?";
     core.row(Statement::with(select, [number(revision)])).await?.revision()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use larder_client::database::{Database, Embedded};
+
+    use super::*;
+    use crate::store::{Store, StoreOptions};
+
+    async fn store() -> (tempfile::TempDir, Store) {
+        let home = tempfile::tempdir().expect("a directory");
+        let database: Arc<dyn Database> = Arc::new(Embedded::open(home.path()).expect("a database"));
+        let store = Store::open(database, StoreOptions::default()).await.expect("a store");
+        (home, store)
+    }
+
+    fn batch(from: State, read_at: Revision) -> Batch {
+        let row = ResultRow { policy: "p".to_owned(), ..ResultRow::default() };
+        let (revision, walked, gone) = (from.latest, WHOLE, Gone::Objects(vec![7]));
+        Batch { from, revision, walked, read_at, gone, rows: vec![(7, vec![row])] }
+    }
+
+    async fn rows(core: &Core) -> u64 {
+        let count = Statement::new("SELECT count(*) FROM result");
+        core.row(count).await.and_then(|mut it| it.revision()).expect("a count")
+    }
+
+    #[tokio::test]
+    async fn a_batch_counts_once() {
+        let (_home, store) = store().await;
+        let core = store.core();
+        let from = state(core).await.expect("a state");
+        assert!(write(core, batch(from, from.latest)).await.expect("a database"));
+        assert!(!write(core, batch(from, from.latest)).await.expect("a database"), "it was made from there");
+        let now = state(core).await.expect("a state");
+        assert_eq!((now.revision, now.walked, rows(core).await), (from.latest, WHOLE, 1));
+    }
+
+    #[tokio::test]
+    async fn what_was_read_in_another_history_is_not_written() {
+        let (_home, store) = store().await;
+        let core = store.core();
+        let from = state(core).await.expect("a state");
+        for read_at in [from.latest + 1, from.latest - 1] {
+            assert!(
+                !write(core, batch(from, read_at)).await.expect("a database"),
+                "{read_at} was not given here"
+            );
+        }
+        assert_eq!((state(core).await.expect("a state"), rows(core).await), (from, 0));
+        // Others may have written since.
+        core.begin().await.expect("a revision");
+        assert!(write(core, batch(from, from.latest)).await.expect("a database"));
+    }
+}
