@@ -1,5 +1,7 @@
 //! `larder reports results`: what policies found, from the policy reports that the API server keeps in this database.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use larder_apiserver::results::{Count, Filter, Found, Group, Outcome, Questions, ResultsError, Severity};
@@ -198,7 +200,9 @@ async fn questions(connect: &Connect) -> Result<Questions, Failure> {
         let missing = "there are no results in this database: no API server of this release has worked on it";
         return Err(Failure::Other(anyhow::anyhow!(missing)));
     }
-    Ok(Questions::new(database))
+    let questions = Questions::new(database);
+    let patience = connect.timeout_ms().map(Duration::from_millis);
+    Ok(patience.map_or(questions.clone(), |it| questions.with_patience(it)))
 }
 
 fn failure(error: ResultsError) -> Failure {

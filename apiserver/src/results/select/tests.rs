@@ -112,7 +112,7 @@ async fn counts_read_an_index_where_one_has_it_all() {
         (
             Filter { namespaces: texts(1), ..Filter::default() },
             [Group::Namespace, Group::Policy],
-            "SEARCH r USING INDEX result_by_namespace (namespace=?)",
+            "SEARCH r USING COVERING INDEX result_by_namespace (namespace=?)",
         ),
     ] {
         let plan = plan(counts(&filter, &groups, None, 10)).await;
