@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use larder_apiserver::object::Object;
+use larder_apiserver::results::{Filter, Group, Outcome, Questions, Results};
 use larder_apiserver::store::{At, Draft, Key, ListQuery, Requirement, Selection, Store, StoreOptions, Test};
 use larder_apiserver::watch::{Event, From, Watches};
 use larder_client::database::{Database, Embedded};
@@ -24,9 +25,13 @@ const TASKS: usize = 16;
 /// Memory is looked at in a process of its own, which has nothing else in it.
 const RESIDENT: &str = "resident";
 
+/// Without watchers and memory, if that is the argument.
+const SHORT: &str = "short";
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let is_resident = std::env::args().any(|it| it == RESIDENT);
+    let is_short = std::env::args().any(|it| it == SHORT);
     runtime.block_on(async {
         let home = match std::env::var_os("LARDER_BENCH_DIR") {
             Some(directory) => tempfile::tempdir_in(directory).unwrap(),
@@ -42,9 +47,12 @@ fn main() {
         println!("one object is {} bytes of JSON; {objects} objects", text(&draft(0)).len());
         creates(&database, &store, objects).await;
         lists(&database, &store, objects).await;
-        watchers(&store).await;
+        questions(&database, &store, objects).await;
+        if !is_short {
+            watchers(&store).await;
+        }
     });
-    if !is_resident {
+    if !is_resident && !is_short {
         let itself = std::env::current_exe().unwrap();
         let ended = std::process::Command::new(itself).arg(RESIDENT).status().unwrap();
         assert!(ended.success());
@@ -137,6 +145,71 @@ async fn creates(database: &Arc<dyn Database>, store: &Store, objects: usize) {
     );
 }
 
+/// What results cost: creates while rows are made of them, making what is missing then, and making all anew; and how long the usual questions take.
+async fn questions(database: &Arc<dyn Database>, store: &Store, objects: usize) {
+    let questions = Questions::new(Arc::clone(database)).with_patience(Duration::from_secs(600));
+    let began = Instant::now();
+    questions.catch_up().await.unwrap();
+    println!("result rows of {objects} objects made anew in {:.1?}", began.elapsed());
+    let results = Results::keep(store);
+    // Of another resource, so that the rows of questions are as many as without.
+    let (writer, count) = (store.clone(), objects / 2);
+    let made = async |resource: &'static str, writer: Store| {
+        rate(0..count, move |number| {
+            let writer = writer.clone();
+            async move { drop(writer.create(resource, &draft(number)).await.unwrap()) }
+        })
+        .await
+    };
+    let with = made("with.example.com", writer.clone()).await;
+    let lag = results.lag();
+    let began = Instant::now();
+    questions.catch_up().await.unwrap();
+    let caught_up = began.elapsed();
+    drop(results);
+    let without = made("without.example.com", writer).await;
+    println!(
+        "creates with rows being made {with:.0}/s, without {without:.0}/s; ratio {:.2}; {:.1?} behind then, made up for in {caught_up:.1?}",
+        with / without,
+        lag.behind
+    );
+    questions.catch_up().await.unwrap();
+    let filter = Filter { reports: vec![RESOURCE.to_owned()], ..Filter::failing() };
+    let of = |policy: &str| Filter { policies: vec![policy.to_owned()], ..Filter::failing() };
+    for (name, filter) in [
+        ("what fails, newest first", Filter::failing()),
+        ("what a policy fails", of("require-run-as-nonroot-7")),
+        ("what fails in a namespace", Filter { namespaces: vec!["team-07".to_owned()], ..Filter::failing() }),
+        ("all about one thing", Filter { names: vec!["web-77".to_owned()], ..Filter::default() }),
+        (
+            "a severity that there is not",
+            Filter {
+                severity_at_least: Some(larder_apiserver::results::Severity::High),
+                ..Filter::default()
+            },
+        ),
+        (
+            "a source that there is not",
+            Filter { sources: vec!["none".to_owned()], results: vec![Outcome::Fail], ..Filter::default() },
+        ),
+    ] {
+        let (took, page) = shortest(async || questions.list(&filter, None, 100).await.unwrap()).await;
+        println!("{name}: {} of at most 100 in {took:.2?}", page.rows.len());
+    }
+    for (name, filter, groups) in [
+        ("by policy and result", Filter::default(), &[Group::Policy, Group::Result][..]),
+        ("by namespace and result", Filter::default(), &[Group::Namespace, Group::Result]),
+        ("failing, by policy and namespace", Filter::failing(), &[Group::Policy, Group::Namespace]),
+        ("failing, of one resource, by policy", filter, &[Group::Policy]),
+        ("by category and source", Filter::default(), &[Group::Category, Group::Source]),
+    ] {
+        let (took, page) =
+            shortest(async || questions.counts(&filter, groups, None, 1000).await.unwrap()).await;
+        let total: u64 = page.counts.iter().map(|it| it.count).sum();
+        println!("counts {name}: {} groups of {total} results in {took:.2?}", page.counts.len());
+    }
+}
+
 fn query() -> ListQuery {
     ListQuery { selection: Selection::default(), at: At::Latest, after: None, limit: None }
 }
@@ -159,8 +232,7 @@ async fn shortest<T, F: Future<Output = T>>(run: impl Fn() -> F) -> (Duration, T
 async fn read(store: &Store, query: &ListQuery) -> usize {
     let mut list = store.list(RESOURCE, query).await.unwrap();
     let (mut count, mut out) = (0, Vec::with_capacity(128 << 10));
-    while let Some(stored) = list.next().await.unwrap() {
-        stored.write_json("wgpolicyk8s.io/v1alpha2", "PolicyReport", &mut out);
+    while list.write_next("wgpolicyk8s.io/v1alpha2", "PolicyReport", &mut out).await.unwrap().is_some() {
         count += 1;
         if out.len() > 64 << 10 {
             std::hint::black_box(&out);

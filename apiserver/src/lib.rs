@@ -12,6 +12,7 @@
 //! - [`rules`] are what Kubernetes does to every object that is written; [`selector`] reads label and field selectors.
 //! - [`apply`] is the algebra of changes: patches, field managers, server-side apply. No I/O.
 //! - [`store`] keeps objects, [`watch`] follows them.
+//! - [`results`] keeps the results of policy reports beside them as rows, and answers questions.
 //! - [`present`] is how objects are shown: as they are, as tables, as metadata alone; discovery and OpenAPI documents. No I/O.
 //! - [`auth`] says who calls and whether they may.
 //! - [`transfer`] moves existing objects out of etcd into the store, and back.
@@ -24,6 +25,7 @@ pub mod http;
 pub mod object;
 pub mod present;
 pub mod registry;
+pub mod results;
 pub mod rules;
 pub mod schema;
 pub mod selector;

@@ -21,6 +21,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "reports", sql: include_str!("../../schema/0001_reports.sql") },
     Migration { version: 2, name: "objects", sql: include_str!("../../schema/0002_objects.sql") },
+    Migration { version: 3, name: "results", sql: include_str!("../../schema/0003_results.sql") },
 ];
 
 /// The version that this client makes and knows.

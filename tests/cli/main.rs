@@ -5,5 +5,6 @@ mod answers;
 mod migrate;
 mod prepared;
 mod reports;
+mod results;
 mod run;
 mod served;

@@ -32,15 +32,9 @@ impl Stored {
     /// Appends the object as JSON of an API version (`GROUP/VERSION`) and a kind, without parsing it.
     pub fn write_json(&self, api_version: &str, kind: &str, out: &mut Vec<u8>) {
         out.reserve(self.rest.len() + api_version.len() + kind.len() + 96);
-        out.extend_from_slice(br#"{"apiVersion":"#);
-        write(out, &api_version);
-        out.extend_from_slice(br#","kind":"#);
-        write(out, &kind);
-        out.extend_from_slice(br#","metadata":{"resourceVersion":""#);
-        out.extend_from_slice(self.revision.to_string().as_bytes());
-        out.push(b'"');
-        if self.rest.first() != Some(&b'}') {
-            out.push(b',');
+        head(out, api_version, kind, self.revision);
+        if self.rest.first() == Some(&b'}') {
+            out.pop();
         }
         out.extend_from_slice(&self.rest);
     }
@@ -54,6 +48,38 @@ impl Stored {
         self.write_json(api_version, kind, &mut json);
         Ok(Object(serde_json::from_slice(&json).map_err(damaged)?))
     }
+}
+
+/// What stands before the rest of an object, with a comma, which goes if the rest has no metadata.
+fn head(out: &mut Vec<u8>, api_version: &str, kind: &str, revision: Revision) {
+    out.extend_from_slice(br#"{"apiVersion":"#);
+    write(out, &api_version);
+    out.extend_from_slice(br#","kind":"#);
+    write(out, &kind);
+    out.extend_from_slice(br#","metadata":{"resourceVersion":""#);
+    write(out, &revision);
+    out.extend_from_slice(br#"","#);
+}
+
+/// As [`Stored::write_json`], from what was stored, which is unpacked where it is to be sent from.
+pub(super) fn write_packed(
+    packed: &[u8],
+    api_version: &str,
+    kind: &str,
+    revision: Revision,
+    out: &mut Vec<u8>,
+) -> Result<(), StoreError> {
+    let length = length(packed)?;
+    out.reserve(length + api_version.len() + kind.len() + 96);
+    head(out, api_version, kind, revision);
+    let start = out.len();
+    out.resize(start + length, 0);
+    let written = with_decompressor(|it| it.decompress_to_buffer(packed, &mut out[start..]))?;
+    out.truncate(start + written);
+    if out.get(start) == Some(&b'}') {
+        out.remove(start - 1);
+    }
+    Ok(())
 }
 
 fn write(out: &mut Vec<u8>, value: &impl serde::Serialize) {
@@ -124,16 +150,27 @@ const LEVEL: i32 = 1;
 
 /// The rest of an object, from what was stored of it.
 pub(super) fn unpack(packed: &[u8]) -> Result<Bytes, StoreError> {
-    let length = match get_frame_content_size(packed) {
-        Ok(Some(length)) if length <= LONGEST => usize::try_from(length).map_err(damaged)?,
-        _ => return Err(damaged("it is not what was compressed")),
-    };
+    let length = length(packed)?;
+    Ok(with_decompressor(|it| it.decompress(packed, length))?.into())
+}
+
+/// How long it is unpacked.
+fn length(packed: &[u8]) -> Result<usize, StoreError> {
+    match get_frame_content_size(packed) {
+        Ok(Some(length)) if length <= LONGEST => usize::try_from(length).map_err(damaged),
+        _ => Err(damaged("it is not what was compressed")),
+    }
+}
+
+fn with_decompressor<T>(
+    decompress: impl FnOnce(&mut Decompressor<'static>) -> std::io::Result<T>,
+) -> Result<T, StoreError> {
     DECOMPRESSOR.with_borrow_mut(|slot| {
         let context = match slot {
             Some(context) => context,
             None => slot.insert(Decompressor::new().map_err(damaged)?),
         };
-        Ok(context.decompress(packed, length).map_err(damaged)?.into())
+        decompress(context).map_err(damaged)
     })
 }
 
@@ -147,7 +184,13 @@ mod tests {
         let rest = rest(&Object(map));
         let packed = compress(&rest).expect("compresses");
         let rest = unpack(&packed).expect("is what was compressed");
-        Stored { key: Key::from("a/b"), revision: 7, version: "v1".into(), rest }
+        let mut straight = b"before".to_vec();
+        write_packed(&packed, "g/v1", "K", 7, &mut straight).expect("is what was compressed");
+        let mut spliced = b"before".to_vec();
+        let stored = Stored { key: Key::from("a/b"), revision: 7, version: "v1".into(), rest };
+        stored.write_json("g/v1", "K", &mut spliced);
+        assert_eq!(String::from_utf8(straight), String::from_utf8(spliced));
+        stored
     }
 
     #[test]

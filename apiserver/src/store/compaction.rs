@@ -1,7 +1,7 @@
 //! Forgetting what was replaced long ago.
 //!
 //! Whatever is younger than `history`, and the latest `changes`, is kept. Every process that has the store open does this; who comes second finds
-//! that it was done.
+//! that it was done. What [`results`](crate::results) were not yet made from is kept longer, up to a bound: beyond it they are made anew from the objects.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +14,11 @@ use super::{Revision, StoreError};
 
 /// Changes that are forgotten in one transaction: some milliseconds.
 const BATCH: u64 = 500;
+
+/// So many times as many changes as are to be remembered are kept for who makes something from them and is behind,
+const HELD: u64 = 10;
+/// for so long.
+const HELD_FOR: Duration = Duration::from_secs(3600);
 
 /// Compacts from time to time until it is dropped.
 pub(super) async fn run(core: Arc<Core>) {
@@ -44,25 +49,38 @@ impl Core {
 
     /// Up to where the next batch may forget.
     async fn find_end(&self) -> Result<Option<End>, StoreError> {
-        let select = "SELECT r.compacted, r.kept, c.revision, c.at FROM revision r, \
+        let select = "SELECT r.compacted, r.kept, x.revision, c.revision, c.at FROM revision r, extraction x, \
                       (SELECT revision, at FROM change ORDER BY revision LIMIT ?) c ORDER BY c.revision";
         let statement = Statement::with(select, [number(BATCH)]);
         let response = self.database.query(&Request::new([statement])).await?;
-        let age = SystemTime::now().checked_sub(self.options.history).unwrap_or(UNIX_EPOCH);
-        let age = age.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let age = before(self.options.history);
+        let held_since = before(self.options.history.max(HELD_FOR));
         let mut end: Option<End> = None;
         for row in response.results.into_iter().flat_map(|it| it.rows) {
             let mut row = Row::from(row);
             let (compacted, kept) = (row.revision()?, row.revision()?);
+            let made = row.revision()?;
             let (revision, at) = (row.revision()?, row.revision()?);
             let count = end.as_ref().map_or(0, |it| it.count) + 1;
             if kept < self.options.changes + count || u128::from(at) >= age {
+                break;
+            }
+            // Who is behind this already, or was never there, begins anew anyway.
+            let is_awaited = made > 0 && made >= compacted && revision > made;
+            if is_awaited && kept <= self.options.changes.saturating_mul(HELD) && u128::from(at) >= held_since
+            {
                 break;
             }
             end = Some(End { compacted, revision, count });
         }
         Ok(end)
     }
+}
+
+/// The time so long ago, in milliseconds since 1970.
+fn before(age: Duration) -> u128 {
+    let time = SystemTime::now().checked_sub(age).unwrap_or(UNIX_EPOCH);
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
 }
 
 /// A batch of changes to forget.

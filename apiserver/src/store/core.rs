@@ -13,7 +13,7 @@ use super::{Revision, StoreError, StoreOptions};
 
 /// What all parts of an open store have in common.
 pub(crate) struct Core {
-    pub(super) database: Arc<dyn Database>,
+    pub(crate) database: Arc<dyn Database>,
     pub(super) options: StoreOptions,
     /// The latest revision that this process has seen. Whatever it writes gets a later one, even if the database forgot.
     seen: AtomicU64,
@@ -57,7 +57,7 @@ pub(super) const STANDING: &str =
     "latest, compacted, (compacted = ? OR EXISTS (SELECT 1 FROM change WHERE revision = ?))";
 
 impl Core {
-    pub(super) fn new(database: Arc<dyn Database>, options: StoreOptions) -> Self {
+    pub(crate) fn new(database: Arc<dyn Database>, options: StoreOptions) -> Self {
         Self { database, options, seen: AtomicU64::new(0), pulse: watch::Sender::new(0) }
     }
 
@@ -84,10 +84,10 @@ impl Core {
     }
 
     /// The only row of a question that has one.
-    async fn row(&self, statement: Statement) -> Result<Row, StoreError> {
+    pub(crate) async fn row(&self, statement: Statement) -> Result<Row, StoreError> {
         let response = self.database.query(&Request::new([statement])).await?;
         let row = response.results.into_iter().next().and_then(|it| it.rows.into_iter().next());
-        row.map(Row::from).ok_or_else(|| super::error::damaged("table revision is empty"))
+        row.map(Row::from).ok_or_else(|| super::error::damaged("a table of one row is empty"))
     }
 
     /// Beats whenever there may be something new.

@@ -64,8 +64,10 @@ pub struct Page {
 struct Reading {
     core: Arc<Core>,
     resource: String,
-    /// `after` is the last key that was read, `limit` how many may still come.
+    /// `limit` is how many may still come.
     query: ListQuery,
+    /// The last key that was read, if any was since `query` says behind which key reading began.
+    last: Option<String>,
     driver: Option<Driver>,
     rows: Box<dyn Rows>,
     /// Whether anything came since reading began or went on.
@@ -74,6 +76,14 @@ struct Reading {
     broken: bool,
     /// The version of the last object; most have the same.
     version: Arc<str>,
+}
+
+/// An object as it comes out of the database.
+struct Packed {
+    key: Key,
+    revision: Revision,
+    version: Arc<str>,
+    body: Vec<u8>,
 }
 
 /// Bytes of objects at which a page ends.
@@ -104,6 +114,7 @@ impl Core {
             core,
             resource,
             query,
+            last: None,
             driver,
             rows,
             progressed: false,
@@ -174,6 +185,28 @@ impl List {
     /// # Errors
     /// The database went away, or the list took longer than the history goes back: what came is not the whole list.
     pub async fn next(&mut self) -> Result<Option<Stored>, StoreError> {
+        let Some(packed) = self.next_packed().await? else { return Ok(None) };
+        let Packed { key, revision, version, body } = packed;
+        Ok(Some(Stored { key, revision, version, rest: body::unpack(&body)? }))
+    }
+
+    /// Appends the next object as JSON, as [`Stored::write_json`] would, and says where it is; `None` at the end. It is unpacked where it is appended, which
+    /// saves a copy of it. May be dropped and called again, as [`List::next`].
+    ///
+    /// # Errors
+    /// As for [`List::next`].
+    pub async fn write_next(
+        &mut self,
+        api_version: &str,
+        kind: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Key>, StoreError> {
+        let Some(packed) = self.next_packed().await? else { return Ok(None) };
+        body::write_packed(&packed.body, api_version, kind, packed.revision, out)?;
+        Ok(Some(packed.key))
+    }
+
+    async fn next_packed(&mut self) -> Result<Option<Packed>, StoreError> {
         let reading = &mut self.reading;
         while reading.query.limit != Some(0) {
             if reading.broken {
@@ -181,8 +214,8 @@ impl List {
             }
             match reading.rows.next().await {
                 Ok(Some(row)) => {
-                    if let Some(stored) = reading.take(row)? {
-                        return Ok(Some(stored));
+                    if let Some(packed) = reading.take(row)? {
+                        return Ok(Some(packed));
                     }
                 }
                 Ok(None) => return Ok(None),
@@ -205,12 +238,13 @@ fn ends_a_snapshot(error: &DatabaseError) -> bool {
 
 impl Reading {
     /// Reads a row; `None` if the object is not selected.
-    fn take(&mut self, row: Vec<Value>) -> Result<Option<Stored>, StoreError> {
+    fn take(&mut self, row: Vec<Value>) -> Result<Option<Packed>, StoreError> {
         let mut row = Row::from(row);
-        let key = Key::from(row.text()?.as_str());
-        let (revision, version, packed) = (row.revision()?, row.text()?, row.bytes()?);
+        let stored_key = row.text()?;
+        let key = Key::from(stored_key.as_str());
+        let (revision, version, body) = (row.revision()?, row.text()?, row.bytes()?);
         self.progressed = true;
-        self.query.after = Some(key.clone());
+        self.last = Some(stored_key);
         if let Some(terms) = row.optional_text()?
             && !self.query.selection.accepts(&key, &Terms::from_json(&terms)?)
         {
@@ -222,11 +256,14 @@ impl Reading {
         if let Some(limit) = &mut self.query.limit {
             *limit -= 1;
         }
-        Ok(Some(Stored { key, revision, version: Arc::clone(&self.version), rest: body::unpack(&packed)? }))
+        Ok(Some(Packed { key, revision, version: Arc::clone(&self.version), body }))
     }
 
     /// Begins another read behind the last key, at the same revision.
     async fn go_on(&mut self) -> Result<(), StoreError> {
+        if let Some(last) = self.last.take() {
+            self.query.after = Some(Key::from(last.as_str()));
+        }
         let At::Exactly(revision) = self.query.at else { return Err(damaged("a list has no revision")) };
         let select = Select {
             resource: &self.resource,

@@ -7,12 +7,13 @@
 //! goes on above everything that the lost history gave, without having to know of it; and a revision that is not in the log was given by another
 //! history, and is expired. Nothing else has to be noted about histories.
 //!
-//! All SQL on objects stands here, and is written so that PostgreSQL could take it (its columns of keys would be `COLLATE "C"`); `json_each` and the unary
+//! All SQL on objects stands here (that on the results which are kept beside them stands in [`results`](crate::results)), and is written so that PostgreSQL could take it (its columns of keys would be `COLLATE "C"`); `json_each` and the unary
 //! plus that guides SQLite's planner are the exceptions.
 
 mod body;
 mod compaction;
 mod core;
+mod current;
 mod error;
 mod key;
 mod list;
@@ -21,6 +22,7 @@ mod pulse;
 mod row;
 mod select;
 mod selection;
+mod sql;
 mod terms;
 mod write;
 
@@ -35,11 +37,15 @@ use tokio::time::{Instant, timeout_at};
 
 pub use body::Stored;
 pub(crate) use core::Core;
+pub(crate) use current::Current;
 pub use error::StoreError;
+pub(crate) use error::damaged;
 pub use key::Key;
 pub use list::{At, List, ListQuery, Page};
 pub(crate) use log::{Kept, Logged};
+pub(crate) use row::{Row, number};
 pub use selection::{Requirement, Selection, Test};
+pub(crate) use sql::Sql;
 
 use crate::object::Object;
 

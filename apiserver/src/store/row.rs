@@ -6,7 +6,7 @@ use super::error::damaged;
 use super::{Revision, StoreError};
 
 /// A row of which the next column is taken.
-pub(super) struct Row(std::vec::IntoIter<Value>);
+pub(crate) struct Row(std::vec::IntoIter<Value>);
 
 impl From<Vec<Value>> for Row {
     fn from(values: Vec<Value>) -> Self {
@@ -15,18 +15,25 @@ impl From<Vec<Value>> for Row {
 }
 
 impl Row {
-    pub(super) fn revision(&mut self) -> Result<Revision, StoreError> {
+    pub(crate) fn revision(&mut self) -> Result<Revision, StoreError> {
         match self.0.next() {
             Some(Value::Integer(number)) => Revision::try_from(number).map_err(damaged),
             other => Err(unexpected("a number", other.as_ref())),
         }
     }
 
-    pub(super) fn text(&mut self) -> Result<String, StoreError> {
+    pub(crate) fn integer(&mut self) -> Result<i64, StoreError> {
+        match self.0.next() {
+            Some(Value::Integer(number)) => Ok(number),
+            other => Err(unexpected("a number", other.as_ref())),
+        }
+    }
+
+    pub(crate) fn text(&mut self) -> Result<String, StoreError> {
         self.optional_text()?.ok_or_else(|| unexpected("a text", None))
     }
 
-    pub(super) fn optional_text(&mut self) -> Result<Option<String>, StoreError> {
+    pub(crate) fn optional_text(&mut self) -> Result<Option<String>, StoreError> {
         match self.0.next() {
             Some(Value::Text(text)) => Ok(Some(text)),
             Some(Value::Null) => Ok(None),
@@ -34,7 +41,7 @@ impl Row {
         }
     }
 
-    pub(super) fn bytes(&mut self) -> Result<Vec<u8>, StoreError> {
+    pub(crate) fn bytes(&mut self) -> Result<Vec<u8>, StoreError> {
         match self.0.next() {
             Some(Value::Blob(bytes)) => Ok(bytes),
             other => Err(unexpected("bytes", other.as_ref())),
@@ -42,7 +49,7 @@ impl Row {
     }
 
     /// Takes a column, and says whether there is something in it.
-    pub(super) fn optional_revision(&mut self) -> Result<Option<Revision>, StoreError> {
+    pub(crate) fn optional_revision(&mut self) -> Result<Option<Revision>, StoreError> {
         match self.0.next() {
             Some(Value::Null) => Ok(None),
             Some(Value::Integer(number)) => Revision::try_from(number).map(Some).map_err(damaged),
@@ -51,7 +58,7 @@ impl Row {
     }
 
     /// Leaves columns aside.
-    pub(super) fn skip(&mut self, columns: usize) {
+    pub(crate) fn skip(&mut self, columns: usize) {
         self.0.by_ref().take(columns).for_each(drop);
     }
 }
@@ -68,7 +75,7 @@ fn unexpected(what: &str, found: Option<&Value>) -> StoreError {
 }
 
 /// A revision as a value of SQL.
-pub(super) fn number(revision: Revision) -> Value {
+pub(crate) fn number(revision: Revision) -> Value {
     // Microseconds since 1970 take 51 bits; beyond 63 nobody has written anything.
     Value::Integer(i64::try_from(revision).unwrap_or(i64::MAX))
 }

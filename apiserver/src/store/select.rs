@@ -9,33 +9,8 @@ use larder_client::wire::{Statement, Value};
 use super::core::STANDING;
 use super::key::namespace_bounds;
 use super::row::number;
+use super::sql::Sql;
 use super::{ListQuery, Revision, Selection, Test, terms};
-
-/// SQL as it grows, with what is bound to it.
-#[derive(Clone, Debug, Default)]
-struct Sql {
-    text: String,
-    values: Vec<Value>,
-}
-
-impl Sql {
-    fn new(text: &str, values: impl IntoIterator<Item = Value>) -> Self {
-        Self { text: text.to_owned(), values: values.into_iter().collect() }
-    }
-
-    fn push(&mut self, text: &str, values: impl IntoIterator<Item = Value>) {
-        self.text.push_str(text);
-        self.values.extend(values);
-    }
-
-    fn append(&mut self, other: Self) {
-        self.push(&other.text, other.values);
-    }
-
-    fn statement(self) -> Statement {
-        Statement::with(self.text, self.values)
-    }
-}
 
 /// A term that all selected objects have, with one of these values: they can be found by it.
 #[derive(Clone, Debug, PartialEq, Eq)]

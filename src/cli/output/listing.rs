@@ -38,10 +38,15 @@ impl Show {
 
     /// A list that goes to `sink`.
     pub(crate) fn list<R: Record>(self, sink: &mut Sink) -> Listing<'_> {
+        self.list_of(R::COLUMNS, sink)
+    }
+
+    /// A list whose columns are not known before.
+    pub(crate) fn list_of<'s>(self, names: &[&str], sink: &'s mut Sink) -> Listing<'s> {
         let width = sink.width;
         if self.as_table(sink) {
             let mut table = Table::new(width, usize::MAX);
-            table.columns(&mut Vec::new(), 0, &columns(R::COLUMNS));
+            table.columns(&mut Vec::new(), 0, &columns(names));
             Listing { form: Form::Table(Box::new(table)), sink, buffer: Vec::new() }
         } else {
             json(sink)

@@ -13,6 +13,7 @@ mod get;
 mod list;
 pub(crate) mod place;
 mod put;
+mod results;
 mod sniff;
 mod stats;
 mod time;
@@ -49,6 +50,12 @@ pub(crate) enum ReportsCommand {
     Cves(cves::Cves),
     /// Show one vulnerability and the assets that have it.
     Cve(cves::Cve),
+    /// List or count the results of policy reports.
+    ///
+    /// Of the reports that the Kubernetes API server keeps in this database: what fails, where, since when. No report is read for it. The answer takes
+    /// in everything that was written before; where rows are missing for that, the role writer lets this command make them, and reader waits for
+    /// the API server to.
+    Results(Box<results::Results>),
     /// Print every finding as JSON or CSV.
     Dump(dump::Dump),
     /// Count reports and bytes by class.
@@ -71,6 +78,7 @@ impl ReportsCommand {
             Self::Top(command) => command.run().await,
             Self::Cves(command) => command.run().await,
             Self::Cve(command) => command.run().await,
+            Self::Results(command) => command.run().await,
             Self::Dump(command) => command.run().await,
             Self::Stats(command) => command.run().await,
             Self::Generate(command) => command.run().await,

@@ -2,10 +2,11 @@
 //!
 //! In each round several writers write through two stores on one database, watchers with selections follow, and lists are read page by page, all at once.
 //! Between rounds the stores are opened anew, the database is opened anew, its process dies, or it is replaced by an old copy. Every watcher has to be
-//! told exactly what the model says, in order; every list has to show what the model had at its revision; no revision is given twice.
+//! told exactly what the model says, in order; every list has to show what the model had at its revision; no revision is given twice; result rows are those of
+//! the objects.
 //!
-//! `LARDER_MODEL_HISTORIES` says how many there are (3; 150 if `LARDER_FAULTS` is `long`), `LARDER_MODEL_SEED` repeats the choices of the one that a
-//! failure has printed; how its tasks follow each other is the scheduler's.
+//! There are three histories, always the same; if `LARDER_FAULTS` is `long`, then others every time for three minutes. `LARDER_MODEL_HISTORIES` says
+//! how many instead; `LARDER_MODEL_SEED` repeats the choices of the one that a failure has printed; how its tasks follow each other is the scheduler's.
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
 mod oracle;
@@ -14,6 +15,7 @@ mod watcher;
 mod world;
 
 use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use random::Random;
 use world::World;
@@ -21,9 +23,18 @@ use world::World;
 /// The seed of the first history; each has the next.
 const SEED: u64 = 0x0b5e_55ed;
 const ROUNDS: usize = 12;
+/// Histories in which everything happens that can.
+const FEW: u64 = 3;
+/// How long new histories are begun in the long form.
+const LONG: Duration = Duration::from_secs(180);
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|it| it.parse().unwrap_or_else(|_| panic!("{name} is no number: {it:?}")))
+}
+
+/// A seed that was not there before.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() << 16
 }
 
 fn run(seed: u64) -> world::Happened {
@@ -50,11 +61,18 @@ fn nothing_is_lost_doubled_or_out_of_order() {
         return;
     }
     let is_long = std::env::var_os("LARDER_FAULTS").is_some_and(|it| it == "long");
-    let histories = variable("LARDER_MODEL_HISTORIES").unwrap_or(if is_long { 150 } else { 3 });
+    let asked = variable("LARDER_MODEL_HISTORIES");
+    let (began, other, mut done) = (Instant::now(), now(), 0);
+    let goes_on = |done: u64| match asked {
+        Some(asked) => done < asked,
+        None => done < FEW || is_long && began.elapsed() < LONG,
+    };
     let mut happened = world::Happened::default();
-    for seed in SEED..SEED + histories {
-        happened.add(run(seed));
+    while goes_on(done) {
+        let first = if is_long && done >= FEW { other } else { SEED };
+        happened.add(run(first.wrapping_add(done)));
+        done += 1;
     }
     // All of it would hold of a world in which nothing happens.
-    assert!(happened.everything() || histories < 3, "{happened:?}");
+    assert!(happened.everything() || done < FEW, "{happened:?}");
 }

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use larder_apiserver::results::{Questions, Results};
 use larder_apiserver::store::{ListQuery, Revision, Store, StoreError, StoreOptions};
 use larder_apiserver::watch::{Capacity, Watches};
 use larder_client::database::{Database, Embedded};
@@ -16,7 +17,7 @@ use super::oracle::{CHOICES, Choice, LABELS, NAMESPACES, Oracle, Written};
 use super::random::Random;
 use super::watcher::Watcher;
 use crate::close;
-use crate::suite::{RESOURCE, all, at, draft, key, shown};
+use crate::suite::{RESOURCE, all, at, draft, key, results, shown};
 
 /// So many changes are remembered.
 pub(super) const WINDOW: usize = 100;
@@ -28,6 +29,7 @@ pub(crate) struct Happened {
     writes: usize,
     conflicts: usize,
     lists: usize,
+    questions: usize,
     expired_lists: usize,
     expired_watches: usize,
     reopened: usize,
@@ -40,6 +42,7 @@ impl Happened {
         self.writes += other.writes;
         self.conflicts += other.conflicts;
         self.lists += other.lists;
+        self.questions += other.questions;
         self.expired_lists += other.expired_lists;
         self.expired_watches += other.expired_watches;
         self.reopened += other.reopened;
@@ -53,6 +56,7 @@ impl Happened {
             .all(|it| *it > 0)
             && self.writes > 1000
             && self.lists > 50
+            && self.questions > 5
     }
 }
 
@@ -60,6 +64,8 @@ struct Running {
     engine: Arc<Embedded>,
     stores: [Store; 2],
     watches: [Watches; 2],
+    /// Two that make result rows, or are about to be stopped while they do.
+    results: [Results; 2],
 }
 
 /// A copy of the database, and the model at that time.
@@ -107,7 +113,8 @@ impl World {
         // The memory of one reaches back for some of a round only.
         let capacity = Capacity { changes: 16, ..Capacity::default() };
         let watches = [Watches::new(one.clone()), Watches::with_capacity(other.clone(), capacity)];
-        Running { engine, stores: [one, other], watches }
+        let results = [Results::keep(&one), Results::keep(&other)];
+        Running { engine, stores: [one, other], watches, results }
     }
 
     /// Everybody does something at once; then the model knows what was right.
@@ -159,6 +166,21 @@ impl World {
         }
         self.check_watchers().await;
         self.check_lists().await;
+        self.check_results().await;
+    }
+
+    /// Results are those of the objects, whatever became of those who make rows of them. Not after every round: rows may be missing when something
+    /// befalls the database.
+    async fn check_results(&mut self) {
+        let running = self.running.as_ref().unwrap();
+        let database: Arc<dyn Database> = running.engine.clone();
+        let questions = match self.random.below(4) {
+            0 => Questions::new(database),
+            1 => running.results[0].questions(),
+            _ => return,
+        };
+        results::check(&running.stores[0], &questions).await;
+        self.happened.questions += 1;
     }
 
     async fn check_watchers(&mut self) {
@@ -246,8 +268,8 @@ impl World {
     }
 
     async fn stop(&mut self) {
-        let Running { engine, stores, watches } = self.running.take().unwrap();
-        drop((stores, watches));
+        let Running { engine, stores, watches, results } = self.running.take().unwrap();
+        drop((stores, watches, results));
         close(engine).await;
     }
 
@@ -296,7 +318,10 @@ async fn write(store: Store, mut random: Random, count: usize) -> (Vec<(Revision
         let place = format!("{}/n{}", random.one_of(&NAMESPACES), random.below(6));
         let labels = *random.one_of(&LABELS);
         let there = store.get(RESOURCE, &key(&place)).await.unwrap();
-        let it = draft(&place, labels, json!({"step": step}));
+        let found: Vec<_> = (0..step % 4)
+            .map(|it| json!({"policy": labels, "rule": step.to_string(), "message": it.to_string()}))
+            .collect();
+        let it = draft(&place, labels, json!({"results": found}));
         let done = match there {
             None => store.create(RESOURCE, &it).await.map(|it| (it.revision, Some(labels))),
             Some(there) if random.below(3) == 0 => {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
 pub(crate) mod lists;
+pub(crate) mod results;
 pub(crate) mod watches;
 pub(crate) mod writes;
 
@@ -33,6 +34,12 @@ macro_rules! on {
             every_change_is_told_once, transitions_of_a_selection, what_is_there_comes_first,
             from_now_on_and_from_the_future, a_watch_of_the_past_joins_the_present, two_stores_tell_each_others_changes,
             who_is_too_late_is_told_so_and_harms_nobody, encodings_are_made_once, bookmarks_lose_nothing,
+        ]);
+        $crate::suite::tests!($open, results: [
+            rows_follow_their_objects, filters_and_pages_leave_out_nothing, counts_are_those_of_the_rows,
+            no_answer_is_out_of_date, whoever_is_stopped_wherever_rows_are_right,
+            the_log_waits_for_rows_but_not_for_ever, who_cannot_wait_is_told_how_far_it_is,
+            large_reports_go_in_bounded_batches, views_say_the_same,
         ]);
     };
 }
