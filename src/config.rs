@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::tls::{Grant, TlsFiles};
+use crate::tls::{Clients, Grant, TlsFiles};
 
 /// The flags of `larder serve`.
 #[derive(Args, Clone, Debug)]
@@ -169,7 +169,7 @@ impl ServeArgs {
         Some(TlsFiles {
             cert: self.tls_cert.clone()?,
             key: self.tls_key.clone()?,
-            client_ca: self.client_ca.clone()?,
+            clients: Clients::SignedBy(self.client_ca.clone()?),
             revision: self.tls_revision.clone(),
         })
     }

@@ -329,7 +329,7 @@ impl Gauges {
 
     fn read_tls(&self, tls: &TlsSnapshot) {
         self.certificate_expiry.set(tls.leaf_not_after);
-        self.ca_expiry.set(tls.ca_not_after);
+        self.ca_expiry.set(tls.ca_not_after.unwrap_or_default());
         self.tls_reloads.set(i64::try_from(tls.reloaded).unwrap_or(i64::MAX));
         self.tls_refused.set(i64::try_from(tls.refused).unwrap_or(i64::MAX));
     }

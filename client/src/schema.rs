@@ -1,4 +1,4 @@
-//! The tables that reports stand in: the numbered files of `schema/`, applied in order, each once, whoever starts first.
+//! The tables that reports and objects stand in: the numbered files of `schema/`, applied in order, each once, whoever starts first.
 //!
 //! A version is applied in one transaction that begins by entering it as the next one. Of several that try at once, one enters it; the
 //! others fail at that, look again, and find it done. No lock is held, so none can be left behind. What a file may contain, and how two
@@ -18,8 +18,10 @@ struct Migration {
 }
 
 /// All versions, in order, without gaps.
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "reports", sql: include_str!("../../schema/0001_reports.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "reports", sql: include_str!("../../schema/0001_reports.sql") },
+    Migration { version: 2, name: "objects", sql: include_str!("../../schema/0002_objects.sql") },
+];
 
 /// Why the tables are not as this client needs them.
 #[derive(Clone, Debug, thiserror::Error)]

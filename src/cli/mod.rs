@@ -3,6 +3,7 @@
 //! A command is a clap `Args` struct whose `run` ends well or with a [`Failure`], which knows its exit code.
 //! The commands that call a server know no HTTP and no TLS; that is the client's.
 
+mod apiserver;
 mod backup;
 mod bench;
 pub(crate) mod certs;
@@ -43,6 +44,9 @@ pub(crate) struct Cli {
 enum Command {
     /// Serve a database.
     Serve(Box<ServeArgs>),
+    /// Serve reports as a Kubernetes API.
+    #[command(name = "apiserver")]
+    ApiServer(Box<apiserver::ApiServerCommand>),
     /// Read: run SQL that changes nothing, in one snapshot.
     Query(query::Query),
     /// Write: run SQL that may change something, all or nothing.
@@ -87,6 +91,7 @@ impl Command {
     fn run(self) -> Result<ExitCode, Failure> {
         let done = match self {
             Self::Serve(args) => serve::run(*args).map_err(Failure::from),
+            Self::ApiServer(command) => command.run().map_err(Failure::from),
             Self::Certs(command) => command.run().map_err(Failure::from),
             Self::Bench(args) => return bench::run(&args).map_err(Failure::from),
             Self::Migrate(command) => return wait_for(command.run()),

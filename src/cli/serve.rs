@@ -13,7 +13,7 @@ use super::certs::CertificateDirectory;
 use crate::config::{LogArgs, LogFormat, ServeArgs};
 use crate::http::{self, App};
 use crate::metrics::Metrics;
-use crate::tls::{Grant, Grants, Leaf, Tls, TlsFiles};
+use crate::tls::{Clients, Grant, Grants, Leaf, Tls, TlsFiles};
 
 /// Threads that move bytes; SQLite has threads of its own.
 const MAX_IO_THREADS: usize = 4;
@@ -34,7 +34,7 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
     ended
 }
 
-fn start_log(args: &LogArgs) -> anyhow::Result<()> {
+pub(super) fn start_log(args: &LogArgs) -> anyhow::Result<()> {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_new(&args.log).with_context(|| format!("--log {:?}", args.log))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
@@ -134,7 +134,7 @@ fn development_files(data: &Path) -> anyhow::Result<TlsFiles> {
     let directory = CertificateDirectory::open_or_init(&root, "larder dev")?;
     let server = directory.issue_if_needed("server", &Leaf::server(&["localhost", "127.0.0.1", "::1"])?)?;
     directory.issue_if_needed("client", &Leaf::client("dev")?)?;
-    Ok(TlsFiles { cert: server.cert, key: server.key, client_ca: directory.bundle(), revision: None })
+    Ok(TlsFiles { cert: server.cert, key: server.key, clients: Clients::SignedBy(directory.bundle()), revision: None })
 }
 
 /// Tells scripts and people where the server is.
@@ -154,7 +154,7 @@ fn announce(args: &ServeArgs, address: SocketAddr, probe: SocketAddr) -> anyhow:
 }
 
 /// A reader sees the old text or the new one, never half of it.
-fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(super) fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     std::fs::write(&part, text)?;
@@ -182,7 +182,7 @@ fn greet(args: &ServeArgs, url: &str, probe: &str) {
 }
 
 /// For a shell.
-fn quote(path: &str) -> String {
+pub(super) fn quote(path: &str) -> String {
     let is_plain = |it: char| it.is_ascii_alphanumeric() || "/._-".contains(it);
     if path.chars().all(is_plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }

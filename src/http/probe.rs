@@ -31,13 +31,18 @@ const BUFFER: usize = 16 << 10;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Serves until `ended`. While the server drains it is alive and not ready.
-pub(crate) async fn run(listener: TcpListener, app: Arc<App>, mut ended: watch::Receiver<bool>) {
+pub(crate) async fn run(listener: TcpListener, app: Arc<App>, ended: watch::Receiver<bool>) {
     let router = Router::new()
         .route("/livez", get(live))
         .route("/readyz", get(ready))
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .with_state(app);
+    serve(listener, router, ended).await;
+}
+
+/// Serves any router over plain HTTP, within the limits of a port that asks nobody who he is, until `ended`.
+pub(crate) async fn serve(listener: TcpListener, router: Router, mut ended: watch::Receiver<bool>) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(SILENCE).max_buf_size(BUFFER);
     let connections = Arc::new(Semaphore::new(CONNECTIONS));

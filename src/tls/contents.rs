@@ -8,7 +8,9 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rustls::server::danger::ClientCertVerifier;
 use sha2::{Digest, Sha256};
 
 use super::error::{NamedFile, TlsError};
@@ -21,15 +23,24 @@ const LIMIT: u64 = 1024 * 1024;
 /// How often a reading is repeated before the files count as never settling.
 const READINGS: usize = 8;
 
-/// Where the server's certificate, its key and the clients' CAs are.
+/// Whose certificates a server takes.
+#[derive(Clone, Debug)]
+pub(crate) enum Clients {
+    /// Those that a CA of this file has signed; nobody else gets a connection.
+    SignedBy(PathBuf),
+    /// Those that this says, which may be none.
+    Judged(Arc<dyn ClientCertVerifier>),
+}
+
+/// Where the server's certificate and its key are, and which clients it takes.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsFiles {
     /// The server's leaf and intermediates.
     pub(crate) cert: PathBuf,
     /// The leaf's private key.
     pub(crate) key: PathBuf,
-    /// Every CA that signs clients.
-    pub(crate) client_ca: PathBuf,
+    /// Whose certificates are taken.
+    pub(crate) clients: Clients,
     /// A line that names the certificates' revision; without it, it is computed.
     pub(crate) revision: Option<PathBuf>,
 }
@@ -43,8 +54,12 @@ impl TlsFiles {
         NamedFile::new("--tls-key", &self.key)
     }
 
-    pub(super) fn named_client_ca(&self) -> NamedFile {
-        NamedFile::new("--client-ca", &self.client_ca)
+    /// The file of the CAs that sign clients, if it is a file that says it.
+    pub(super) fn named_client_ca(&self) -> Option<NamedFile> {
+        match &self.clients {
+            Clients::SignedBy(file) => Some(NamedFile::new("--client-ca", file)),
+            Clients::Judged(_) => None,
+        }
     }
 
     pub(super) fn named_revision(&self, path: &Path) -> NamedFile {
@@ -57,7 +72,7 @@ impl TlsFiles {
 pub(super) struct Contents {
     pub(super) cert: Vec<u8>,
     pub(super) key: Vec<u8>,
-    pub(super) client_ca: Vec<u8>,
+    pub(super) client_ca: Option<Vec<u8>>,
     pub(super) revision: Option<Vec<u8>>,
 }
 
@@ -72,7 +87,7 @@ impl Contents {
         Ok(Self {
             cert: read_file(files.named_cert())?,
             key: read_file(files.named_key())?,
-            client_ca: read_file(files.named_client_ca())?,
+            client_ca: files.named_client_ca().map(read_file).transpose()?,
             revision: revision.map(|path| read_file(files.named_revision(path))).transpose()?,
         })
     }
@@ -80,7 +95,8 @@ impl Contents {
     /// Tells these contents from any others.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let revision = self.revision.as_deref().unwrap_or_default();
-        fingerprint([&self.cert, &self.key, &self.client_ca, revision])
+        let client_ca = self.client_ca.as_deref().unwrap_or_default();
+        fingerprint([&self.cert, &self.key, client_ca, revision])
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig};
@@ -16,7 +17,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::certificate::{Certificate, printable};
-use super::contents::{Contents, Fingerprint, TlsFiles, fingerprint};
+use super::contents::{Clients, Contents, Fingerprint, TlsFiles, fingerprint};
 use super::error::{NamedFile, TlsError};
 
 /// Sessions that can be resumed; two for each TLS 1.3 connection.
@@ -29,7 +30,7 @@ pub(super) struct Material {
     pub(super) config: Arc<ServerConfig>,
     pub(super) leaf_not_after: OffsetDateTime,
     pub(super) ca_count: usize,
-    pub(super) ca_not_after: OffsetDateTime,
+    pub(super) ca_not_after: Option<OffsetDateTime>,
     pub(super) revision: String,
     pub(super) fingerprint: Fingerprint,
     expired_authorities: Vec<Certificate>,
@@ -46,13 +47,14 @@ impl Material {
         let leaf = chain.first().ok_or_else(|| TlsError::NoCertificate(files.named_cert()))?;
         check_validity(files.named_cert(), leaf, now)?;
         let key = certified_key(files, &chain, &contents.key)?;
-        let (expired_authorities, authorities) =
-            authorities(files.named_client_ca(), &contents.client_ca, now)?;
-        let ca_not_after = authorities.iter().map(|ca| ca.not_after).min();
+        let (expired_authorities, authorities) = match (files.named_client_ca(), &contents.client_ca) {
+            (Some(file), Some(pem)) => authorities(file, pem, now)?,
+            _ => (Vec::new(), Vec::new()),
+        };
         Ok(Self {
             leaf_not_after: leaf.not_after,
             ca_count: authorities.len(),
-            ca_not_after: ca_not_after.ok_or_else(|| TlsError::NoAuthority(files.named_client_ca()))?,
+            ca_not_after: authorities.iter().map(|ca| ca.not_after).min(),
             revision: revision(files, contents, &chain, &authorities)?,
             fingerprint: contents.fingerprint(),
             config: Arc::new(server_config(files, key, &authorities)?),
@@ -73,21 +75,30 @@ fn server_config(
     key: CertifiedKey,
     authorities: &[Certificate],
 ) -> Result<ServerConfig, TlsError> {
-    let file = files.named_client_ca();
-    let mut roots = RootCertStore::empty();
-    for ca in authorities {
-        roots.add(ca.der.clone()).map_err(|e| unusable(file.clone(), &e))?;
-    }
-    let provider = super::provider();
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(super::provider())
         .with_safe_default_protocol_versions()
         .map_err(|e| unusable(files.named_cert(), &e))?
-        .with_client_cert_verifier(verifier.map_err(|e| unusable(file, &e))?)
+        .with_client_cert_verifier(verifier(files, authorities)?)
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
     Ok(config)
+}
+
+fn verifier(
+    files: &TlsFiles,
+    authorities: &[Certificate],
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let file = match &files.clients {
+        Clients::SignedBy(_) => files.named_client_ca().unwrap_or_else(|| files.named_cert()),
+        Clients::Judged(verifier) => return Ok(Arc::clone(verifier)),
+    };
+    let mut roots = RootCertStore::empty();
+    for ca in authorities {
+        roots.add(ca.der.clone()).map_err(|e| unusable(file.clone(), &e))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), super::provider()).build();
+    verifier.map(|it| it as _).map_err(|e| unusable(file, &e))
 }
 
 fn certified_key(files: &TlsFiles, chain: &[Certificate], pem: &[u8]) -> Result<CertifiedKey, TlsError> {

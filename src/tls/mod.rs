@@ -24,7 +24,7 @@ use std::sync::{Arc, OnceLock};
 use rustls::crypto::CryptoProvider;
 
 pub(crate) use certificate::Certificate;
-pub(crate) use contents::TlsFiles;
+pub(crate) use contents::{Clients, TlsFiles};
 pub(crate) use grants::{Grant, Grants};
 pub(crate) use identity::Identity;
 #[cfg(test)]

@@ -38,8 +38,8 @@ pub(crate) struct TlsSnapshot {
     pub(crate) leaf_not_after: i64,
     /// How many CAs are trusted.
     pub(crate) ca_count: usize,
-    /// When the first of them ends, in unix seconds.
-    pub(crate) ca_not_after: i64,
+    /// When the first of them ends, in unix seconds; `None` where there are none.
+    pub(crate) ca_not_after: Option<i64>,
     /// Names the certificates in use.
     pub(crate) revision: String,
     /// How many sets of files were taken since the start.
@@ -76,7 +76,7 @@ impl Tls {
         TlsSnapshot {
             leaf_not_after: current.leaf_not_after.unix_timestamp(),
             ca_count: current.ca_count,
-            ca_not_after: current.ca_not_after.unix_timestamp(),
+            ca_not_after: current.ca_not_after.map(OffsetDateTime::unix_timestamp),
             revision: current.revision.clone(),
             reloaded: self.reloaded.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),

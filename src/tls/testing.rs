@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::issue::{Authority, Issued, Leaf, Term};
-use super::{Identity, Tls, TlsFiles};
+use super::{Clients, Identity, Tls, TlsFiles};
 
 /// A directory with a server's three files, and the CA that made them.
 pub(crate) struct Room {
@@ -52,7 +52,7 @@ pub(crate) fn files_in(dir: &Path) -> TlsFiles {
     TlsFiles {
         cert: dir.join("tls.crt"),
         key: dir.join("tls.key"),
-        client_ca: dir.join("ca.crt"),
+        clients: Clients::SignedBy(dir.join("ca.crt")),
         revision: None,
     }
 }

@@ -47,7 +47,7 @@ async fn reports_outlive_a_kill() {
     let reports = ReportStore::new(Arc::new(sidecar(&server, "owner")), Arc::new(Clock::new(2)));
     let stored = reports.get(&"a/1".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!(stored.version, version);
-    assert_eq!(schema::prepare(&**reports.database()).await.unwrap(), 1);
+    assert_eq!(schema::prepare(&**reports.database()).await.unwrap(), 2);
     assert!(matches!(reports.put(&report("a/1", 5)).await.unwrap(), Put::Superseded(_)));
 }
 
@@ -84,7 +84,7 @@ async fn who_may_not_make_tables_is_told_so_and_may_use_them() {
     let Err(SchemaError::Database(error)) = refused else { panic!("{refused:?}") };
     assert_eq!(error.kind(), Some(Kind::Denied), "{error}");
     schema::prepare(&*database).await.unwrap();
-    assert_eq!(schema::prepare(&writer).await.unwrap(), 1);
+    assert_eq!(schema::prepare(&writer).await.unwrap(), 2);
     let reports = ReportStore::new(Arc::new(writer), Arc::new(Clock::new(1)));
     assert!(matches!(reports.put(&report("a/1", 10)).await.unwrap(), Put::Stored(_)));
 

@@ -81,7 +81,7 @@ fn a_missing_file_is_refused_and_the_last_good_set_stays() {
     let room = Room::new();
     let tls = loaded(&room);
     let mut follower = Follower::default();
-    fs::remove_file(room.files().client_ca).unwrap();
+    fs::remove_file(room.files().named_client_ca().unwrap().path).unwrap();
     look(&mut follower, &tls);
     assert_eq!(look(&mut follower, &tls), (0, 1));
     room.put_bundle(&[&room.ca, &room.ca]);

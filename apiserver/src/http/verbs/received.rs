@@ -1,0 +1,141 @@
+//! What a caller sent: media types, and an object out of a body.
+
+use http::header;
+
+use crate::http::call::Call;
+use crate::http::options::FieldValidation;
+use crate::http::status::Refusal;
+use crate::object::Object;
+use crate::schema::{Read, read};
+
+/// What objects are sent as.
+const OBJECTS: [&str; 2] = ["application/json", "application/yaml"];
+
+/// A form in which a body may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MediaType {
+    Json,
+    Yaml,
+    JsonPatch,
+    MergePatch,
+    Apply,
+}
+
+impl MediaType {
+    /// Of a body that is an object; without a header that is JSON.
+    pub(super) fn of_object(call: &Call) -> Result<Self, Refusal> {
+        match said(call).as_str() {
+            "" | "application/json" => Ok(Self::Json),
+            "application/yaml" => Ok(Self::Yaml),
+            _ => Err(Refusal::unsupported_media_type(&OBJECTS)),
+        }
+    }
+
+    /// Of a body that is a patch.
+    pub(super) fn of_patch(call: &Call) -> Result<Self, Refusal> {
+        const PATCHES: [&str; 3] =
+            ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
+        match said(call).as_str() {
+            "application/json-patch+json" => Ok(Self::JsonPatch),
+            "application/merge-patch+json" => Ok(Self::MergePatch),
+            "application/apply-patch+yaml" => Ok(Self::Apply),
+            _ => Err(Refusal::unsupported_media_type(&PATCHES)),
+        }
+    }
+}
+
+/// The media type without its parameters.
+fn said(call: &Call) -> String {
+    let value = call.headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// An object that was sent, and what in it is not known.
+pub(super) struct Received {
+    pub(super) object: Object,
+    pub(super) findings: Findings,
+}
+
+/// Fields that should not be there.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Findings {
+    /// Written twice.
+    pub(super) duplicates: Vec<String>,
+    /// In no schema; they were dropped.
+    pub(super) unknown: Vec<String>,
+}
+
+impl Findings {
+    fn texts(&self) -> impl Iterator<Item = String> {
+        let told = |what: &'static str| move |field: &String| format!("{what} field {}", crate::field::quote(field));
+        self.duplicates.iter().map(told("duplicate")).chain(self.unknown.iter().map(told("unknown")))
+    }
+
+    /// What becomes of them: warnings, or, as the error, the text of a refusal.
+    pub(super) fn judged(&self, by: FieldValidation) -> Result<Vec<String>, String> {
+        let texts: Vec<String> = self.texts().collect();
+        match by {
+            FieldValidation::Ignore => Ok(Vec::new()),
+            FieldValidation::Warn => Ok(texts),
+            FieldValidation::Strict if texts.is_empty() => Ok(Vec::new()),
+            FieldValidation::Strict => Err(format!("strict decoding error: {}", texts.join(", "))),
+        }
+    }
+}
+
+impl Received {
+    /// Reads an object as the endpoint has them: its kind and version may be left out, not be others.
+    pub(super) fn read(call: &Call, media_type: MediaType, body: &[u8]) -> Result<Self, Refusal> {
+        let read = parsed(media_type, body).map_err(|error| Refusal::bad_request(unhandled(call, None, &error)))?;
+        let mut object = Object(read.object);
+        take_its_place(call, &mut object)?;
+        let coerced = call.version().schema.coerce(&mut object.0);
+        let coerced = coerced.map_err(|error| Refusal::bad_request(unhandled(call, Some(&object), &error)))?;
+        let findings = Findings { duplicates: read.duplicates, unknown: coerced.unknown };
+        Ok(Self { object, findings })
+    }
+}
+
+/// JSON or YAML as an object. YAML with a key twice is none.
+pub(super) fn parsed(media_type: MediaType, body: &[u8]) -> Result<Read, String> {
+    if media_type == MediaType::Json {
+        return read(body).map_err(|error| error.to_string());
+    }
+    let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
+    // JSON is YAML, and what clients send as YAML mostly is JSON.
+    if let Ok(read) = read(body) {
+        return Ok(read);
+    }
+    let value: serde_json::Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    let json = serde_json::to_vec(&value).map_err(|error| error.to_string())?;
+    read(&json).map_err(|error| error.to_string())
+}
+
+/// Kind and version are those of the endpoint.
+fn take_its_place(call: &Call, object: &mut Object) -> Result<(), Refusal> {
+    let api_version = call.api_version();
+    let kind = &call.resource.names.kind;
+    let said = |field: &str| object.0.get(field).and_then(|it| it.as_str()).unwrap_or_default().to_owned();
+    let (said_version, said_kind) = (said("apiVersion"), said("kind"));
+    if !said_version.is_empty() && said_version != api_version {
+        return Err(Refusal::bad_request(format!(
+            "the API version in the data ({said_version}) does not match the expected API version ({api_version})"
+        )));
+    }
+    if !said_kind.is_empty() && said_kind != *kind {
+        let why = format!("the kind of the data has to be {kind}");
+        return Err(Refusal::bad_request(unhandled(call, Some(object), &why)));
+    }
+    for (field, value) in [("apiVersion", api_version.as_str()), ("kind", kind)] {
+        object.0.insert(field.to_owned(), value.into());
+    }
+    Ok(())
+}
+
+/// How Kubernetes says that a body is not what the endpoint takes.
+pub(super) fn unhandled(call: &Call, object: Option<&Object>, why: &str) -> String {
+    let kind = &call.resource.names.kind;
+    let said = object.and_then(|it| it.0.get("kind")).and_then(|it| it.as_str()).unwrap_or(kind);
+    let version = crate::field::quote(&call.place.version);
+    format!("{said} in version {version} cannot be handled as a {kind}: {why}")
+}

@@ -1,0 +1,203 @@
+//! Reading an object from JSON text, and which of its fields stand there twice.
+//!
+//! `serde_json` bounds the depth to 128. Numbers become what Go makes of them: integers of 64 bits where they are written as such or have no
+//! fraction, doubles otherwise. Of a field that stands there twice the last one counts.
+
+use std::fmt::{self, Write as _};
+
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// How many duplicate fields are told.
+const MOST: usize = 100;
+
+/// A JSON object that was read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Read {
+    /// The object.
+    pub object: Map<String, Value>,
+    /// The paths of fields that stood there twice: `spec.list[0].x`; a hundred at most.
+    pub duplicates: Vec<String>,
+}
+
+/// Why a text is no object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// It is no JSON, or nested too deep.
+    #[error("{0}")]
+    Json(String),
+    /// It is JSON, but no object.
+    #[error("json: cannot unmarshal {0} into Go value of type map[string]interface {{}}")]
+    NotAnObject(&'static str),
+}
+
+/// Reads a JSON object.
+///
+/// # Errors
+/// The text is no JSON, nested too deep, or no object.
+pub fn read(text: &[u8]) -> Result<Read, ReadError> {
+    let mut notes = Notes::default();
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = Seed(&mut notes).deserialize(&mut deserializer);
+    let value =
+        value.and_then(|it| deserializer.end().map(|()| it)).map_err(|it| ReadError::Json(it.to_string()))?;
+    match value {
+        Value::Object(object) => Ok(Read { object, duplicates: notes.duplicates }),
+        Value::Array(_) => Err(ReadError::NotAnObject("array")),
+        Value::String(_) => Err(ReadError::NotAnObject("string")),
+        Value::Number(_) => Err(ReadError::NotAnObject("number")),
+        Value::Bool(_) => Err(ReadError::NotAnObject("bool")),
+        Value::Null => Err(ReadError::NotAnObject("null")),
+    }
+}
+
+#[derive(Default)]
+struct Notes {
+    path: String,
+    duplicates: Vec<String>,
+}
+
+struct Seed<'a>(&'a mut Notes);
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Value;
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        #[expect(clippy::cast_precision_loss, reason = "Go reads it as a double")]
+        Ok(i64::try_from(value).map_or_else(|_| double(value as f64), Value::from))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(double(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        let length = self.0.path.len();
+        loop {
+            write!(self.0.path, "[{}]", list.len()).expect("a String takes everything");
+            let item = items.next_element_seed(Seed(self.0))?;
+            self.0.path.truncate(length);
+            match item {
+                Some(item) => list.push(item),
+                None => return Ok(Value::Array(list)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        let length = self.0.path.len();
+        while let Some(name) = fields.next_key::<String>()? {
+            if length > 0 {
+                self.0.path.push('.');
+            }
+            self.0.path.push_str(&name);
+            let value = fields.next_value_seed(Seed(self.0))?;
+            if object.insert(name, value).is_some() && self.0.duplicates.len() < MOST {
+                self.0.duplicates.push(self.0.path.clone());
+            }
+            self.0.path.truncate(length);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+/// A double; one without a fraction that fits is an integer, since that is how Go writes it.
+pub(crate) fn double(value: f64) -> Value {
+    // 2^63 is the first that does not fit.
+    const END: f64 = 9_223_372_036_854_775_808.0;
+    if value.fract() == 0.0 && (-END..END).contains(&value) {
+        #[expect(clippy::cast_possible_truncation, reason = "it was looked at")]
+        return Value::from(value as i64);
+    }
+    Number::from_f64(value).map_or(Value::Null, Value::Number)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn duplicates(text: &str) -> Vec<String> {
+        read(text.as_bytes()).unwrap().duplicates
+    }
+
+    #[test]
+    fn fields_that_stand_there_twice_are_told_and_the_last_one_counts() {
+        let text = r#"{"a":1,"spec":{"x":1,"x":2,"list":[{"y":1},{"y":1,"y":2}]},"a":3}"#;
+        assert_eq!(duplicates(text), ["spec.x", "spec.list[1].y", "a"]);
+        let object = read(text.as_bytes()).unwrap().object;
+        assert_eq!(Value::Object(object), json!({"a": 3, "spec": {"x": 2, "list": [{"y": 1}, {"y": 2}]}}));
+        assert_eq!(duplicates(r#"{"a":{"b":1},"b":1}"#), [""; 0]);
+    }
+
+    #[test]
+    fn numbers_are_what_go_makes_of_them() {
+        let object = read(br#"{"a":[1.0,1.5,-0.0,9223372036854775808,1e400]}"#);
+        assert!(matches!(object, Err(ReadError::Json(_))));
+        let object = read(br#"{"a":[1.0,1.5,9223372036854775807,9223372036854775808]}"#).unwrap().object;
+        assert_eq!(object["a"], json!([1, 1.5, 9_223_372_036_854_775_807_i64, 9_223_372_036_854_775_808.0]));
+    }
+
+    #[test]
+    fn what_is_no_object_or_too_deep_is_refused() {
+        let deep = |n: usize| format!("{}1{}", r#"{"a":"#.repeat(n), "}".repeat(n));
+        assert!(read(deep(120).as_bytes()).is_ok());
+        for text in
+            [deep(200), "[".repeat(100_000), r#"{"a":"#.repeat(1_000_000), "{} x".to_owned(), String::new()]
+        {
+            assert!(matches!(read(text.as_bytes()), Err(ReadError::Json(_))), "{}", text.len());
+        }
+        assert_eq!(read(b"[]"), Err(ReadError::NotAnObject("array")));
+        assert!(read(b"{\"a\":\"\xff\"}").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_break_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read(&bytes);
+        }
+
+        #[test]
+        fn what_serde_reads_is_read(text in r#"[{}\[\]:,"a0.eE -]{0,60}"#) {
+            let ours = read(text.as_bytes()).is_ok();
+            prop_assert_eq!(ours, serde_json::from_str::<Map<String, Value>>(&text).is_ok());
+        }
+    }
+}

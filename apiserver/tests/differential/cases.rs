@@ -1,0 +1,258 @@
+//! What is worth writing down.
+
+use serde_json::{Value, json};
+
+use crate::request::{Request, Verb, thing};
+
+/// All requests, in order.
+pub(crate) fn all() -> Vec<Request> {
+    let mut requests = wrong_specs();
+    requests.extend(wrong_metadata());
+    requests.extend(unknown_fields());
+    requests.extend(lives());
+    requests.extend(applied());
+    requests
+}
+
+fn create(name: &str, fields: Value) -> Request {
+    Request::new(Verb::Create, name, &thing(name, fields))
+}
+
+fn apply(name: &str, fields: Value) -> Request {
+    Request::new(Verb::Apply, name, &thing(name, fields))
+}
+
+/// One thing that is wrong each: the order of several is not fixed in Go.
+fn wrong_specs() -> Vec<Request> {
+    let specs = [
+        json!({"text": "toolong"}),
+        json!({"text": ""}),
+        json!({"text": "UP"}),
+        json!({"text": 5}),
+        json!({"text": ["a"]}),
+        json!({"text": {"a": 1}}),
+        json!({"text": true}),
+        json!({"choice": "r"}),
+        json!({"number": 0}),
+        json!({"number": 10}),
+        json!({"number": 3}),
+        json!({"number": 2.5}),
+        json!({"number": 2.0}),
+        json!({"ratio": 0}),
+        json!({"ratio": -1.5}),
+        json!({"flag": "yes"}),
+        json!({"time": "yesterday"}),
+        json!({"time": 5}),
+        json!({"time": {"a": 1}}),
+        json!({"time": true}),
+        json!({"address": "1.2.3"}),
+        json!({"either": true}),
+        json!({"either": {"a": 1}}),
+        json!({"either": 1.5}),
+        json!({"maybe": null}),
+        json!({"given": null}),
+        json!({"flag": null}),
+        json!({"words": ["a", "b", "c", "d"]}),
+        json!({"words": "a"}),
+        json!({"words": [null]}),
+        json!({"set": ["a", "b", "a", "a"]}),
+        json!({"list": [{"name": "a"}, {"name": "b"}, {"name": "a"}]}),
+        json!({"list": [{"value": "a"}]}),
+        json!({"ports": [{"port": 1}, {"port": 1, "protocol": "TCP"}]}),
+        json!({"ports": [{"port": 1}, {"port": 1, "protocol": "UDP"}]}),
+        json!({"map": {"k": {"a": 1}}}),
+        json!({"map": {"k": "x"}}),
+        json!({"nested": {}}),
+        json!({"nested": {"deep": 1}}),
+        json!({"one": {}}),
+        json!({"one": {"x": "", "y": ""}}),
+        json!({"one": {"x": ""}}),
+        json!({"template": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "labels": {"a b": "c"}}}}),
+        json!({"template": {"kind": "Pod"}}),
+        json!({"template": {"apiVersion": "v1", "kind": 5}}),
+        json!("text"),
+        json!(null),
+        json!({"text": "<&>\u{1}\n\"\\ä"}),
+    ];
+    let numbered = specs.into_iter().enumerate();
+    numbered.map(|(number, spec)| create(&format!("spec-{number}"), json!({"spec": spec}))).collect()
+}
+
+fn wrong_metadata() -> Vec<Request> {
+    let long = "a".repeat(64);
+    let metadata = [
+        json!({"labels": {"a": 1}}),
+        json!({"labels": {"a b": "x"}}),
+        json!({"labels": {"a": "b c"}}),
+        json!({"labels": {"a": null}}),
+        json!({"labels": {long.as_str(): "x"}}),
+        json!({"labels": {"a": long.as_str()}}),
+        json!({"labels": "x"}),
+        json!({"labels": {}}),
+        json!({"annotations": {"a b": "x"}}),
+        json!({"annotations": {"A": "x"}}),
+        json!({"annotations": {"a": "x".repeat(300 << 10)}}),
+        json!({"finalizers": ["x y"]}),
+        json!({"finalizers": ["example.com/ok"]}),
+        json!({"finalizers": ["orphan", "foregroundDeletion"]}),
+        json!({"finalizers": ["plain"]}),
+        json!({"finalizers": ["dotted.name"]}),
+        json!({"finalizers": "x"}),
+        json!({"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": ""}]}),
+        json!({"ownerReferences": [{"apiVersion": "", "kind": "Pod", "name": "x", "uid": "u"}]}),
+        json!({"ownerReferences": [{"apiVersion": 1}]}),
+        json!({"ownerReferences": [
+            {"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "u", "controller": true},
+            {"apiVersion": "v1", "kind": "Pod", "name": "y", "uid": "v", "controller": true}
+        ]}),
+        json!({"ownerReferences": [
+            {"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "u"},
+            {"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "u"}
+        ]}),
+        json!({"generation": "x"}),
+        json!({"generation": 7}),
+        json!({"uid": "mine", "selfLink": "/x", "creationTimestamp": "2024-01-01T00:00:00Z"}),
+        json!({"creationTimestamp": "x"}),
+        json!({"name": "UPPER"}),
+        json!({"name": "a.b-c"}),
+        json!({"name": ""}),
+        json!({"name": 5}),
+        json!({"namespace": "other"}),
+        json!({"namespace": "default"}),
+        json!({"managedFields": [{"operation": "x"}]}),
+        json!({"bar": 1}),
+    ];
+    let numbered = metadata.into_iter().enumerate();
+    numbered.map(|(number, it)| create(&format!("metadata-{number}"), json!({"metadata": it}))).collect()
+}
+
+fn unknown_fields() -> Vec<Request> {
+    let text = r#"{"apiVersion":"example.com/v1","kind":"Thing","metadata":{"name":"NAME","x":1},"top":1,
+        "spec":{"z":1,"text":"a","text":"b","list":[{"name":"a","q":1}],"map":{"k":{"q":1}},"free":{"any":{"thing":1}}}}"#;
+    let of = |name: &str| create(name, json!({})).text(&text.replace("NAME", name));
+    vec![of("unknown-a"), of("unknown-b").strict(), Request { validation: "Ignore", ..of("unknown-c") }]
+}
+
+/// What happens to one object in its life.
+fn lives() -> Vec<Request> {
+    let replace = |fields| Request::new(Verb::Replace, "life", &thing("life", fields));
+    let versioned = |fields: Value| {
+        let mut body = thing("life", fields);
+        body["metadata"]["resourceVersion"] = "$VERSION".into();
+        Request::new(Verb::Replace, "life", &body)
+    };
+    let merge = |body| Request::new(Verb::MergePatch, "life", &body);
+    let json_patch = |body| Request::new(Verb::JsonPatch, "life", &body);
+    let get = || Request::new(Verb::Get, "life", &Value::Null);
+    let delete = |body| Request::new(Verb::Delete, "life", &body);
+    vec![
+        get(),
+        replace(json!({})),
+        merge(json!({})),
+        delete(json!({})),
+        create(
+            "life",
+            json!({"spec": {"text": "a", "list": [{"name": "a", "value": "1"}]}, "status": {"phase": "New"}}),
+        ),
+        create("life", json!({})),
+        get(),
+        replace(json!({"spec": {"text": "b"}})),
+        versioned(json!({"metadata": {"name": "other"}})),
+        versioned(json!({"spec": {"text": "b", "given": "y"}})).by("second"),
+        versioned(json!({"spec": {"text": "b", "given": "y"}})).by("third"),
+        merge(json!({"spec": {"text": "c", "map": {"k": {"a": "1"}}}})).by("second"),
+        merge(json!({"spec": {"map": {"k": {"a": null}}}})).by("third"),
+        merge(json!({"spec": {"map": null}})).by("third"),
+        merge(json!({"spec": {"unknown": 1}})),
+        merge(json!({"metadata": {"labels": {"a": "b"}}})),
+        merge(json!({"metadata": {"resourceVersion": "1"}})),
+        merge(json!({"metadata": {"generation": 99, "creationTimestamp": null, "uid": null}})),
+        merge(json!({"spec": {"text": "TOO LONG"}})),
+        json_patch(json!([{"op": "replace", "path": "/spec/text", "value": "d"}])),
+        json_patch(json!([{"op": "test", "path": "/spec/text", "value": "x"}])),
+        json_patch(json!([{"op": "remove", "path": "/spec/none"}])),
+        json_patch(
+            json!([{"op": "add", "path": "/spec/words", "value": ["a"]}, {"op": "copy", "from": "/spec/words", "path": "/spec/set"}]),
+        ),
+        merge(json!({"status": {"phase": "Done"}, "spec": {"text": "e"}})).status().by("controller"),
+        merge(json!({"status": {"phase": "Lost"}})).status(),
+        versioned(json!({"status": {"phase": "Done", "count": 3}, "metadata": {"labels": {"x": "y"}}}))
+            .status()
+            .by("controller"),
+        merge(json!({"status": {"phase": "New"}})),
+        get(),
+        merge(json!({"metadata": {"finalizers": ["example.com/a", "example.com/b"]}})),
+        delete(json!({})),
+        delete(json!({})),
+        merge(json!({"metadata": {"finalizers": ["example.com/a", "example.com/c"]}})),
+        merge(json!({"metadata": {"finalizers": ["example.com/a"]}})),
+        merge(json!({"metadata": {"finalizers": null}})),
+        get(),
+        create("life", json!({})),
+        delete(json!({"propagationPolicy": "Foreground"})),
+        get(),
+        delete(json!({"propagationPolicy": "Background"})),
+        get(),
+        create("life", json!({})),
+        delete(json!({"propagationPolicy": "Orphan"})),
+        merge(json!({"metadata": {"finalizers": []}})),
+        create("life", json!({"metadata": {"finalizers": ["foregroundDeletion"]}})),
+        delete(json!({})),
+        merge(json!({"metadata": {"managedFields": []}})),
+        merge(json!({"metadata": {"finalizers": []}})),
+    ]
+}
+
+fn applied() -> Vec<Request> {
+    let merge = |body| Request::new(Verb::MergePatch, "applied", &body);
+    let apply = |fields| apply("applied", fields);
+    let last = r#"{"apiVersion":"example.com/v1","kind":"Thing","metadata":{"annotations":{},"name":"csa","namespace":"default"},"spec":{"text":"a"}}"#;
+    let csa = |fields: Value| Request::new(Verb::Apply, "csa", &thing("csa", fields)).by("kubectl");
+    vec![
+        apply(json!({"spec": {"text": "a", "map": {"k": {"a": "1"}}, "list": [{"name": "a", "value": "1"}], "set": ["x", "y"]}})).by("one"),
+        apply(json!({"spec": {"text": "a", "map": {"k": {"a": "1"}}, "list": [{"name": "a", "value": "1"}], "set": ["x", "y"]}})).by("one"),
+        apply(json!({"spec": {"text": "b"}})).by("two"),
+        apply(json!({"spec": {"text": "b", "map": {"k": {"a": "2", "b": "3"}}, "list": [{"name": "a", "value": "2"}]}})).by("two"),
+        apply(json!({"spec": {"text": "a"}})).by("two"),
+        apply(json!({"spec": {"text": "b"}})).by("two").force(),
+        apply(json!({"spec": {"set": ["y", "z"], "list": [{"name": "b"}, {"name": "a", "labels": {"l": "m"}}]}})).by("two"),
+        apply(json!({"spec": {}})).by("one"),
+        apply(json!({})).by("two"),
+        apply(json!({"spec": {"whole": {"a": "1"}, "words": ["a"], "ports": [{"port": 1}, {"port": 1, "protocol": "UDP"}]}})).by("one"),
+        apply(json!({"spec": {"whole": {"b": "1"}, "words": ["b"]}})).by("two"),
+        apply(json!({"spec": {"whole": {"b": "1"}, "words": ["b"]}})).by("two").force(),
+        apply(json!({"spec": {"ports": [{"port": 1, "comment": "x"}]}})).by("two"),
+        merge(json!({"spec": {"whole": {"a": "3"}}})).by("editor"),
+        apply(json!({"spec": {"whole": {"b": "1"}, "words": ["b"]}})).by("two"),
+        apply(json!({"status": {"phase": "New"}})).by("one"),
+        apply(json!({"status": {"phase": "New"}})).by("one").status(),
+        apply(json!({"status": {"phase": "Done"}})).by("two").status(),
+        apply(json!({"spec": {"unknown": 1}})).by("one"),
+        apply(json!({"spec": {"free": {"a": {"b": [1, 2], "c": "d"}}, "either": 5, "maybe": null}})).by("one"),
+        apply(json!({"spec": {"free": {"a": {"b": [1], "c": "d"}}}})).by("two"),
+        apply(json!({"spec": {"free": {"a": {"e": "f"}}}})).by("two"),
+        apply(json!({"metadata": {"labels": {"a": "b"}, "finalizers": ["example.com/x"], "ownerReferences": [
+            {"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "u"}]}})).by("three"),
+        apply(json!({"metadata": {"labels": {"a": "c"}}})).by("four"),
+        apply(json!({"metadata": {"managedFields": []}})).by("four"),
+        apply(json!({"spec": {"text": "TOO LONG"}})).by("one").force(),
+        merge(json!({"metadata": {"managedFields": [{}]}})),
+        apply(json!({"spec": {"text": "z"}})).by("five"),
+        Request::new(Verb::Apply, "applied", &json!({"apiVersion": "example.com/v2", "kind": "Thing", "metadata": {"name": "applied"}})),
+        // From client-side apply to server-side apply.
+        Request::new(Verb::Create, "csa", &thing("csa", json!({"spec": {"text": "a", "choice": "p"}, "metadata": {"annotations": {
+            "kubectl.kubernetes.io/last-applied-configuration": last}}}))).by("kubectl-client-side-apply"),
+        csa(json!({"spec": {"text": "b", "choice": "q"}})),
+        csa(json!({"spec": {"text": "b"}})),
+        csa(json!({"spec": {"text": "c"}})).by("other"),
+        // Many who update.
+        create("many", json!({})),
+    ]
+    .into_iter()
+    .chain((0..14).map(|number| {
+        let managers = ["m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9", "m10", "m11", "m12", "m13"];
+        let labels = json!({"metadata": {"labels": {format!("l{number}"): "x"}}});
+        Request::new(Verb::MergePatch, "many", &labels).by(managers[number])
+    }))
+    .collect()
+}
