@@ -107,7 +107,7 @@ pub(super) fn write(turn: Turn, out: &mut Vec<u8>) {
         put(format_args!(r#""resourceVersion":"{revision}","#));
     }
     put(format_args!(
-        r#""labels":{{"app.kubernetes.io/managed-by":"kyverno","audit.kyverno.io/resource.hash":"{hash:016x}{:016x}","audit.kyverno.io/resource.kind":"Pod","audit.kyverno.io/resource.uid":"{uid}","audit.kyverno.io/source":"{source}"}},"name":"{uid}","namespace":"{namespace}","ownerReferences":[{{"apiVersion":"v1","kind":"Pod","name":"{pod}","uid":"{uid}"}}]}},"results":["#,
+        r#""labels":{{"app.kubernetes.io/managed-by":"kyverno","audit.kyverno.io/resource.hash":"{hash:016x}{:016x}","audit.kyverno.io/resource.kind":"Pod","audit.kyverno.io/resource.name":"{pod}","audit.kyverno.io/resource.uid":"{uid}","audit.kyverno.io/resource.version":"v1","audit.kyverno.io/source":"{source}"}},"name":"{uid}","namespace":"{namespace}","ownerReferences":[{{"apiVersion":"v1","kind":"Pod","name":"{pod}","uid":"{uid}"}}]}},"results":["#,
         mix(hash)
     ));
     let mut failed = 0;
@@ -126,7 +126,7 @@ pub(super) fn write(turn: Turn, out: &mut Vec<u8>) {
         }
         let result = if fails { "fail" } else { "pass" };
         put(format_args!(
-            r#""policy":"{policy}","properties":{{"process":"background scan"}},"result":"{result}","rule":"{rule}","scored":true,"severity":"{severity}","source":"kyverno","timestamp":{{"nanos":0,"seconds":{seconds}}}}}"#
+            r#""policy":"{policy}","result":"{result}","rule":"{rule}","scored":true,"severity":"{severity}","source":"kyverno","timestamp":{{"nanos":0,"seconds":{seconds}}}}}"#
         ));
     }
     put(format_args!(
@@ -176,7 +176,7 @@ mod tests {
     fn each_is_another_and_none_is_another_tomorrow() {
         let names: BTreeSet<_> = (0..100_000).map(name).collect();
         assert_eq!(names.len(), 100_000);
-        assert_eq!(name(7), "4ee7f4f0-f1d8-4b5a-8c52-b2bf8a5ddf42");
+        assert_eq!(name(7), "63cbe1e4-5932-4dd7-888f-a0195de67e12");
     }
 
     #[test]
