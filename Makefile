@@ -33,6 +33,7 @@ bench: servers ## Measure the floors, the servers, and moving reports out of Con
 faults: fuzz servers ## The fault lab and the laws in their long form, and the fuzzers.
 	LARDER_FAULTS=long $(CARGO) test --release --locked --test faults -- --nocapture
 	LARDER_FAULTS=long $(CARGO) test --release --locked --package larder-client --test laws --test migrate
+	LARDER_FAULTS=long $(CARGO) test --release --locked --package larder-apiserver --test store model
 	LARDER_FAULTS=long $(CARGO) test --release --locked --test client laws
 
 fuzz: ## Each fuzz target for FUZZ_SECONDS (20) seconds; needs a nightly toolchain.

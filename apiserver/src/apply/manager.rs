@@ -243,27 +243,23 @@ impl Context<'_> {
         }
     }
 
-    /// What an object's change takes from its owners, all but one; returned is what was taken because it was set, by whom it was taken.
+    /// What an object's change takes from its owners, all but one.
     fn taken(&self, before: &Value, after: &Value, managed: &Managed, but: Option<&Manager>) -> Taken {
-        let mut comparisons: BTreeMap<&str, Option<Comparison>> = BTreeMap::new();
         let ignored = self.ignored();
         let mut taken = Taken::default();
         for (manager, owned) in managed.iter().filter(|it| Some(it.0) != but) {
-            let comparison = comparisons.entry(&owned.version).or_insert_with(|| {
-                let shape = self.shape_of(&owned.version)?;
-                Some(Comparison::of(before, after, shape).without(&ignored))
+            let changes = taken.changes.entry(owned.version.clone()).or_insert_with(|| {
+                let changes = Comparison::of(before, after, self.shape_of(&owned.version)?).without(&ignored);
+                Some((changes.modified.union(&changes.added), changes.removed))
             });
-            match comparison {
-                None => taken.obsolete.push(manager.clone()),
-                Some(changes) => {
-                    let set = owned.set.intersection(&changes.modified.union(&changes.added));
-                    if !set.is_empty() {
-                        taken.set.insert(manager.clone(), set);
-                    }
-                    taken.removed.insert(manager.clone(), changes.removed.clone());
+            if let Some((set_anew, _)) = changes {
+                let set = owned.set.intersection(set_anew);
+                if !set.is_empty() {
+                    taken.set.insert(manager.clone(), set);
                 }
             }
         }
+        taken.but = but.cloned();
         taken
     }
 
@@ -352,8 +348,7 @@ impl Context<'_> {
         let mut pruned = remove(&merged, &last.set.with_named(shape), shape);
         let mut by_version: BTreeMap<&str, FieldSet> = BTreeMap::new();
         for owned in managed.values() {
-            let set = by_version.entry(&owned.version).or_default();
-            *set = set.union(&owned.set);
+            by_version.entry(&owned.version).or_default().absorb(&owned.set);
         }
         let versions: BTreeSet<&str> = by_version.keys().copied().collect();
         let ordered = versions
@@ -373,25 +368,31 @@ impl Context<'_> {
     }
 }
 
+/// What a change takes from the owners of fields.
 #[derive(Default)]
 struct Taken {
+    /// From whom what was taken because it was set anew.
     set: BTreeMap<Manager, FieldSet>,
-    removed: BTreeMap<Manager, FieldSet>,
-    /// Owners under versions that are not served any more.
-    obsolete: Vec<Manager>,
+    /// What was set anew and what was removed, as each version sees it; nothing where the version is not served any more.
+    changes: BTreeMap<String, Option<(FieldSet, FieldSet)>>,
+    /// From whom nothing is taken.
+    but: Option<Manager>,
 }
 
 impl Taken {
     fn take(self, managed: &mut Managed) {
-        for manager in &self.obsolete {
-            managed.remove(manager);
-        }
-        for (manager, set) in self.set.iter().chain(&self.removed) {
-            if let Some(owned) = managed.get_mut(manager) {
+        managed.retain(|manager, owned| {
+            if self.but.as_ref() == Some(manager) {
+                return !owned.set.is_empty();
+            }
+            // Who wrote under a version that is not served any more owns nothing.
+            let Some(Some((_, removed))) = self.changes.get(&owned.version) else { return false };
+            if let Some(set) = self.set.get(manager) {
                 owned.set = owned.set.difference(set);
             }
-        }
-        managed.retain(|_, it| !it.set.is_empty());
+            owned.set = owned.set.difference(removed);
+            !owned.set.is_empty()
+        });
     }
 
     fn conflicts(&self) -> Vec<(Manager, Path)> {
@@ -482,7 +483,7 @@ fn cap(mut managed: Managed) -> Managed {
             },
         };
         if let Some(merged) = managed.remove(&manager) {
-            owned.set = owned.set.union(&merged.set);
+            owned.set.absorb(&merged.set);
             count -= 1;
         }
         owned.time = time;

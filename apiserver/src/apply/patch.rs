@@ -8,6 +8,9 @@ const OPERATIONS: usize = 10_000;
 /// How many bytes its copies may add: a patch of a few operations could double an object again and again.
 const COPIED: usize = 3 << 20;
 
+/// How many items of lists its operations may move: to put something before a million others ten thousand times takes minutes.
+const MOVED: usize = 20_000_000;
+
 /// Why a patch was not applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatchError {
@@ -34,8 +37,17 @@ pub fn json_patch(document: &mut Value, patch: &[u8]) -> Result<(), PatchError> 
     }
     let Patch(operations) = serde_json::from_value(operations.into())
         .map_err(|it| PatchError::Malformed(format!("error decoding patch: {it}")))?;
-    let mut copied = 0;
+    let (mut copied, mut moved) = (0, 0);
     for operation in &operations {
+        moved += lists_of(operation)
+            .filter_map(|it| document.pointer(it)?.as_array())
+            .map(Vec::len)
+            .sum::<usize>();
+        if moved > MOVED {
+            return Err(PatchError::Failed(format!(
+                "the operations move {moved} items of lists, more than {MOVED}"
+            )));
+        }
         if let PatchOperation::Copy(copy) = operation {
             copied += document.pointer(copy.from.as_str()).map_or(0, size);
             if copied > COPIED {
@@ -49,6 +61,22 @@ pub fn json_patch(document: &mut Value, patch: &[u8]) -> Result<(), PatchError> 
             .map_err(|it| PatchError::Failed(it.to_string()))?;
     }
     Ok(())
+}
+
+/// What may be lists into which an operation puts something, or out of which it takes something.
+fn lists_of(operation: &PatchOperation) -> impl Iterator<Item = &str> {
+    let (to, from) = match operation {
+        PatchOperation::Add(it) => (parent(&it.path), None),
+        PatchOperation::Remove(it) => (parent(&it.path), None),
+        PatchOperation::Move(it) => (parent(&it.path), parent(&it.from)),
+        PatchOperation::Copy(it) => (parent(&it.path), None),
+        PatchOperation::Replace(_) | PatchOperation::Test(_) => (None, None),
+    };
+    to.into_iter().chain(from)
+}
+
+fn parent(path: &json_patch::jsonptr::Pointer) -> Option<&str> {
+    path.as_str().rsplit_once('/').map(|it| it.0)
 }
 
 /// About how many bytes a value has as JSON.

@@ -46,12 +46,19 @@ impl FieldSet {
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         let mut union = self.clone();
-        union.members.extend(other.members.iter().cloned());
-        for (step, set) in &other.children {
-            let child = union.children.entry(step.clone()).or_default();
-            *child = child.union(set);
-        }
+        union.absorb(other);
         union
+    }
+
+    /// Puts in what is in the other.
+    pub fn absorb(&mut self, other: &Self) {
+        self.members.extend(other.members.iter().cloned());
+        for (step, set) in &other.children {
+            match self.children.get_mut(step) {
+                Some(child) => child.absorb(set),
+                None => _ = self.children.insert(step.clone(), set.clone()),
+            }
+        }
     }
 
     /// What is in both.

@@ -345,6 +345,11 @@ impl SpecVersion {
     }
 }
 
+const AGE: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to \
+    be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and \
+    is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: \
+    https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
+
 type Invalid<'a> = &'a dyn Fn(&str, String) -> DocumentError;
 
 /// The columns; where there are none the age is shown, as Kubernetes does.
@@ -354,7 +359,7 @@ fn columns(columns: Vec<SpecColumn>, invalid: Invalid<'_>) -> Result<Vec<Column>
             name: "Age".to_owned(),
             kind: "date".to_owned(),
             format: String::new(),
-            description: String::new(),
+            description: AGE.to_owned(),
             priority: 0,
             json_path: ".metadata.creationTimestamp".to_owned(),
         }]);

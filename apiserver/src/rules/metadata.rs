@@ -73,10 +73,11 @@ pub fn check_shared(metadata: &Map<String, Value>, path: &str) -> Vec<FieldError
     check_owners(list("ownerReferences"), &format!("{path}.ownerReferences"), &mut errors);
     check_finalizers(list("finalizers"), &format!("{path}.finalizers"), &mut errors);
     check_managed(list("managedFields"), &format!("{path}.managedFields"), &mut errors);
+    errors.truncate(MOST);
     errors
 }
 
-/// Errors of labels that are told: a body may have a million of them.
+/// Errors that are told of each kind: a body may have a million wrong labels.
 const MOST: usize = 100;
 
 fn check_labels(labels: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>) {
@@ -102,6 +103,9 @@ fn check_annotations(annotations: &Map<String, Value>, path: &str, errors: &mut 
 fn check_owners(owners: &[Value], path: &str, errors: &mut Vec<FieldError>) {
     let mut controller: Option<String> = None;
     for owner in owners {
+        if errors.len() > MOST {
+            return;
+        }
         let text = |name: &str| owner.get(name).and_then(Value::as_str).unwrap_or_default();
         let version = text("apiVersion");
         let is_known = version.rsplit('/').next().is_some_and(|it| !it.is_empty());
@@ -152,7 +156,7 @@ fn check_finalizers(finalizers: &[Value], path: &str, errors: &mut Vec<FieldErro
     let mut seen = HashSet::new();
     for finalizer in finalizers.iter().filter_map(Value::as_str) {
         seen.insert(finalizer);
-        let wrong = names::qualified(finalizer);
+        let wrong = if errors.len() < MOST { names::qualified(finalizer) } else { Vec::new() };
         errors.extend(wrong.iter().map(|it| FieldError::invalid_text(path, finalizer, it)));
     }
     if seen.contains("orphan") && seen.contains("foregroundDeletion") {
@@ -163,6 +167,9 @@ fn check_finalizers(finalizers: &[Value], path: &str, errors: &mut Vec<FieldErro
 
 fn check_managed(entries: &[Value], path: &str, errors: &mut Vec<FieldError>) {
     for (index, entry) in entries.iter().enumerate() {
+        if errors.len() > MOST {
+            return;
+        }
         let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
         let path = format!("{path}[{index}]");
         if !matches!(text("operation"), "Apply" | "Update") {
@@ -198,7 +205,7 @@ pub fn check_manager(manager: &str, path: &str) -> Vec<FieldError> {
 /// What a caller is warned of once its object was found to be right: new finalizers without a domain.
 #[must_use]
 pub fn finalizer_warnings(object: &Object, old: Option<&Object>) -> Vec<String> {
-    let before = old.map(super::finalizers).unwrap_or_default();
+    let before: HashSet<String> = old.map(super::finalizers).unwrap_or_default().into_iter().collect();
     let mut added: Vec<String> =
         super::finalizers(object).into_iter().filter(|it| !before.contains(it)).collect();
     added.sort();
@@ -213,7 +220,7 @@ pub fn finalizer_warnings(object: &Object, old: Option<&Object>) -> Vec<String> 
             crate::field::quote(finalizer)
         )
     };
-    added.iter().filter(|it| !is_known(it)).map(warning).collect()
+    added.iter().filter(|it| !is_known(it)).take(MOST).map(warning).collect()
 }
 
 /// Drops owners that stand there twice, before the object is looked at; returns what its caller is warned of.

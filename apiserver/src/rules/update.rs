@@ -108,7 +108,7 @@ pub fn check_update(
 
 fn check_transition(new: &Object, old: &Object, errors: &mut Vec<FieldError>) {
     if old.meta("deletionTimestamp").is_some() {
-        let before = finalizers(old);
+        let before: std::collections::HashSet<String> = finalizers(old).into_iter().collect();
         let mut added: Vec<String> = finalizers(new).into_iter().filter(|it| !before.contains(it)).collect();
         if !added.is_empty() {
             added.sort();

@@ -11,6 +11,8 @@ mod lists;
 mod metadata;
 mod parse;
 mod read;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use std::collections::BTreeMap;

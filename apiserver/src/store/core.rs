@@ -46,7 +46,7 @@ impl Standing {
         Ok(())
     }
 
-    /// Reads the columns that [`standing`] selects.
+    /// Reads the columns that [`STANDING`] selects.
     pub(super) fn read(row: &mut Row) -> Result<Self, StoreError> {
         Ok(Self { latest: row.revision()?, compacted: row.revision()?, known: row.revision()? != 0 })
     }

@@ -4,7 +4,7 @@
 //! which is above everything that was given before, so that a revision of the lost history is never taken for one of the future.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use larder_client::database::{Changes, DatabaseError};
 
@@ -19,7 +19,11 @@ pub(super) async fn follow(core: Arc<Core>) {
     let mut pause = FIRST_PAUSE;
     let mut begun = true;
     loop {
-        let error = listen(&core, &mut begun, &mut pause).await.err();
+        let listening = Instant::now();
+        let error = listen(&core, &mut begun).await.err();
+        if listening.elapsed() > LONGEST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
         begun = false;
         // Who waits looks for himself, and finds out whether anything is left.
         core.beat();
@@ -29,13 +33,12 @@ pub(super) async fn follow(core: Arc<Core>) {
     }
 }
 
-async fn listen(core: &Core, begun: &mut bool, pause: &mut Duration) -> Result<(), super::StoreError> {
+async fn listen(core: &Core, begun: &mut bool) -> Result<(), super::StoreError> {
     let mut changes = core.database.changes(None).await?;
     if !*begun {
         core.begin().await?;
         *begun = true;
     }
-    *pause = FIRST_PAUSE;
     // What was committed before the feed began is not told by it.
     core.beat();
     while concerns_us(&mut *changes).await?.is_some() {

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 pub use change::{Change, Event, Told};
+pub use ring::Capacity;
 pub use watcher::Watch;
 
 use crate::store::{Revision, Selection, Store, StoreError};
@@ -55,7 +56,13 @@ impl Watches {
     /// Begins to follow `store`; ends when the last clone and the last watch are dropped. Has to be called in a runtime.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        let (ring, watchers) = (Arc::new(Ring::new()), watch::Sender::new(0));
+        Self::with_capacity(store, Capacity::default())
+    }
+
+    /// As [`Watches::new`], with another bound on memory.
+    #[must_use]
+    pub fn with_capacity(store: Store, capacity: Capacity) -> Self {
+        let (ring, watchers) = (Arc::new(Ring::new(capacity)), watch::Sender::new(0));
         let follow = follow::follow(Arc::clone(store.core()), Arc::clone(&ring), watchers.subscribe());
         let task = tokio::spawn(follow).abort_handle();
         Self { following: Arc::new(Following { store, ring, watchers, task }) }

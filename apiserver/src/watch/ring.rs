@@ -12,15 +12,27 @@ use tokio::sync::watch;
 use super::change::Change;
 use crate::store::{Logged, Revision};
 
-/// Changes that are kept at most, and bytes that they may take with all that was made of them.
-const COUNT: usize = 8192;
-const BYTES: usize = 16 << 20;
+/// How much is kept in memory. Who is further behind reads from the database.
+#[derive(Clone, Copy, Debug)]
+pub struct Capacity {
+    /// Changes at most.
+    pub changes: usize,
+    /// Bytes that they may take, with all that was made of them for watchers. The latest change is kept whatever it takes.
+    pub bytes: usize,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self { changes: 8192, bytes: 16 << 20 }
+    }
+}
 
 /// Changes that a watcher takes at once.
 const TAKE: usize = 32;
 
 /// The latest changes.
 pub(super) struct Ring {
+    capacity: Capacity,
     state: Mutex<State>,
     /// Bytes of all changes here.
     bytes: Arc<AtomicUsize>,
@@ -59,10 +71,10 @@ pub(super) enum Found {
 }
 
 impl Ring {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(capacity: Capacity) -> Self {
         let (all, topics) = (VecDeque::new(), HashMap::new());
         let state = State { history: 0, head: 0, floor: 0, all, topics };
-        Self { state: Mutex::new(state), bytes: Arc::default() }
+        Self { capacity, state: Mutex::new(state), bytes: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -122,7 +134,7 @@ impl Ring {
             topic.changes.push_back(change);
         }
         state.head = head;
-        state.trim(&self.bytes);
+        state.trim(self.capacity, &self.bytes);
         drop(state);
         // Those who are woken want the lock.
         for latest in woken.values() {
@@ -154,8 +166,9 @@ impl State {
         self.topics.get_mut(resource).expect("it was put in where it was not there")
     }
 
-    fn trim(&mut self, bytes: &AtomicUsize) {
-        while self.all.len() > COUNT || (self.all.len() > 1 && bytes.load(Ordering::Relaxed) > BYTES) {
+    fn trim(&mut self, capacity: Capacity, bytes: &AtomicUsize) {
+        let is_over = || bytes.load(Ordering::Relaxed) > capacity.bytes;
+        while self.all.len() > capacity.changes || (self.all.len() > 1 && is_over()) {
             let Some(oldest) = self.all.pop_front() else { return };
             oldest.release();
             self.floor = oldest.revision();

@@ -1,7 +1,7 @@
 //! The same requests to a real kube-apiserver, with a CRD, and to the functions of this crate: what objects become, who owns their fields, and what
 //! is said of what is wrong has to be the same, word by word.
 //!
-//! First what is worth writing down ([`cases`]), then random changes by several managers ([`random`]). What no two servers agree on, uids, revisions
+//! How objects and the server are shown is compared too ([`shown`]). First what is worth writing down ([`cases`]), then random changes by several managers ([`random`]). What no two servers agree on, uids, revisions
 //! and times, is left out; whether there is a time is not.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,6 +10,7 @@ mod ours;
 mod random;
 mod real;
 mod request;
+mod shown;
 
 use larder_harness::{Kubernetes, need};
 use serde_json::Value;

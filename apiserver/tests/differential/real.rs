@@ -27,21 +27,30 @@ impl Real {
         Self { client: kube::Client::try_from(config).unwrap() }
     }
 
-    /// Makes the resource known, and waits until it is served.
+    /// Makes a resource known, and waits until it is served.
     pub(crate) async fn serve(&self, document: &Value) {
         let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
         let made = self.send("POST", path, "application/json", &document.to_string()).await;
         assert!(matches!(made.code, 201 | 409), "{made:?}");
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        let (spec, deadline) = (&document["spec"], tokio::time::Instant::now() + Duration::from_secs(30));
+        let text = |it: &Value| it.as_str().unwrap().to_owned();
+        let version = text(&spec["versions"][0]["name"]);
+        let list = format!("/apis/{}/{version}/{}", text(&spec["group"]), text(&spec["names"]["plural"]));
         loop {
-            let namespace = self.send("GET", "/api/v1/namespaces/default", "", "").await;
-            let list = self.send("GET", PATH, "", "").await;
+            let namespace = self.get("/api/v1/namespaces/default", "application/json").await;
+            let list = self.get(&list, "application/json").await;
             if namespace.code == 200 && list.code == 200 {
                 return;
             }
             assert!(tokio::time::Instant::now() < deadline, "{namespace:?} {list:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Gets a path in a representation.
+    pub(crate) async fn get(&self, path: &str, accept: &str) -> Answer {
+        let request = http::Request::get(path).header("accept", accept).body(Body::empty()).unwrap();
+        self.answer(request).await
     }
 
     pub(crate) async fn ask(&self, request: &Request) -> Answer {
@@ -70,12 +79,15 @@ impl Real {
         body.replace("$VERSION", object["metadata"]["resourceVersion"].as_str().unwrap_or("1"))
     }
 
-    async fn send(&self, method: &str, path: &str, kind: &str, body: &str) -> Answer {
+    pub(crate) async fn send(&self, method: &str, path: &str, kind: &str, body: &str) -> Answer {
         let mut request = http::Request::builder().method(method).uri(path);
         if !kind.is_empty() {
             request = request.header("content-type", kind);
         }
-        let request = request.body(Body::from(body.as_bytes().to_vec())).unwrap();
+        self.answer(request.body(Body::from(body.as_bytes().to_vec())).unwrap()).await
+    }
+
+    async fn answer(&self, request: http::Request<Body>) -> Answer {
         let response = self.client.send(request).await.unwrap();
         let warnings = response.headers().get_all("warning");
         let warnings = warnings.iter().map(|it| unquoted(it.to_str().unwrap())).collect();

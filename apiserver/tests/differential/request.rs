@@ -97,10 +97,6 @@ impl Answer {
 }
 
 fn forget(body: &mut Value) {
-    // Of several errors the real one tells in the order of a Go map, which is none.
-    if body.pointer("/details/causes/1").is_some() && body["reason"] == "Invalid" {
-        body["message"] = "…".into();
-    }
     if let Some(details) = body.get_mut("details").and_then(Value::as_object_mut) {
         details.remove("uid");
         // The real one looks at the metadata of an update two or three times, and tells what it finds each time.
@@ -109,6 +105,10 @@ fn forget(body: &mut Value) {
             causes.retain(|it| seen.insert(it.to_string()));
             causes.sort_by_key(Value::to_string);
         }
+    }
+    // Of several errors the real one tells in the order of a Go map, which is none.
+    if body.pointer("/details/causes/1").is_some() && body["reason"] == "Invalid" {
+        body["message"] = "…".into();
     }
     let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) else { return };
     for name in ["uid", "resourceVersion", "creationTimestamp", "deletionTimestamp"] {

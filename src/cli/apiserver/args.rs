@@ -40,6 +40,9 @@ pub(crate) struct ApiServerArgs {
     /// How long requests may go on after SIGTERM
     #[arg(long, env = "LARDER_DRAIN_TIMEOUT", value_name = "TIME", default_value = "20s")]
     pub(crate) drain_timeout: Span,
+    /// How long a reader may take nothing of an answer before it is cut off
+    #[arg(long, env = "LARDER_STALL_TIMEOUT", value_name = "TIME", default_value = "30s")]
+    pub(crate) stall_timeout: Span,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
     #[command(flatten)]

@@ -84,7 +84,11 @@ async fn serve(args: ApiServerArgs) -> anyhow::Result<()> {
     });
     let probe = tokio::spawn(probe::run(probe_listener, Arc::clone(&api), metrics, Arc::clone(&tls), ended.clone()));
     let followed = until(Arc::clone(&tls), ended);
-    let limits = ConnectionLimits { drain: args.drain_timeout.0, ..ConnectionLimits::default() };
+    let limits = ConnectionLimits {
+        drain: args.drain_timeout.0,
+        stall: args.stall_timeout.0,
+        ..ConnectionLimits::default()
+    };
     let source: TlsSource = Arc::new(move || tls.server_config());
     let server = tokio::spawn(http::run(listener, source, api, limits, draining));
     tracing::info!(%address, probe = %probe_address, seconds = started.elapsed().as_secs_f64(), "listening");

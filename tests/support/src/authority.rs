@@ -81,6 +81,28 @@ impl Authority {
         self.issue(params, dir, name)
     }
 
+    /// A certificate for a user of Kubernetes: the name is the common name, the groups are organizations.
+    #[must_use]
+    pub fn user(&self, user: &str, groups: &[&str], dir: &Path, name: &str) -> Pair {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        for group in groups {
+            params.distinguished_name.push(DnType::OrganizationName, *group);
+        }
+        params.distinguished_name.push(DnType::CommonName, user);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(params, dir, name)
+    }
+
+    /// A certificate for a server of these names.
+    #[must_use]
+    pub fn server_of(&self, names: &[&str], dir: &Path, name: &str) -> Pair {
+        let names: Vec<String> = names.iter().map(|it| (*it).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.issue(params, dir, name)
+    }
+
     fn issue(&self, params: CertificateParams, dir: &Path, name: &str) -> Pair {
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();

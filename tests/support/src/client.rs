@@ -1,8 +1,9 @@
 //! A small HTTP client: one connection, requests one after the other, whole answers.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, header};
+use http::{HeaderMap, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
@@ -103,6 +104,16 @@ impl Connection {
         Ok(Self { sender, authority: authority.to_owned(), scheme: "https" })
     }
 
+    /// Sends a request without a body and gives back the answer as it comes.
+    ///
+    /// # Errors
+    /// The connection ends before the answer begins.
+    pub async fn open_stream(&mut self, path: &str, headers: &[(&str, &str)]) -> Result<Coming, hyper::Error> {
+        let response = self.start(Method::GET, path, headers, Bytes::new()).await?;
+        let (head, body) = response.into_parts();
+        Ok(Coming { status: head.status.as_u16(), headers: head.headers, body, ahead: Vec::new() })
+    }
+
     /// Asks for `path`.
     pub async fn get(&mut self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], Bytes::new()).await.unwrap()
@@ -125,6 +136,18 @@ impl Connection {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Result<Answer, hyper::Error> {
+        let (head, body) = self.start(method, path, headers, body.into()).await?.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
+    }
+
+    async fn start(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Response<Incoming>, hyper::Error> {
         let uri = match self.sender {
             Sender::Http1(_) => path.to_owned(),
             Sender::Http2(_) => format!("{}://{}{path}", self.scheme, self.authority),
@@ -133,20 +156,51 @@ impl Connection {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(body.into())).unwrap();
-        let response = match &mut self.sender {
+        let request = request.body(Full::new(body)).unwrap();
+        match &mut self.sender {
             Sender::Http1(sender) => {
                 sender.ready().await?;
-                sender.send_request(request).await?
+                sender.send_request(request).await
             }
             Sender::Http2(sender) => {
                 sender.ready().await?;
-                sender.send_request(request).await?
+                sender.send_request(request).await
             }
-        };
-        let (head, body) = response.into_parts();
-        let body = body.collect().await?.to_bytes();
-        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
+        }
+    }
+}
+
+/// An answer that comes. Whoever does not read it makes the server wait.
+pub struct Coming {
+    /// The status code.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    body: Incoming,
+    ahead: Vec<u8>,
+}
+
+impl Coming {
+    /// The next line, without its end; `None` once the answer has ended in order.
+    ///
+    /// # Errors
+    /// The answer broke off.
+    pub async fn line(&mut self) -> Result<Option<Bytes>, hyper::Error> {
+        loop {
+            if let Some(end) = self.ahead.iter().position(|it| *it == b'\n') {
+                let mut line: Vec<u8> = self.ahead.drain(..=end).collect();
+                line.pop();
+                return Ok(Some(line.into()));
+            }
+            match self.body.frame().await {
+                None => return Ok((!self.ahead.is_empty()).then(|| std::mem::take(&mut self.ahead).into())),
+                Some(frame) => {
+                    if let Ok(data) = frame?.into_data() {
+                        self.ahead.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
     }
 }
 

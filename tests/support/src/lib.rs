@@ -16,6 +16,7 @@
 //! ```
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
+mod apiserver;
 mod authority;
 mod client;
 mod log;
@@ -24,13 +25,22 @@ mod server;
 mod skip;
 mod stores;
 
+pub use apiserver::{ApiServer, ApiServerSetup, Kubectl};
 pub use authority::{Authority, Pair};
-pub use client::{Answer, Connection, trusting};
+pub use client::{Answer, Coming, Connection, trusting};
 pub use log::Log;
 pub use proxy::Proxy;
 pub use server::{ROLES, STRANGER, Server, Setup};
 pub use skip::Skip;
 pub use stores::{Consul, Etcd, Kubernetes};
+
+/// An [`ApiServerSetup`] of the binary that Cargo built for the calling test.
+#[macro_export]
+macro_rules! apiserver {
+    () => {
+        $crate::ApiServerSetup::new(env!("CARGO_BIN_EXE_larder"))
+    };
+}
 
 /// A [`Setup`] of the binary that Cargo built for the calling test.
 #[macro_export]

@@ -66,6 +66,10 @@ impl Setup {
         self
     }
 
+    fn run(&self, home: &Path) -> Running {
+        Running::start(command(self, home, &home.join(ANNOUNCED)), home)
+    }
+
     fn data_in(&self, home: &Path) -> PathBuf {
         self.data.clone().unwrap_or_else(|| home.join("data"))
     }
@@ -81,7 +85,7 @@ impl Setup {
         for name in ROLES.into_iter().chain([STRANGER]) {
             let _ = authority.client(&format!("{name}.test"), path, name);
         }
-        let running = Running::start(&self, path);
+        let running = self.run(path);
         Server { setup: self, home, authority, running }
     }
 }
@@ -141,7 +145,7 @@ impl Server {
     /// The process.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.running.child.id()
+        self.running.pid()
     }
 
     /// A connection with the certificate of a role or of [`STRANGER`].
@@ -168,38 +172,41 @@ impl Server {
     /// # Panics
     /// It does not end within a minute.
     pub fn terminate(&mut self) -> ExitStatus {
-        self.running.signal(Signal::TERM);
-        assert!(self.running.log.wait_for_end(PATIENCE), "does not stop:\n{}", self.running.log.text());
-        self.running.child.wait().unwrap()
+        self.running.terminate()
     }
 
     /// Ends the server at once, as `kill -9` and a power cut of the process do.
     pub fn kill(&mut self) {
-        self.running.signal(Signal::KILL);
-        self.running.child.wait().unwrap();
+        self.running.kill();
     }
 
     /// Starts the server again, which has ended, on the same data; its ports are others.
     pub fn start_again(&mut self) {
-        assert!(self.running.child.try_wait().unwrap().is_some(), "the server is running");
-        self.running = Running::start(&self.setup, self.home.path());
+        assert!(self.running.has_ended(), "the server is running");
+        self.running = self.setup.run(self.home.path());
     }
 }
 
-struct Running {
+/// A process of this binary that tells where it listens.
+pub(crate) struct Running {
     child: Child,
-    log: Log,
-    url: String,
-    probe: String,
+    pub(crate) log: Log,
+    pub(crate) url: String,
+    pub(crate) probe: String,
 }
 
+/// What the process writes when it is ready, in its home.
+pub(crate) const ANNOUNCED: &str = "announced.json";
+
 impl Running {
-    fn start(setup: &Setup, home: &Path) -> Self {
-        let announcement = home.join("announced.json");
+    /// Starts a process that announces itself in `home`, and waits until it has.
+    pub(crate) fn start(mut command: Command, home: &Path) -> Self {
+        let announcement = home.join(ANNOUNCED);
         let ended = home.join("ended");
         let _ = fs::remove_file(&announcement);
         let watch = watch(home);
-        let mut child = command(setup, home, &announcement).spawn().unwrap();
+        command.current_dir(home).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         // Wakes the one who waits below; the directory is gone if the test ended first.
         let log = Log::of(child.stderr.take().unwrap(), move || drop(fs::write(ended, "")));
         let mut running = Self { child, log, url: String::new(), probe: String::new() };
@@ -217,6 +224,32 @@ impl Running {
 
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Ends it as Kubernetes does, and says how it went.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        assert!(self.log.wait_for_end(PATIENCE), "does not stop:\n{}", self.log.text());
+        self.child.wait().unwrap()
+    }
+
+    /// Asks it to end, and does not wait.
+    pub(crate) fn ask_to_end(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.child.wait().unwrap();
     }
 }
 
@@ -243,7 +276,6 @@ fn command(setup: &Setup, home: &Path, announcement: &Path) -> Command {
         command.arg("--grant").arg(format!("{role}={role}.test"));
     }
     command.args(&setup.args).envs(setup.variables.iter().map(|(name, value)| (name, value)));
-    command.current_dir(home).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }
 

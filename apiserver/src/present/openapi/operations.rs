@@ -37,7 +37,7 @@ fn words(action: &str) -> (&'static str, &'static str, &'static str) {
     match action {
         "list" => ("get", "list", "list objects of kind"),
         "post" => ("post", "create", "create a"),
-        "deletecollection" => ("delete", "deleteCollection", "delete collection of"),
+        "deletecollection" => ("delete", "delete", "delete collection of"),
         "get" => ("get", "read", "read the specified"),
         "put" => ("put", "replace", "replace the specified"),
         "patch" => ("patch", "patch", "partially update the specified"),
@@ -138,16 +138,22 @@ impl Writer<'_> {
             Scope::Namespaced if suffix != "ForAllNamespaces" => "Namespaced",
             _ => "",
         };
-        let place = format!("{}{}", pascal(&self.resource.group), pascal(&self.version.name));
-        let status = if suffix == "Status" { "status of the specified " } else { "" };
-        let phrase =
-            if status.is_empty() { phrase.to_owned() } else { phrase.replace("the specified", "the") };
+        let collection = if action == "deletecollection" { "Collection" } else { "" };
+        let place = format!("{}{}{collection}", pascal(&self.resource.group), pascal(&self.version.name));
+        let phrase = match suffix {
+            "Status" => phrase.replace("the specified", "status of the specified"),
+            // Kubernetes goes by the letter.
+            _ if phrase.ends_with(" a") && kind.starts_with(['A', 'E', 'I', 'O', 'U']) => {
+                format!("{phrase}n")
+            }
+            _ => phrase.to_owned(),
+        };
         let parameters = parameters(action);
         let mut parameters: Vec<Value> =
             parameters.iter().map(|(name, kind, text)| self.parameter(name, "query", kind, text)).collect();
         let mut value = json!({
             "tags": [format!("{}_{}", camel(&self.resource.group), self.version.name)],
-            "description": format!("{phrase} {status}{kind}"),
+            "description": format!("{phrase} {kind}"),
             "operationId": format!("{operation}{place}{scope}{kind}{suffix}"),
             "x-kubernetes-action": action,
             "x-kubernetes-group-version-kind": of_kind(self.resource, self.version, kind)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder_apiserver::store::{ListQuery, Revision, Store, StoreError, StoreOptions};
-use larder_apiserver::watch::Watches;
+use larder_apiserver::watch::{Capacity, Watches};
 use larder_client::database::{Database, Embedded};
 use serde_json::json;
 use tempfile::TempDir;
@@ -104,7 +104,9 @@ impl World {
         self.oracle.begins(one.revision().await.unwrap());
         let other = Store::open(database, options).await.unwrap();
         self.oracle.begins(other.revision().await.unwrap());
-        let watches = [Watches::new(one.clone()), Watches::new(other.clone())];
+        // The memory of one reaches back for some of a round only.
+        let capacity = Capacity { changes: 16, ..Capacity::default() };
+        let watches = [Watches::new(one.clone()), Watches::with_capacity(other.clone(), capacity)];
         Running { engine, stores: [one, other], watches }
     }
 
@@ -130,8 +132,12 @@ impl World {
             .into_iter()
             .map(|mut watcher| {
                 let over = over.subscribe();
+                // Some are stuck, and find only afterwards what they have missed.
+                let is_stuck = self.random.below(3) == 0;
                 tokio::spawn(async move {
-                    watcher.follow_until(over).await;
+                    if !is_stuck {
+                        watcher.follow_until(over).await;
+                    }
                     watcher
                 })
             })
