@@ -33,6 +33,8 @@ use super::workload::{PATH, Turn};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Writes that may be under way at the same time.
 const WRITERS: usize = 32;
+/// Between the last handshake and the first write.
+const A_MOMENT: Duration = Duration::from_millis(50);
 
 /// What watchers want to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,10 +230,11 @@ async fn write_all(
     plan: Plan,
     scan: u64,
 ) -> anyhow::Result<Vec<Written>> {
-    let (next, start) = (Arc::new(AtomicUsize::new(0)), Instant::now() + Duration::from_millis(50));
+    let connections = try_join_all((0..WRITERS).map(|_| target.connect())).await?;
+    let (next, start) = (Arc::new(AtomicUsize::new(0)), Instant::now() + A_MOMENT);
     let mut clients = JoinSet::new();
-    for _ in 0..WRITERS {
-        let (mut connection, authority) = (target.connect().await?, target.authority().to_owned());
+    for mut connection in connections {
+        let authority = target.authority().to_owned();
         let (next, revisions) = (Arc::clone(&next), Arc::clone(revisions));
         clients.spawn(async move {
             let (mut request, mut body, mut written) = (Request::default(), Vec::new(), Vec::new());
@@ -319,7 +322,7 @@ fn sample(plan: &Plan, told: &[Told], written: &[Written], event: Vec<u8>) -> an
 /// The same bytes to as many watchers over as many connections, without a server of Kubernetes.
 pub(super) fn floor(runtime: &Runtime, site: &Site, plan: &Plan, event: &[u8]) -> anyhow::Result<Sample> {
     let push = Push::listen(&site.server.certs())?;
-    let target = push.target.clone();
+    let target = push.target.over_http2();
     let (done, doing) = watch::channel(None);
     let pusher = {
         let (plan, event) = (*plan, event.to_vec());
@@ -364,7 +367,7 @@ fn push_all(push: &Push, plan: &Plan, event: &[u8]) -> anyhow::Result<(Vec<Writt
         told::pieces(share, event, &mut events);
         sockets.push((socket, events));
     }
-    let start = Instant::now() + Duration::from_millis(50);
+    let start = Instant::now() + A_MOMENT;
     let mut written = Vec::new();
     for number in 0..plan.writes() {
         let due = start + plan.interval() * number as u32;
