@@ -26,9 +26,10 @@ check: setup servers ## What a change has to pass: format, lints, tests, documen
 		$(CARGO) install cargo-deny --locked --root $(TARGET)/tools
 	PATH="$(TARGET)/tools/bin:$$PATH" $(CARGO) deny check bans licenses sources
 
-bench: servers ## Measure the floors, the server, and moving reports out of Consul.
+bench: servers ## Measure the floors, the servers, and moving reports out of Consul.
 	$(CARGO) run --release --locked -- bench
 	$(CARGO) run --release --locked -- bench migrate
+	$(CARGO) run --release --locked -- bench apiserver
 
 faults: fuzz servers ## The fault lab and the laws in their long form, and the fuzzers.
 	LARDER_FAULTS=long $(CARGO) test --release --locked --test faults -- --nocapture

@@ -105,3 +105,37 @@ fn moving_reports_is_measured_against_its_floors() {
     );
     assert_eq!(std::fs::read_dir(data).unwrap().count(), 0);
 }
+
+#[test]
+fn the_kubernetes_api_is_measured_against_its_floors() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("figures.json");
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let output = run(&["bench", "apiserver"], &data, &["--json", json.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    let figures = report["figures"].as_array().unwrap();
+    let names: Vec<_> = figures.iter().map(|it| it["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "create",
+            "list",
+            "list-memory",
+            "table",
+            "list-label",
+            "list-namespace",
+            "list-page",
+            "list-walk",
+            "watch",
+            "watch-stuck",
+            "watch-whole",
+            "memory"
+        ]
+    );
+    for figure in figures.iter().filter(|it| it["name"] != "list-memory") {
+        assert!(figure["reached"].as_f64().unwrap() > 0.0, "{figure}");
+    }
+    assert_eq!(std::fs::read_dir(data).unwrap().count(), 0);
+}

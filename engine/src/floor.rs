@@ -4,6 +4,7 @@
 //! One connection on the caller's thread; the caller holds the clock. Checkpoints are SQLite's own
 //! (`wal_autocheckpoint` at its default), since that is what an application gets that does not write a server.
 
+mod beside;
 mod rows;
 
 use larder_wire::encode::{Encoder as _, Ndjson, Style, Trailer};
@@ -13,6 +14,7 @@ use std::path::Path;
 
 use crate::statement::{self, CurrentRow};
 
+pub use beside::Beside;
 pub use rows::Rows;
 
 const INSERT: &str = "INSERT INTO bench (id, body) VALUES (?, ?)";

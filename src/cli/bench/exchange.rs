@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::path::Path;
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -19,6 +19,9 @@ use super::framing::Framing;
 
 /// What is read from the socket at once, at most: some TLS records.
 const READ: usize = 64 * 1024;
+
+/// A socket under TLS.
+pub(super) type Socket = TlsStream<BufReader<TcpStream>>;
 
 /// Whom to talk to, and how to prove who is talking.
 #[derive(Clone)]
@@ -39,17 +42,29 @@ impl Target {
         Ok(Self { authority, name, connector })
     }
 
+    /// The same server, spoken to in HTTP/2.
+    pub(super) fn over_http2(&self) -> Self {
+        let mut config = rustls::ClientConfig::clone(self.connector.config());
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Self { connector: TlsConnector::from(Arc::new(config)), ..self.clone() }
+    }
+
     /// What stands in the `Host` header.
     pub(super) fn authority(&self) -> &str {
         &self.authority
     }
 
     pub(super) async fn connect(&self) -> anyhow::Result<Connection> {
+        Ok(Connection::over(self.dial().await?))
+    }
+
+    /// A connection that nothing was said on yet.
+    pub(super) async fn dial(&self) -> anyhow::Result<Socket> {
         let tcp = TcpStream::connect(&self.authority).await.context("cannot reach the server")?;
         tcp.set_nodelay(true)?;
-        let stream =
-            self.connector.connect(self.name.clone(), tcp).await.context("the TLS handshake failed")?;
-        Ok(Connection::over(stream))
+        // TLS asks for 4 KiB at a time.
+        let tcp = BufReader::with_capacity(READ, tcp);
+        self.connector.connect(self.name.clone(), tcp).await.context("the TLS handshake failed")
     }
 }
 
@@ -72,7 +87,7 @@ fn chain(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
 }
 
 /// An open connection, between two requests.
-pub(super) struct Connection<S = TlsStream<TcpStream>> {
+pub(super) struct Connection<S = Socket> {
     stream: S,
     inbox: BytesMut,
 }

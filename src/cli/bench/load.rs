@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::exchange::{Connection, Target};
-use super::script::Script;
 
 /// One answer in so many is decoded and held against the request; the first always.
 const VERIFIED: u64 = 101;
@@ -81,8 +80,27 @@ impl Tally {
     }
 }
 
+/// What one client sends again and again.
+pub(super) trait Repeated: Send + 'static {
+    /// The status that answers it.
+    const STATUS: u16;
+
+    /// The next request.
+    fn next(&mut self) -> &[u8];
+
+    /// How many rows the server has promised to keep by answering one request.
+    fn rows_inserted(&self) -> u64;
+
+    /// Holds the answer to the last request against what was asked.
+    fn verify(&self, body: &[u8]) -> anyhow::Result<()>;
+}
+
 /// Runs one client for each script.
-pub(super) async fn run(target: &Target, scripts: Vec<Script>, timing: Timing) -> anyhow::Result<Tally> {
+pub(super) async fn run<R: Repeated>(
+    target: &Target,
+    scripts: Vec<R>,
+    timing: Timing,
+) -> anyhow::Result<Tally> {
     let connections = try_join_all(scripts.iter().map(|_| target.connect())).await?;
     let window = timing.starting_now();
     let mut clients = JoinSet::new();
@@ -102,7 +120,11 @@ async fn join(mut clients: JoinSet<anyhow::Result<Tally>>) -> anyhow::Result<Tal
     Ok(sum)
 }
 
-async fn repeat(mut connection: Connection, mut script: Script, window: Window) -> anyhow::Result<Tally> {
+async fn repeat<R: Repeated>(
+    mut connection: Connection,
+    mut script: R,
+    window: Window,
+) -> anyhow::Result<Tally> {
     let mut tally = Tally::new()?;
     let mut body = Vec::new();
     let mut sent = Instant::now();
@@ -113,7 +135,7 @@ async fn repeat(mut connection: Connection, mut script: Script, window: Window) 
         body.clear();
         let status = connection.exchange(script.next(), |piece| body.extend_from_slice(piece)).await?;
         let answered = Instant::now();
-        ensure!(status == 200, "the server answered {status}: {}", String::from_utf8_lossy(&body));
+        ensure!(status == R::STATUS, "the server answered {status}: {}", String::from_utf8_lossy(&body));
         tally.record(&window, sent, answered)?;
         tally.inserted += script.rows_inserted();
         if repetition % VERIFIED == 0 {

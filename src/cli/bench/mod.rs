@@ -7,6 +7,7 @@
 //!
 //! Not here: comparisons with other databases, which need those databases.
 
+mod apiserver;
 mod bound;
 mod exchange;
 mod framing;
@@ -60,6 +61,8 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum Other {
+    #[command(name = "apiserver")]
+    ApiServer(apiserver::ApiServerArgs),
     Migrate(migrate::MigrateArgs),
     #[command(name = bound::NAME, hide = true)]
     Bound(bound::Bound),
@@ -72,6 +75,7 @@ enum Other {
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     match &args.other {
         Some(Other::Bound(bound)) => match bound.become_it()? {},
+        Some(Other::ApiServer(apiserver)) => apiserver.bench.run(|dir| apiserver.measure(dir)),
         Some(Other::Migrate(migrate)) => migrate.bench.run(|dir| migrate.measure(dir)),
         None => args.bench.run(|dir| measure(args, dir)),
     }

@@ -10,6 +10,8 @@ use memchr::memmem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::load::Repeated;
+
 /// Bytes in the blob of a row.
 pub(super) const BODY: usize = 5_500;
 /// Rows in a request of `many`.
@@ -36,9 +38,14 @@ impl Blobs {
         Self((0..Self::DIFFERENT).map(|_| blob()).collect())
     }
 
+    /// Bodies of somebody else's, at least one.
+    pub(super) fn of_bodies(bodies: Vec<Vec<u8>>) -> Self {
+        Self(bodies)
+    }
+
     /// The body of the row `id`, if `fill` wrote it.
     pub(super) fn of(&self, id: u64) -> &[u8] {
-        &self.0[(id % Self::DIFFERENT) as usize]
+        &self.0[(id % self.0.len() as u64) as usize]
     }
 }
 
@@ -228,9 +235,10 @@ impl Scripts {
     }
 }
 
-impl Script {
-    /// The next request.
-    pub(super) fn next(&mut self) -> &[u8] {
+impl Repeated for Script {
+    const STATUS: u16 = 200;
+
+    fn next(&mut self) -> &[u8] {
         self.id = match &mut self.ids {
             Ids::None => 0,
             Ids::Next(counter, step) => counter.fetch_add(*step, Ordering::Relaxed),
@@ -242,16 +250,14 @@ impl Script {
         &self.request
     }
 
-    /// How many rows the server has promised to keep by answering one request.
-    pub(super) fn rows_inserted(&self) -> u64 {
+    fn rows_inserted(&self) -> u64 {
         match self.expected {
             Expected::Changed(rows) => rows,
             _ => 0,
         }
     }
 
-    /// Decodes the answer to the last request and holds it against what was asked.
-    pub(super) fn verify(&self, body: &[u8]) -> anyhow::Result<()> {
+    fn verify(&self, body: &[u8]) -> anyhow::Result<()> {
         if let Expected::Version = self.expected {
             let version: serde_json::Value = serde_json::from_slice(body)?;
             return version.get("version").map(drop).context("/version does not say one");

@@ -16,7 +16,25 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked whether a start or a stop is done.
 const GLANCE: Duration = Duration::from_millis(1);
 
-/// A running `larder serve --dev`.
+/// What is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    /// SQL: `larder serve`.
+    Sql,
+    /// Objects of Kubernetes: `larder apiserver`.
+    Kubernetes,
+}
+
+impl Service {
+    fn command(self) -> &'static str {
+        match self {
+            Self::Sql => "serve",
+            Self::Kubernetes => "apiserver",
+        }
+    }
+}
+
+/// A running `larder serve --dev` or `larder apiserver --dev`.
 pub(super) struct Server {
     child: Child,
     data: PathBuf,
@@ -25,20 +43,27 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts a server on `data` and waits until it is ready.
+    /// Starts a server of SQL on `data` and waits until it is ready.
     pub(super) fn start(data: &Path) -> anyhow::Result<Self> {
+        Self::start_service(Service::Sql, data)
+    }
+
+    /// Starts a server on `data` and waits until it is ready.
+    pub(super) fn start_service(service: Service, data: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(data)?;
-        for name in ["dev.url", "probe.url"] {
-            match fs::remove_file(data.join(name)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
-            }
+        let announced = announced_in(data);
+        match fs::remove_file(&announced) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
         }
         let log = File::options().create(true).append(true).open(log_of(data))?;
         let started = Instant::now();
         let child = bound::command(std::env::current_exe()?)?
-            .args(["serve", "--dev", "--listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0", "--data"])
+            .arg(service.command())
+            .args(["--dev", "--listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0", "--data"])
             .arg(data)
+            .arg("--announce")
+            .arg(announced)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -61,9 +86,9 @@ impl Server {
         Ok(())
     }
 
-    /// Where it listens for SQL.
+    /// Where it listens.
     pub(super) fn url(&self) -> anyhow::Result<String> {
-        fs::read_to_string(self.data.join("dev.url")).context("the server does not say where it listens")
+        Ok(Announced::of(&self.data).context("the server does not say where it listens")?.url)
     }
 
     /// Where its certificates are.
@@ -138,10 +163,28 @@ fn log_of(data: &Path) -> PathBuf {
     data.with_extension("log")
 }
 
+/// Where it says where it listens.
+fn announced_in(data: &Path) -> PathBuf {
+    data.with_extension("announced")
+}
+
+/// What a server says of itself once it listens.
+#[derive(serde::Deserialize)]
+struct Announced {
+    url: String,
+    probe: String,
+}
+
+impl Announced {
+    fn of(data: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(announced_in(data)).ok()?).ok()
+    }
+}
+
 /// Whether the probe port of the server on `data` says so. Any failure is a no.
 fn is_ready(data: &Path) -> bool {
-    let probe = fs::read_to_string(data.join("probe.url")).ok();
-    probe.and_then(|url| get(url.trim(), "/readyz").ok()).is_some_and(|answer| answer.contains(" 200 "))
+    let answer = Announced::of(data).and_then(|it| get(&it.probe, "/readyz").ok());
+    answer.is_some_and(|it| it.contains(" 200 "))
 }
 
 /// The status line of a plain `GET`.

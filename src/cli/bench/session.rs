@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use super::exchange::{Connection, Target};
-use super::load::{self, Tally, Timing};
+use super::load::{self, Repeated as _, Tally, Timing};
 use super::script::{Blobs, FIRST_FILLED, FIRST_INSERTED, Form, Script, Scripts};
 use super::server::Server;
 
