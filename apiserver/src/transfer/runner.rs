@@ -72,9 +72,8 @@ impl Transfer {
             is_done = moved.is_ok();
             pause = if is_done { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
             // New certificates have to be told at once; an end of that is no news.
-            match timeout(wait, backend.changed()).await {
-                Ok(Err(_)) => sleep(wait).await,
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(_)) = timeout(wait, backend.changed()).await {
+                sleep(wait).await;
             }
         }
     }

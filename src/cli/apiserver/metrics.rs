@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use larder_apiserver::results::Lag;
 use larder_apiserver::telemetry::{Request, Telemetry};
 use larder_apiserver::transfer::Progress;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -28,6 +29,9 @@ pub(super) struct Metrics {
     operations: Family<OperationLabels, Histogram, fn() -> Histogram>,
     refused: Family<ResourceLabel, Counter>,
     transfer: Family<StateLabel, Gauge>,
+    results_behind: Gauge<f64, AtomicU64>,
+    results_written: Gauge<u64, AtomicU64>,
+    results_cut: Gauge<u64, AtomicU64>,
     certificate_expiry: Gauge<i64, std::sync::atomic::AtomicI64>,
     tls_reloads: Gauge<u64, AtomicU64>,
     tls_refused: Gauge<u64, AtomicU64>,
@@ -81,11 +85,15 @@ impl Metrics {
             operations: Family::new_with_constructor(seconds as fn() -> Histogram),
             refused: Family::default(),
             transfer: Family::default(),
+            results_behind: Gauge::default(),
+            results_written: Gauge::default(),
+            results_cut: Gauge::default(),
             certificate_expiry: Gauge::default(),
             tls_reloads: Gauge::default(),
             tls_refused: Gauge::default(),
         };
         metrics.register_requests();
+        metrics.register_results();
         metrics.register_certificates();
         metrics
     }
@@ -119,6 +127,33 @@ impl Metrics {
             "Objects between etcd and the store, by what became of them",
             self.transfer.clone(),
         );
+    }
+
+    fn register_results(&mut self) {
+        let r = &mut self.registry;
+        r.register_with_unit(
+            "result_rows_behind",
+            "How much younger the latest change is than the latest of which result rows were made",
+            Unit::Seconds,
+            self.results_behind.clone(),
+        );
+        r.register(
+            "result_rows_written",
+            "Result rows that this process has written",
+            self.results_written.clone(),
+        );
+        r.register(
+            "result_rows_cut",
+            "How often an object had more results than are kept as rows",
+            self.results_cut.clone(),
+        );
+    }
+
+    /// Takes how far the result rows are.
+    pub(super) fn results(&self, lag: Lag) {
+        self.results_behind.set(lag.behind.as_secs_f64());
+        self.results_written.set(lag.rows);
+        self.results_cut.set(lag.cut);
     }
 
     /// Counts what is moved, for as long as it is.

@@ -16,6 +16,7 @@ use clap::{Args, ValueEnum};
 use larder_apiserver::auth::{Authenticator, Authorizer, Bundle, Cluster, Namespaces, Tokens, Trust};
 use larder_apiserver::http::{self, ApiServer, ApiServerParts, ConnectionLimits, TlsSource};
 use larder_apiserver::registry::Registry;
+use larder_apiserver::results::Results;
 use larder_apiserver::store::Store;
 use larder_apiserver::transfer::Direction;
 use larder_apiserver::watch::Watches;
@@ -102,6 +103,8 @@ async fn serve(args: ApiServerArgs, direction: Direction) -> anyhow::Result<()> 
     let callers = Callers::prepare(&args, dev.as_ref()).await?;
     let metrics = Arc::new(Metrics::new());
     let watches = Watches::new(store.clone());
+    let results = Results::keep(&store);
+    let counted = tokio::spawn(count(results.clone(), Arc::clone(&metrics)));
     let gate = args.transfer.gate(&watches);
     let parties = (registry.clone(), store.clone(), watches.clone(), gate.clone());
     let api = ApiServer::new(ApiServerParts {
@@ -144,6 +147,10 @@ async fn serve(args: ApiServerArgs, direction: Direction) -> anyhow::Result<()> 
     if !server.await.unwrap_or(false) {
         tracing::warn!("not all requests ended in time");
     }
+    counted.abort();
+    // Whether it has ended by itself or not, it holds the rows' task no longer.
+    let _ = counted.await;
+    drop(results);
     database.close().await;
     let _ = end.send(true);
     followed.await?;
@@ -151,6 +158,15 @@ async fn serve(args: ApiServerArgs, direction: Direction) -> anyhow::Result<()> 
     let _ = tokio::time::timeout(PROBES_END, probe).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Tells the metrics how far the result rows are.
+async fn count(results: Results, metrics: Arc<Metrics>) {
+    let mut ticks = tokio::time::interval(std::time::Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        metrics.results(results.lag());
+    }
 }
 
 fn until(tls: Arc<Tls>, mut ended: watch::Receiver<bool>) -> tokio::task::JoinHandle<()> {

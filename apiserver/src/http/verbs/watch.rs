@@ -190,7 +190,9 @@ async fn step(watcher: Option<Watcher>) -> Option<(Result<Bytes, BodyError>, Opt
         let gathered = match watcher.occasion().await {
             Occasion::End => return None,
             // Revisions mean nothing where the objects are now.
-            Occasion::Gone => Err(Refusal::expired("the objects of this group are served elsewhere now", None)),
+            Occasion::Gone => {
+                Err(Refusal::expired("the objects of this group are served elsewhere now", None))
+            }
             Occasion::Bookmark => {
                 // It is 0 until everything that there was has been told.
                 let told = watcher.watch.told();
