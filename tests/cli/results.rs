@@ -95,9 +95,11 @@ fn what_fails_where_since_when() {
     assert_eq!((first.code, objects(&first.out)), (0, all[..3].to_vec()));
     let after = first.err.split_whitespace().nth(3).unwrap().trim_end_matches(',');
     assert_eq!(results(&server, &["--after", after]), all[3..], "{}", first.err);
-    for wrong in
-        [&["--after", "nonsense"][..], &["--count-by", "policy", "--after", after], &["--result", "odd"]]
-    {
-        fails(&server, "writer", &[&["reports", "results"], wrong].concat(), 2);
+    for (wrong, said) in [
+        (&["--after", "nonsense"][..], "another page"),
+        (&["--count-by", "policy", "--after", after], "another page"),
+        (&["--result", "odd"], "invalid value"),
+    ] {
+        fails(&server, "writer", &[&["reports", "results"], wrong].concat(), 2, said);
     }
 }

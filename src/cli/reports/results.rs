@@ -201,8 +201,10 @@ async fn questions(connect: &Connect) -> Result<Questions, Failure> {
         return Err(Failure::Other(anyhow::anyhow!(missing)));
     }
     let questions = Questions::new(database);
-    let patience = connect.timeout_ms().map(Duration::from_millis);
-    Ok(patience.map_or(questions.clone(), |it| questions.with_patience(it)))
+    Ok(match connect.timeout_ms() {
+        Some(patience) => questions.with_patience(Duration::from_millis(patience)),
+        None => questions,
+    })
 }
 
 fn failure(error: ResultsError) -> Failure {
