@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::line_limit::LineLimit;
 use crate::tls::Tls;
 
 /// Everything that is counted in this process.
@@ -27,6 +28,7 @@ pub(super) struct Metrics {
     certificate_expiry: Gauge<i64, std::sync::atomic::AtomicI64>,
     tls_reloads: Gauge<u64, AtomicU64>,
     tls_refused: Gauge<u64, AtomicU64>,
+    loud_lines: LineLimit,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -74,6 +76,7 @@ impl Metrics {
             certificate_expiry: Gauge::default(),
             tls_reloads: Gauge::default(),
             tls_refused: Gauge::default(),
+            loud_lines: LineLimit::default(),
         };
         metrics.register_requests();
         metrics.register_certificates();
@@ -167,5 +170,13 @@ impl Telemetry for Metrics {
 
     fn refused(&self, resource: &str) {
         self.refused.get_or_create(&ResourceLabel { resource: resource.to_owned() }).inc();
+    }
+
+    fn unknown(&self, why: &str) {
+        let Some(left_out) = self.loud_lines.take() else { return };
+        if left_out > 0 {
+            tracing::warn!(left_out, "refusals were not logged: there were too many in a second");
+        }
+        tracing::warn!(error = why, "a request was refused: nobody is known by what it shows");
     }
 }
