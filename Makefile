@@ -7,13 +7,16 @@ PYTHON_ENV := $(TARGET)/python
 IMAGE ?= ghcr.io/larder/larder:0.1.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench faults fuzz image rust-tests python-tests setup servers
+.PHONY: help run run-apiserver test check bench faults fuzz image rust-tests python-tests setup servers
 
 help: ## This list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: ## Serve ./larder-data on loopback with certificates made on the spot; prints a curl line.
 	$(CARGO) run --release --locked -- serve --dev
+
+run-apiserver: ## Serve the Kubernetes API on loopback, from ./larder-data-apiserver; prints a kubectl line.
+	$(CARGO) run --release --locked -- apiserver --dev
 
 test: setup servers rust-tests python-tests ## Everything that can fail: Rust, curl and rqlite's Python client.
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 mod cli;
 mod config;
 mod http;
+mod line_limit;
 mod memory;
 mod metrics;
 mod tls;

@@ -16,6 +16,8 @@ pub trait Telemetry: Send + Sync + 'static {
     fn stored(&self, operation: &'static str, is_good: bool, took: Duration);
     /// An object was refused because of what it looks like.
     fn refused(&self, resource: &str);
+    /// Nobody was known by what a request showed; `why` is for the log, which whoever sends many such requests must not fill.
+    fn unknown(&self, why: &str);
 }
 
 /// What is told of a request: nothing that a caller could make up.
@@ -40,4 +42,5 @@ impl Telemetry for Unheard {
     fn lag(&self, _: Duration) {}
     fn stored(&self, _: &'static str, _: bool, _: Duration) {}
     fn refused(&self, _: &str) {}
+    fn unknown(&self, _: &str) {}
 }

@@ -29,14 +29,15 @@ use axum::routing::{delete, get, post};
 use http::{HeaderName, HeaderValue, header};
 use larder_engine::Engine;
 use larder_wire::{Error, Kind, code};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::{Semaphore, watch as signal};
 use tower::ServiceExt;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
 use crate::config::Limits;
+use crate::line_limit::LineLimit;
 use crate::metrics::Metrics;
 use crate::tls::Tls;
 use body::Bodies;
@@ -57,39 +58,6 @@ pub(crate) struct App {
     version: axum::Json<serde_json::Value>,
     started: Instant,
     loud_lines: LineLimit,
-}
-
-/// Bounds the lines about refusals: a full disk or a client that is wrong at full speed would fill another disk.
-#[derive(Default)]
-struct LineLimit(Mutex<Lines>);
-
-#[derive(Default)]
-struct Lines {
-    second: u64,
-    written: u32,
-    left_out: u64,
-}
-
-impl LineLimit {
-    const A_SECOND: u32 = 20;
-
-    /// `None` if the line is one too many; else how many were left out before it. Quiet lines are not counted.
-    fn take(&self, is_loud: bool) -> Option<u64> {
-        if !is_loud {
-            return Some(0);
-        }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.second != now {
-            *lines = Lines { second: now, written: 0, left_out: lines.left_out };
-        }
-        if lines.written == Self::A_SECOND {
-            lines.left_out += 1;
-            return None;
-        }
-        lines.written += 1;
-        Some(std::mem::take(&mut lines.left_out))
-    }
 }
 
 /// Watchers at the same time; each costs a connection and a place in the feed.
@@ -230,7 +198,9 @@ fn log_refusal(
     let error = &failure.error;
     let is_loud =
         error::is_the_servers_fault(failure) || matches!(error.kind, Kind::Denied | Kind::Unidentified);
-    let Some(left_out) = app.loud_lines.take(is_loud) else { return };
+    // Quiet lines are not counted.
+    let left_out = if is_loud { app.loud_lines.take() } else { Some(0) };
+    let Some(left_out) = left_out else { return };
     if left_out > 0 {
         tracing::warn!(left_out, "refusals were not logged: there were too many in a second");
     }

@@ -99,3 +99,26 @@ async fn writes_that_are_no_applies_note_their_managers_too() {
     let patched = world.merge(&world.things("/a"), &json!({"spec": {"count": 1}})).await.json();
     assert!(managers(&patched).contains(&("unknown".to_owned(), "Update".to_owned())), "{patched}");
 }
+
+#[tokio::test]
+async fn marks_of_the_server_belong_to_nobody() {
+    let mut world = World::new().await;
+    let path = format!("/apis/wgpolicyk8s.io/v1alpha2/namespaces/{}/policyreports", world.namespace);
+    let report =
+        json!({"apiVersion": "wgpolicyk8s.io/v1alpha2", "kind": "PolicyReport", "metadata": {"name": "web"}});
+    let made = world.post(&path, &report).await.json();
+    let mark = "reports.kyverno.io/served-by-reports-server";
+    assert_eq!(made["metadata"]["annotations"][mark], "true");
+    let patch = json!({"summary": {"pass": 1}});
+    let changed = world.merge(&format!("{path}/web"), &patch).await.json();
+    assert_eq!(changed["metadata"]["annotations"][mark], "true");
+    for object in [made, changed] {
+        let owned = object["metadata"]["managedFields"].to_string();
+        assert!(!owned.contains("served-by"), "{owned}");
+    }
+    // Who sets them himself owns them, as anything else.
+    let mut own = report;
+    own["metadata"] = json!({"name": "own", "annotations": {mark: "true"}});
+    let made = world.post(&path, &own).await.json();
+    assert!(made["metadata"]["managedFields"].to_string().contains("served-by"), "{made}");
+}

@@ -39,7 +39,7 @@ pub(crate) async fn client(kubeconfig: &Path, address: Option<&str>) -> Client {
     Client::try_from(config).unwrap()
 }
 
-fn all(client: &Client) -> Api<DynamicObject> {
+pub(crate) fn all(client: &Client) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), "default", &things())
 }
 

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use crate::world::{World, message, reason, thing};
+use crate::world::{World, message, reason, setup, thing};
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
@@ -179,4 +179,19 @@ async fn answers_have_the_headers_of_kubernetes() {
         "{}",
         message(&timeout)
     );
+}
+
+#[tokio::test]
+async fn whoever_is_unknown_cannot_fill_the_log() {
+    let server = setup().start();
+    let mut nobody = server.connect_with(None).await;
+    let began = std::time::Instant::now();
+    for _ in 0..300 {
+        let wrong = [("authorization", "Bearer wrong")];
+        let refused = nobody.send(Method::GET, "/apis", &wrong, "").await.unwrap();
+        assert_eq!(reason(&refused), (401, "Unauthorized".to_owned()));
+    }
+    let lines = server.log().text().matches("nobody is known by what it shows").count();
+    let seconds = usize::try_from(began.elapsed().as_secs()).unwrap();
+    assert!((1..=20 * (seconds + 2)).contains(&lines), "{lines} lines in {seconds} s");
 }

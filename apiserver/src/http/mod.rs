@@ -202,7 +202,7 @@ impl ApiServer {
         query: Query,
     ) -> Result<Answer, Refusal> {
         let user = self.authenticator.authenticate(peer, &mut head.headers).await.map_err(|error| {
-            tracing::warn!(%error, "a request was refused: nobody is known by what it shows");
+            self.telemetry.unknown(&error.to_string());
             Refusal::unauthorized()
         })?;
         if let Target::Path(path) = &route.target

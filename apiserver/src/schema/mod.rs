@@ -70,30 +70,6 @@ impl Schema {
     }
 }
 
-/// How strictly schemas are meant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Level {
-    /// What is wrong is refused, and what is not known dropped, as Kubernetes does.
-    #[default]
-    Enforce,
-    /// What is wrong is stored and told in warnings; what is not known is dropped.
-    Warn,
-    /// Objects are stored as they come; only metadata is looked at.
-    Off,
-}
-
-impl std::str::FromStr for Level {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "enforce" => Ok(Self::Enforce),
-            "warn" => Ok(Self::Warn),
-            "off" => Ok(Self::Off),
-            other => Err(format!("{other:?} is none of enforce, warn and off")),
-        }
-    }
-}
-
 /// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

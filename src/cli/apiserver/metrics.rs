@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use tokio::sync::watch;
 
+use crate::line_limit::LineLimit;
 use crate::tls::Tls;
 
 /// Everything that is counted in this process.
@@ -35,6 +36,7 @@ pub(super) struct Metrics {
     certificate_expiry: Gauge<i64, std::sync::atomic::AtomicI64>,
     tls_reloads: Gauge<u64, AtomicU64>,
     tls_refused: Gauge<u64, AtomicU64>,
+    loud_lines: LineLimit,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -91,6 +93,7 @@ impl Metrics {
             certificate_expiry: Gauge::default(),
             tls_reloads: Gauge::default(),
             tls_refused: Gauge::default(),
+            loud_lines: LineLimit::default(),
         };
         metrics.register_requests();
         metrics.register_results();
@@ -240,5 +243,13 @@ impl Telemetry for Metrics {
 
     fn refused(&self, resource: &str) {
         self.refused.get_or_create(&ResourceLabel { resource: resource.to_owned() }).inc();
+    }
+
+    fn unknown(&self, why: &str) {
+        let Some(left_out) = self.loud_lines.take() else { return };
+        if left_out > 0 {
+            tracing::warn!(left_out, "refusals were not logged: there were too many in a second");
+        }
+        tracing::warn!(error = why, "a request was refused: nobody is known by what it shows");
     }
 }

@@ -48,7 +48,7 @@ impl Writing {
         let name = object.meta("name").unwrap_or_default().to_owned();
         self.call.server.admit(&self.call.resource, &self.call.place.namespace, &name, true).await?;
         let base = object.meta("generateName").filter(|_| name.is_empty()).map(str::to_owned);
-        self.complete(&mut object);
+        self.fill_defaults(&mut object);
         let Some(base) = base else { return self.keep_new(object, false).await };
         for attempt in 1..=NAMES {
             let name = rules::generated_name(&base, random);
@@ -77,6 +77,7 @@ impl Writing {
         if !self.is_apply {
             self.own_new(&mut object);
         }
+        self.mark(&mut object);
         let errors = rules::check_create(&object, &self.call.resource, self.call.version(), self.enforces());
         let name = object.meta("name").unwrap_or_default().to_owned();
         let schema = self.call.version().schema.clone();

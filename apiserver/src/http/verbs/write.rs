@@ -42,7 +42,17 @@ impl Writing {
 
     /// Puts defaults and the marks of the resource into an object.
     pub(super) fn complete(&self, object: &mut Object) {
+        self.fill_defaults(object);
+        self.mark(object);
+    }
+
+    pub(super) fn fill_defaults(&self, object: &mut Object) {
         self.call.version().schema.fill_defaults(&mut object.0);
+    }
+
+    /// Puts in the marks of the resource. As with what Kubernetes' admission puts into a new object, nobody owns them unless he has set them
+    /// himself: in a new object that is done when its fields have their owners.
+    pub(super) fn mark(&self, object: &mut Object) {
         if self.call.resource.marks.is_empty() {
             return;
         }
