@@ -89,9 +89,9 @@ enum Ended {
     /// It was refused, as it has to be: somebody else was faster, or there is nothing.
     Refused,
     /// It certainly was not done.
-    Not(String),
+    Not,
     /// It may have been done.
-    Unknown(String),
+    Unknown,
 }
 
 impl Writer {
@@ -132,8 +132,8 @@ impl Writer {
         self.told(began, &ended);
         match ended {
             Ended::Done => self.set(name, after),
-            Ended::Not(_) | Ended::Refused => {}
-            Ended::Unknown(_) => self.find_out(name, before, after).await,
+            Ended::Not | Ended::Refused => {}
+            Ended::Unknown => self.find_out(name, before, after).await,
         }
     }
 
@@ -157,7 +157,7 @@ impl Writer {
                 self.wrong(format!("{name} is {value} and was answered with 404"));
                 return Ended::Refused;
             }
-            Err(error) => return Ended::Not(error.to_string()),
+            Err(_) => return Ended::Not,
         };
         if count(&object) != value {
             self.wrong(format!("{name} is {value} and was read as {}", count(&object)));
@@ -188,7 +188,7 @@ impl Writer {
         let ended = match &read {
             Ok(_) => Ended::Done,
             Err(error) if is(error, 404) => Ended::Refused,
-            Err(error) => Ended::Not(error.to_string()),
+            Err(_) => Ended::Not,
         };
         self.told(began, &ended);
         let expected = self.known.get(name).copied();
@@ -240,7 +240,7 @@ impl Writer {
     fn told(&self, began: Instant, ended: &Ended) {
         let mut seen = self.seen.lock().unwrap();
         seen.longest = seen.longest.max(began.elapsed());
-        seen.later += u64::from(matches!(ended, Ended::Not(_) | Ended::Unknown(_)));
+        seen.later += u64::from(matches!(ended, Ended::Not | Ended::Unknown));
     }
 
     fn wrong(&self, what: String) {
@@ -262,8 +262,8 @@ fn ended(result: Result<(), kube::Error>) -> Ended {
     match result {
         Ok(()) => Ended::Done,
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ended::Refused,
-        Err(kube::Error::Api(status)) if status.code == 429 => Ended::Not(status.message),
-        Err(error) => Ended::Unknown(error.to_string()),
+        Err(kube::Error::Api(status)) if status.code == 429 => Ended::Not,
+        Err(_) => Ended::Unknown,
     }
 }
 

@@ -114,11 +114,6 @@ impl Site {
         self.client.request(request.body(body.to_string().into_bytes()).unwrap()).await
     }
 
-    /// Policy reports of a namespace, in a version, as any client reaches them.
-    pub(crate) fn reports(&self, namespace: &str, version: &str) -> Api<DynamicObject> {
-        reports(&self.client, namespace, version)
-    }
-
     /// A mover.
     pub(crate) fn transfer(&self, options: Options) -> Transfer {
         self.transfer_with(self.client.clone(), options)

@@ -89,7 +89,7 @@ fn namespace_number(report: u64) -> u64 {
 
 /// Whether [`SELECTOR`] selects a report.
 pub(super) fn is_selected(report: u64) -> bool {
-    mix(report ^ 0x7365) % 10 == 0
+    mix(report ^ 0x7365).is_multiple_of(10)
 }
 
 /// The JSON of a report as it is sent, behind what is in `out`.
