@@ -11,7 +11,7 @@ const README: &str = include_str!("../../README.md");
 #[test]
 fn its_commands_give_what_it_says() {
     let server = setup().start();
-    let _ = need!(server.kubectl());
+    let kubectl = need!(server.kubectl());
     let section = README.split_once("## Kubernetes API\n").unwrap().1;
     let block = section.split_once("```console\n").unwrap().1.split_once("```").unwrap().0;
     let steps: Vec<_> = block.split("$ ").skip(1).map(|it| it.split_once('\n').unwrap()).collect();
@@ -21,9 +21,10 @@ fn its_commands_give_what_it_says() {
         script.push_str(&format!("printf '\\0'\n{command}\n"));
     }
     let script = script.replace("larder-data-apiserver/kubeconfig", "kubeconfig");
-    let home = server.home();
-    let output =
-        Command::new("bash").args(["-c", &script]).current_dir(home).env("HOME", home).output().unwrap();
+    let path = format!("{}:{}", kubectl.directory().display(), std::env::var("PATH").unwrap());
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &script]).current_dir(server.home()).env("HOME", server.home()).env("PATH", path);
+    let output = bash.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let outputs: Vec<_> = text.split('\0').skip(1).collect();
     assert_eq!(outputs.len(), steps.len(), "{outputs:?}");
