@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, eventually, list};
 use crate::controllers::{Follower, client, listed, make_the_last, things};
-use crate::world::{JSON, MERGE, SOON, TABLE, message, names, reason, thing};
+use crate::world::{JSON, MERGE, SOON, TABLE, message, names, reason, setup, thing};
 
 /// Where things of a namespace are.
 fn things_of(namespace: &str, rest: &str) -> String {
@@ -146,7 +146,7 @@ async fn check_25_rights_are_those_of_the_cluster() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn check_06_17_18_and_20_only_front_proxies_speak_for_others() {
+async fn check_06_16_17_18_and_20_only_front_proxies_speak_for_others() {
     let cluster = need!(Cluster::shared());
     let path = things_of("default", "");
     let as_master = [("x-remote-user", "somebody"), ("x-remote-group", "system:masters")];
@@ -165,6 +165,13 @@ async fn check_06_17_18_and_20_only_front_proxies_speak_for_others() {
     let mut nobody = cluster.larder.connect_with(None).await;
     let refused = get(&mut nobody, &path, &as_master).await;
     assert!(message(&refused).contains(r#"User "system:anonymous" cannot list"#), "{}", refused.text());
+
+    let token = std::fs::read_to_string(cluster.kubernetes.token()).unwrap();
+    for (token, status) in [(&*token, 200), ("made-up", 401)] {
+        let bearer = format!("Bearer {token}");
+        let mut nobody = cluster.larder.connect_with(None).await;
+        assert_eq!(get(&mut nobody, &path, &[("authorization", &bearer)]).await.status, status);
+    }
 
     let home = tempfile::tempdir().unwrap();
     let authority = larder_harness::Authority::new("new front proxies");
@@ -410,4 +417,26 @@ async fn check_07_08_and_80_each_side_may_go_and_come_back() {
         assert!(Instant::now() < deadline, "{} {}", refused.status, refused.text());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_13_a_server_that_cannot_reach_its_cluster_never_says_that_something_is_not_there() {
+    let home = tempfile::tempdir().unwrap();
+    let kubeconfig = home.path().join("kubeconfig");
+    // Nobody listens there: port 1 is for the system alone.
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "gone",
+        "clusters": [{"name": "gone", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "gone", "user": {"token": "none"}}],
+        "contexts": [{"name": "gone", "context": {"cluster": "gone", "user": "gone"}}],
+    });
+    std::fs::write(&kubeconfig, config.to_string()).unwrap();
+    let server = setup().cluster(&kubeconfig).start();
+    let mut nobody = server.connect_with(None).await;
+    for path in ["/openapi/v2", "/openapi/v3", "/apis", "/apis/example.com/v1", &things_of("default", "")] {
+        let answer = get(&mut nobody, path, &[]).await;
+        assert!([500, 503].contains(&answer.status), "{path}: {} {}", answer.status, answer.text());
+    }
+    assert_eq!(server.probe("/readyz").await.status, 500);
+    assert_eq!(server.probe("/livez").await.status, 200);
 }

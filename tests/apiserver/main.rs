@@ -14,6 +14,7 @@ mod discovery;
 mod documents;
 mod kubectl;
 mod lists;
+mod readme;
 mod replicas;
 mod watches;
 mod world;

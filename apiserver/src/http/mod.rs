@@ -2,7 +2,7 @@
 //!
 //! A request passes the same stations in the same order as in Kubernetes' own servers: who is it, is there room, may it, is there such a resource,
 //! are its options good, and only then the verb. Routes are looked up in the registry, so there is one handler for each verb and none for
-//! any kind. Handlers return an [`Answer`](answer::Answer) or a [`Refusal`](status::Refusal); this file makes them bytes, counts them and
+//! any kind. Handlers return an `Answer` or a `Refusal`; this file makes them bytes, counts them and
 //! logs what has gone wrong.
 
 mod admission;

@@ -2,7 +2,7 @@
 //!
 //! All of it is pure: the time, the new uid and the randomness of names come from the caller. What a request answers is made of the errors
 //! by whoever serves it. A create is [`begin_create`] and [`check_create`], an update [`begin_update`] and [`check_update`], then [`effect`]
-//! says what has to be stored; a deletion is [`delete`].
+//! says what has to be stored; a deletion is `delete`.
 
 mod create;
 mod delete;

@@ -13,6 +13,7 @@ use crate::client::{Answer, Connection, trusting};
 use crate::log::Log;
 use crate::server::{ANNOUNCED, Running};
 use crate::skip::Skip;
+use crate::stores::prepared;
 
 /// The user that standing alone everybody with a certificate is as good as.
 const USER: &str = "alice";
@@ -233,6 +234,7 @@ pub(crate) fn kubeconfig(url: &str, ca: &Path, user: Value) -> Value {
 /// `kubectl` with a kubeconfig and a cache of its own.
 #[derive(Clone, Debug)]
 pub struct Kubectl {
+    binary: PathBuf,
     kubeconfig: PathBuf,
 }
 
@@ -242,17 +244,22 @@ impl Kubectl {
     /// # Errors
     /// There is no `kubectl` on this machine.
     pub fn new(kubeconfig: impl Into<PathBuf>) -> Result<Self, Skip> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        if std::env::split_paths(&path).any(|dir| dir.join("kubectl").is_file()) {
-            return Ok(Self { kubeconfig: kubeconfig.into() });
-        }
-        Err(Skip::new("there is no kubectl; it comes from https://kubernetes.io/docs/tasks/tools"))
+        Ok(Self { binary: prepared("kubectl")?, kubeconfig: kubeconfig.into() })
+    }
+
+    /// The directory that it is in.
+    ///
+    /// # Panics
+    /// There is none.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.binary.parent().unwrap()
     }
 
     /// The command, for whoever wants to run it in another way.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new("kubectl");
+        let mut command = Command::new(&self.binary);
         let home = self.kubeconfig.parent().unwrap_or(Path::new("."));
         command.arg("--kubeconfig").arg(&self.kubeconfig).args(args);
         command.env("HOME", home).env_remove("KUBECONFIG").env("KUBECTL_KUBERC", "false").current_dir(home);
