@@ -191,7 +191,10 @@ async fn follow(
         })?;
     }
     if let Some(left) = connection.window_left(share) {
-        ensure!(left < NEARLY, "the watcher that does not read was not stuck: it could still take {left} bytes");
+        ensure!(
+            left < NEARLY,
+            "the watcher that does not read was not stuck: it could still take {left} bytes"
+        );
     }
     Ok(told)
 }
@@ -347,8 +350,7 @@ pub(super) fn floor(runtime: &Runtime, site: &Site, plan: &Plan, event: &[u8]) -
         for connection in connected {
             told.push(connection.await?);
         }
-        let told =
-            told.into_iter().map(|(connection, share)| follow(connection, share, doing.clone()));
+        let told = told.into_iter().map(|(connection, share)| follow(connection, share, doing.clone()));
         anyhow::Ok(try_join_all(told).await?.into_iter().flatten().collect::<Vec<_>>())
     })?;
     // Whoever closes a socket too early takes away what was not read yet.
