@@ -46,7 +46,7 @@ pub(super) fn lists(lists: &Lists, rounds: &[Round]) -> Vec<Figure> {
         .between(of(Which::All), rate(Which::All, &floor)),
         Figure::new(
             "list-memory",
-            "growth of memory meanwhile",
+            "growth of memory since before the first list",
             Unit::Mebibytes,
             &growth,
             Target::AtMost(32.0),

@@ -42,7 +42,7 @@ pub(super) const EVERY: [Which; 6] =
 #[derive(Clone, Copy)]
 pub(super) struct Timed {
     pub(super) took: Duration,
-    /// Bytes by which the server's resident memory grew meanwhile.
+    /// Bytes by which the server's resident memory grew beyond what it was before anything was listed.
     pub(super) growth: u64,
 }
 
@@ -55,6 +55,8 @@ pub(super) struct Lists {
     rows: BTreeMap<Which, u64>,
     /// Bytes of each list that was read in full.
     lengths: BTreeMap<Which, u64>,
+    /// The server's resident memory before anything was listed.
+    resident: u64,
     body: Vec<u8>,
 }
 
@@ -96,8 +98,9 @@ impl Lists {
             (Which::Page, count.min(PAGE)),
             (Which::Walk, count),
         ];
-        let (connection, rows, body) = (site.connect().await?, BTreeMap::from(rows), Vec::new());
-        let mut lists = Self { connection, namespace, rows, lengths: BTreeMap::new(), body };
+        let (connection, resident) = (site.connect().await?, site.server.resident()?);
+        let (rows, lengths) = (BTreeMap::from(rows), BTreeMap::new());
+        let mut lists = Self { connection, namespace, rows, lengths, resident, body: Vec::new() };
         let reports: HashMap<_, _> = (0..count).map(|it| (workload::name(it), it)).collect();
         for which in EVERY.into_iter().filter(|it| *it != Which::Walk) {
             lists.read(which).await?;
@@ -119,7 +122,6 @@ impl Lists {
 
     /// Reads a list against the clock.
     pub(super) async fn time(&mut self, site: &Site, which: Which) -> anyhow::Result<Timed> {
-        let before = site.server.resident()?;
         site.server.forget_peak()?;
         let begun = Instant::now();
         let (length, took) = match which {
@@ -142,7 +144,7 @@ impl Lists {
                 (length, begun.elapsed())
             }
         };
-        let growth = site.server.peak()?.saturating_sub(before);
+        let growth = site.server.peak()?.saturating_sub(self.resident);
         ensure!(length == self.length(which), "{which:?} has {length} bytes, and had {}", self.length(which));
         Ok(Timed { took, growth })
     }

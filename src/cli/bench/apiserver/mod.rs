@@ -78,7 +78,7 @@ impl ApiServerArgs {
         if [Question::List, Question::Watch, Question::Memory].into_iter().any(|it| self.wants(it)) {
             figures.extend(bench.served()?);
         }
-        let seconds = scale.timing.measure.as_secs_f64();
+        let seconds = scale.watching.measure.as_secs_f64();
         Ok(Report { machine, quick: self.bench.quick, rounds: scale.rounds, seconds, figures })
     }
 
@@ -89,7 +89,8 @@ impl ApiServerArgs {
 
 /// How much of everything.
 struct Scale {
-    timing: Timing,
+    creating: Timing,
+    watching: Timing,
     rounds: usize,
     reports: u64,
     watchers: usize,
@@ -111,12 +112,21 @@ impl Scale {
             measure: Duration::from_secs_f64(seconds),
         };
         if args.bench.quick {
-            let timing = timing(0.3);
-            return Self { timing, rounds: 1, reports: 300, watchers: 20, readers: 5, many: 600, few: 10 };
+            let (creating, watching) = (timing(1.0), timing(0.3));
+            return Self {
+                creating,
+                watching,
+                rounds: 1,
+                reports: 300,
+                watchers: 20,
+                readers: 5,
+                many: 600,
+                few: 10,
+            };
         }
-        let (rounds, reports) = (args.rounds.into(), args.reports);
-        let many = reports.max(100_000);
-        Self { timing: timing(args.seconds), rounds, reports, watchers: 1000, readers: 100, many, few: 100 }
+        let (timing, rounds, reports) = (timing(args.seconds), args.rounds.into(), args.reports);
+        let (creating, watching, many) = (timing, timing, reports.max(100_000));
+        Self { creating, watching, rounds, reports, watchers: 1000, readers: 100, many, few: 100 }
     }
 }
 
@@ -134,7 +144,7 @@ impl Bench<'_> {
         let mut creates = Creates::start(&dir)?;
         let mut rounds = Vec::new();
         for () in self.rounds("inserting and creating") {
-            rounds.push(creates.run(self.runtime, self.scale.timing)?);
+            rounds.push(creates.run(self.runtime, self.scale.creating)?);
         }
         creates.leave()?;
         std::fs::remove_dir_all(dir)?;
@@ -189,7 +199,7 @@ impl Bench<'_> {
             watchers: self.scale.watchers,
             connections: usize::from(self.args.connections).min(self.scale.watchers),
             rate: WRITES,
-            timing: self.scale.timing,
+            timing: self.scale.watching,
             stuck: false,
         };
         let whole = Plan { form: Form::Object, watchers: self.scale.readers, ..plan };
@@ -220,7 +230,7 @@ impl Bench<'_> {
             watchers: self.scale.few,
             connections: usize::from(self.args.connections),
             rate: WRITES,
-            timing: self.scale.timing,
+            timing: self.scale.watching,
             stuck: false,
         };
         site.server.forget_peak()?;

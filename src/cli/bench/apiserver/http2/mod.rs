@@ -118,10 +118,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http2<S> {
         self.answers.iter().all(|it| it.progress != Progress::Asked)
     }
 
-    /// Whether an answer that is not read has used up its window.
-    pub(super) fn is_stuck(&self, answer: Answer) -> bool {
-        let state = self.answers.get(answer);
-        state.is_some_and(|it| it.reading == Reading::Stuck && it.taken == USUAL_WINDOW)
+    /// Bytes that are left of the window of an answer that is not read.
+    pub(super) fn window_left(&self, answer: Answer) -> Option<u32> {
+        let state = self.answers.get(answer).filter(|it| it.reading == Reading::Stuck);
+        state.map(|it| USUAL_WINDOW.saturating_sub(it.taken))
     }
 
     fn has_ended(&self, answer: Answer) -> bool {
