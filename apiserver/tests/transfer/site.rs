@@ -280,7 +280,7 @@ fn forever() -> watch::Receiver<bool> {
 
 fn trust(kubernetes: &Kubernetes) -> Trust {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let pem = std::fs::read(kubernetes.ca()).unwrap();
+    let pem = std::fs::read(kubernetes.front_proxy_ca()).unwrap();
     let front_proxy = FrontProxy {
         authorities: Bundle::from_pem(&pem, provider).unwrap(),
         allowed_names: Vec::new(),

@@ -84,10 +84,16 @@ impl Kubernetes {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The authority that signed its certificate, and the one that it shows to other API servers, PEM.
+    /// The authority that signed its certificate, PEM.
     #[must_use]
     pub fn ca(&self) -> PathBuf {
         self.home.path().join("ca.crt")
+    }
+
+    /// The authority that signed the certificate which it shows to other API servers, PEM.
+    #[must_use]
+    pub fn front_proxy_ca(&self) -> PathBuf {
+        self.home.path().join("proxy-ca.crt")
     }
 
     /// A file with the token of somebody who may do everything.
