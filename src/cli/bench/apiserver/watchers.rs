@@ -35,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const WRITERS: usize = 32;
 /// A window that has less left is used up: servers do not always cut an event to fit.
 const NEARLY: u32 = 16 << 10;
+/// Watches that are begun on a connection before the first of them is answered: a server may refuse those for which it has no room.
+const AT_ONCE: usize = 50;
 /// Between the last handshake and the first write.
 const A_MOMENT: Duration = Duration::from_millis(50);
 
@@ -146,17 +148,25 @@ pub(super) fn run(runtime: &Runtime, site: &Site, plan: &Plan, scan: u64) -> any
 async fn begin(site: &Site, plan: &Plan, revision: u64, share: usize, stuck: bool) -> anyhow::Result<Http2> {
     let mut connection = site.connect().await?;
     let path = format!("{PATH}?watch=true&resourceVersion={revision}&timeoutSeconds=600");
-    for _ in 0..share {
+    for number in 0..share {
         connection.ask(&path, plan.form.accept(), Reading::On);
+        if number % AT_ONCE == AT_ONCE - 1 {
+            await_heads(&mut connection).await?;
+        }
     }
     if stuck {
         connection.ask(&path, Form::Object.accept(), Reading::Stuck);
     }
+    await_heads(&mut connection).await?;
+    Ok(connection)
+}
+
+async fn await_heads(connection: &mut Http2) -> anyhow::Result<()> {
     while !connection.all_have_begun() {
         connection.fill().await?;
         connection.take(|_, _| {})?;
     }
-    Ok(connection)
+    Ok(())
 }
 
 /// Reads until every watcher was told of all writes.
