@@ -10,7 +10,7 @@ mod watcher;
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::AbortHandle;
 
 pub use change::{Change, Event, Told};
@@ -37,13 +37,25 @@ pub struct Watches {
     following: Arc<Following>,
 }
 
+/// Watches that ask the database at once. More than these wait for each other here, since a database turns away whom it has no room for: all
+/// informers of a cluster begin anew together after a restart.
+const ASKING: usize = 32;
+
 /// What all watches of a process share, until the last of them is gone.
 struct Following {
     store: Store,
     ring: Arc<Ring>,
     /// How many watch.
     watchers: watch::Sender<usize>,
+    asking: Semaphore,
     task: AbortHandle,
+}
+
+impl Following {
+    /// A turn to ask the database.
+    async fn turn(&self) -> SemaphorePermit<'_> {
+        self.asking.acquire().await.expect("nobody closes it")
+    }
 }
 
 impl Drop for Following {
@@ -65,7 +77,9 @@ impl Watches {
         let (ring, watchers) = (Arc::new(Ring::new(capacity)), watch::Sender::new(0));
         let follow = follow::follow(Arc::clone(store.core()), Arc::clone(&ring), watchers.subscribe());
         let task = tokio::spawn(follow).abort_handle();
-        Self { following: Arc::new(Following { store, ring, watchers, task }) }
+        Self {
+            following: Arc::new(Following { store, ring, watchers, asking: Semaphore::new(ASKING), task }),
+        }
     }
 
     /// Watches a resource. A revision that nobody has given yet is waited for.

@@ -48,14 +48,30 @@ impl Watch {
         let (history, latest) = following.ring.join(resource);
         let store = &following.store;
         let (stage, position) = match from {
-            From::Now => (Stage::Changes, store.revision().await?),
+            From::Now => {
+                let _turn = following.turn().await;
+                (Stage::Changes, store.revision().await?)
+            }
             From::Present(at_least) => {
+                let mut turn = following.turn().await;
+                if let Some(revision) = at_least
+                    && store.revision().await? < revision
+                {
+                    // Who waits for others to write keeps nobody from asking.
+                    drop(turn);
+                    store.wait_for(revision).await?;
+                    turn = following.turn().await;
+                }
                 let list = initial(store, resource, &selection, at_least).await?;
+                drop(turn);
                 let revision = list.revision;
                 (Stage::Initial(Box::new(list)), revision)
             }
             From::Revision(revision) if following.ring.knows(revision) => (Stage::Changes, revision),
-            From::Revision(revision) => (behind(store, revision).await?, revision),
+            From::Revision(revision) => {
+                let _turn = following.turn().await;
+                (behind(store, revision).await?, revision)
+            }
         };
         let resource = resource.to_owned();
         let told = if matches!(stage, Stage::Initial(_)) { 0 } else { position };
@@ -138,8 +154,10 @@ impl Watch {
 
     /// Reads from the database what has left the ring.
     async fn catch_up(&mut self) -> Result<(), StoreError> {
-        let core = self.following().store.core();
-        let batch = core.changes_after(self.position, Some(&self.resource)).await?;
+        let following = &*self.place.0;
+        let turn = following.turn().await;
+        let batch = following.store.core().changes_after(self.position, Some(&self.resource)).await?;
+        drop(turn);
         batch.standing.check(self.position).map_err(|_| self.expired())?;
         // These are this watcher's alone, and nobody's memory but its own.
         let alone = Arc::new(AtomicUsize::new(0));
@@ -156,7 +174,11 @@ impl Watch {
             _ if self.following().ring.head() < self.position => return self.wait().await,
             _ => {}
         }
-        self.stage = behind(&self.following().store, self.position).await?;
+        let following = &*self.place.0;
+        let turn = following.turn().await;
+        let stage = behind(&following.store, self.position).await?;
+        drop(turn);
+        self.stage = stage;
         Ok(())
     }
 

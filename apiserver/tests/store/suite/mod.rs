@@ -34,6 +34,7 @@ macro_rules! on {
             every_change_is_told_once, transitions_of_a_selection, what_is_there_comes_first,
             from_now_on_and_from_the_future, a_watch_of_the_past_joins_the_present, two_stores_tell_each_others_changes,
             who_is_too_late_is_told_so_and_harms_nobody, encodings_are_made_once, bookmarks_lose_nothing,
+            many_may_begin_together,
         ]);
         $crate::suite::tests!($open, results: [
             rows_follow_their_objects, filters_and_pages_leave_out_nothing, counts_are_those_of_the_rows,

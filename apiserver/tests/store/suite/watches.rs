@@ -230,3 +230,28 @@ pub(crate) async fn bookmarks_lose_nothing(database: Arc<dyn Database>) {
     assert_eq!(told(&mut again, 1).await, [format!("+{}", shown(&other))]);
     assert_eq!(listed(&store, &all()).await.unwrap().len(), 1);
 }
+
+/// All informers of a cluster begin anew at once, and a database has room for so many questions only.
+pub(crate) async fn many_may_begin_together(database: Arc<dyn Database>) {
+    const MANY: usize = 800;
+    let store = store(&database).await;
+    let first = create(&store, "a/a", "").await.revision;
+    let last = create(&store, "a/b", "").await.revision;
+    let watches = Watches::new(store);
+    let starts = [From::Revision(first), From::Present(Some(first)), From::Now];
+    let begun = (0..MANY).map(|it| {
+        let (watches, from) = (watches.clone(), starts[it % starts.len()]);
+        tokio::spawn(async move {
+            let mut watch = watches.watch(RESOURCE, Selection::default(), from).await?;
+            if from == From::Now { Ok(None) } else { watch.next().await.map(Some) }
+        })
+    });
+    let begun: Vec<_> = begun.collect();
+    for (it, begun) in begun.into_iter().enumerate() {
+        let event = begun.await.unwrap().unwrap();
+        let Some(event) = event else { continue };
+        let (Event::Added(told) | Event::Modified(told)) = event else { panic!("nothing was deleted") };
+        let expected = if it % starts.len() == 0 { last } else { first };
+        assert_eq!(told.stored.revision, expected);
+    }
+}
