@@ -129,6 +129,8 @@ fn a_ca_that_does_not_match() {
     assert!(!refused.status.success());
     let advice = "a client showed a certificate that no CA in --client-ca has signed: issue it one of these CAs' certificates, or add its CA \
                   to the bundle";
+    // The client may be gone before the server has seen why.
+    let _ = container.daemon.log().wait_for(advice, std::time::Duration::from_secs(10));
     let (_, text) = readiness(&container, &node);
     assert!(text.contains(&format!("[!]clients: {advice}")), "{text}");
     let log = container.daemon.log().text();
