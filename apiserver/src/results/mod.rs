@@ -1,6 +1,6 @@
 //! The results of policy reports as rows: which policy, which rule, what was checked, what came of it, when.
 //!
-//! What looks like a policy report is one, whatever its resource is called ([`extract`]). Rows are made from the objects behind the writers' backs, by
+//! What looks like a policy report is one, whatever its resource is called ([`extract()`]). Rows are made from the objects behind the writers' backs, by
 //! following the log of changes ([`Results`]): a write waits for none of it. Up to which revision they were made is noted in the transaction that writes
 //! them, so it does not matter who makes them, how many do at once, or where they are stopped. Nobody is shown what is out of date: a question first
 //! makes the rows that are missing ([`Questions`]).

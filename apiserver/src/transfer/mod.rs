@@ -1,8 +1,8 @@
 //! Moving existing custom resources out of kube-apiserver's etcd into the store, and back, while clients go on.
 //!
-//! A [`Transfer`] moves whole groups, since that is what an APIService is about, with the ways [`inward`] and [`outward`]. At no moment is an object absent to a
+//! A [`Transfer`] moves whole groups, since that is what an APIService is about, with the ways `inward` and `outward`. At no moment is an object absent to a
 //! client, and wherever a mover is killed, the next one ends in the same state: nothing is remembered but which of the two stores is right
-//! ([`stage`]); everything else is compared. Objects are not validated on the way: they are kept as they are.
+//! (`stage`); everything else is compared. Objects are not validated on the way: they are kept as they are.
 //!
 //! What it costs clients: their watches end three times (the side entrance opens, they are moved over, it closes), and requests wait for some
 //! seconds while the store takes over. On the way out they are told to try again for about a second, and objects get a new uid.
