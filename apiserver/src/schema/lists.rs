@@ -4,32 +4,22 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::validate::{at, at_field};
-use super::{Additional, ListType, Node};
+use super::validate::{at, each_field};
+use super::{ListType, Node};
 use crate::field::FieldError;
 
 /// The errors of all lists of an object.
 pub(super) fn unique(object: &Map<String, Value>, node: &Node) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    fields(object, node, &mut String::new(), &mut errors);
+    each_field(object, node, &mut String::new(), |value, node, path| walk(value, node, path, &mut errors));
     errors
-}
-
-fn fields(object: &Map<String, Value>, node: &Node, path: &mut String, errors: &mut Vec<FieldError>) {
-    for (name, value) in object {
-        match (node.properties.get(name), &node.additional) {
-            (Some(node), _) => at_field(path, name, |path| walk(value, node, path, errors)),
-            (None, Additional::Like(node)) => {
-                at(path, format_args!("[{name}]"), |path| walk(value, node, path, errors));
-            }
-            _ => {}
-        }
-    }
 }
 
 fn walk(value: &Value, node: &Node, path: &mut String, errors: &mut Vec<FieldError>) {
     match value {
-        Value::Object(object) => fields(object, node, path, errors),
+        Value::Object(object) => {
+            each_field(object, node, path, |value, node, path| walk(value, node, path, errors));
+        }
         Value::Array(items) => {
             match &node.list {
                 ListType::Atomic => {}

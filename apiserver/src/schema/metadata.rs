@@ -6,8 +6,8 @@
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use super::validate::{at, at_field};
-use super::{Additional, Node};
+use super::Node;
+use super::validate::{at, at_field, each_field};
 use crate::field::{FieldError, quote};
 use crate::rules;
 
@@ -245,20 +245,8 @@ fn time(text: &str) -> Result<String, String> {
 /// What is wrong with objects within the object: they need an API version and a kind, and metadata as all objects have it.
 pub(super) fn embedded(object: &Map<String, Value>, node: &Node) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    walk_fields(object, node, &mut String::new(), &mut errors);
+    each_field(object, node, &mut String::new(), |value, node, path| walk(value, node, path, &mut errors));
     errors
-}
-
-fn walk_fields(object: &Map<String, Value>, node: &Node, path: &mut String, errors: &mut Vec<FieldError>) {
-    for (name, value) in object {
-        match (node.properties.get(name), &node.additional) {
-            (Some(node), _) => at_field(path, name, |path| walk(value, node, path, errors)),
-            (None, Additional::Like(node)) => {
-                at(path, format_args!("[{name}]"), |path| walk(value, node, path, errors));
-            }
-            _ => {}
-        }
-    }
 }
 
 fn walk(value: &Value, node: &Node, path: &mut String, errors: &mut Vec<FieldError>) {
@@ -267,7 +255,7 @@ fn walk(value: &Value, node: &Node, path: &mut String, errors: &mut Vec<FieldErr
             if node.embedded {
                 check_embedded(object, path, errors);
             }
-            walk_fields(object, node, path, errors);
+            each_field(object, node, path, |value, node, path| walk(value, node, path, errors));
         }
         Value::Array(items) => {
             let Some(node) = &node.items else { return };

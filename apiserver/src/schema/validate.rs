@@ -111,6 +111,24 @@ pub(super) fn at_field<T>(path: &mut String, name: &str, run: impl FnOnce(&mut S
     at(path, format_args!("{dot}{name}"), run)
 }
 
+/// Visits each value of an object that the schema says something of, with the path that leads to it.
+pub(super) fn each_field(
+    object: &Map<String, Value>,
+    node: &Node,
+    path: &mut String,
+    mut visit: impl FnMut(&Value, &Node, &mut String),
+) {
+    for (name, value) in object {
+        match (node.properties.get(name), &node.additional) {
+            (Some(node), _) => at_field(path, name, |path| visit(value, node, path)),
+            (None, Additional::Like(node)) => {
+                at(path, format_args!("[{name}]"), |path| visit(value, node, path));
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Node {
     /// `old` is what stood there before an update: if it is the same, nothing is wrong that was not wrong before.
     fn check(&self, value: &Value, old: Option<&Value>, path: &mut String, found: &mut Found) {
