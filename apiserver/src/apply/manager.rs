@@ -106,8 +106,13 @@ pub fn update(context: &Context<'_>, live: Option<&Object>, new: &mut Object, ma
     if managed.is_empty() && live.is_some_and(|it| it.meta("uid").is_some()) {
         return;
     }
-    let empty = context.empty();
-    let managed = context.updated(live.unwrap_or(&empty), new, managed, manager);
+    let before = live.map_or_else(|| Value::Object(context.empty().0), plain);
+    // Lent, so that a large object is not copied.
+    let after = Value::Object(std::mem::take(&mut new.0));
+    let managed = context.updated(&before, &after, managed, manager);
+    if let Value::Object(fields) = after {
+        new.0 = fields;
+    }
     managed::encode(&managed, new);
 }
 
@@ -217,10 +222,10 @@ impl Context<'_> {
         Err(ApplyError::Untyped(format!("failed to create typed patch object ({kind}): {errors}")))
     }
 
-    fn updated(&self, live: &Object, new: &Object, mut managed: Managed, manager: &str) -> Managed {
-        let (before, after) = (plain(live), plain(new));
-        let changes = Comparison::of(&before, &after, self.shape()).without(&self.ignored());
-        self.take_from_others(&before, &after, &mut managed, None);
+    /// Who owns what once `before` has become `after`, both without managed fields.
+    fn updated(&self, before: &Value, after: &Value, mut managed: Managed, manager: &str) -> Managed {
+        let changes = Comparison::of(before, after, self.shape()).without(&self.ignored());
+        self.take_from_others(before, after, &mut managed, None);
         let set = strip(&changes.added.union(&changes.modified).without_below(&self.ignored()));
         if !set.is_empty() {
             let manager = self.manager(manager, false);
@@ -309,10 +314,10 @@ impl Context<'_> {
         manager: &str,
         force: bool,
     ) -> Result<Applied, Failure> {
-        if managed.is_empty() {
-            managed = self.updated(&self.empty(), live, managed, BEFORE_FIRST_APPLY);
-        }
         let (before, config) = (plain(live), Value::Object(config.0.clone()));
+        if managed.is_empty() {
+            managed = self.updated(&Value::Object(self.empty().0), &before, managed, BEFORE_FIRST_APPLY);
+        }
         let manager = self.manager(manager, true);
         let merged = merge(Some(&before), Some(&config), self.shape()).unwrap_or(Value::Null);
         let set = fields_of(&config, self.shape()).without_below(&self.ignored());
