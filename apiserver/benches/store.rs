@@ -232,7 +232,8 @@ async fn shortest<T, F: Future<Output = T>>(run: impl Fn() -> F) -> (Duration, T
 async fn read(store: &Store, query: &ListQuery) -> usize {
     let mut list = store.list(RESOURCE, query).await.unwrap();
     let (mut count, mut out) = (0, Vec::with_capacity(128 << 10));
-    while list.write_next("wgpolicyk8s.io/v1alpha2", "PolicyReport", &mut out).await.unwrap().is_some() {
+    while let Some(packed) = list.next_packed().await.unwrap() {
+        packed.write_json("wgpolicyk8s.io/v1alpha2", "PolicyReport", &mut out).unwrap();
         count += 1;
         if out.len() > 64 << 10 {
             std::hint::black_box(&out);
@@ -273,10 +274,10 @@ async fn lists(database: &Arc<dyn Database>, store: &Store, objects: usize) {
     }
     let first = ListQuery { limit: Some(500), ..query() };
     let page = async || {
-        let page = store.page(RESOURCE, &first).await.unwrap();
+        let page = store.packed_page(RESOURCE, &first).await.unwrap();
         let mut out = Vec::new();
-        for stored in &page.items {
-            stored.write_json("wgpolicyk8s.io/v1alpha2", "PolicyReport", &mut out);
+        for packed in &page.items {
+            packed.write_json("wgpolicyk8s.io/v1alpha2", "PolicyReport", &mut out).unwrap();
         }
         std::hint::black_box(&out);
         page

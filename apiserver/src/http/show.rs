@@ -13,7 +13,7 @@ use crate::object::Object;
 use crate::present::accept::{self, Form};
 use crate::present::{IncludeObject, ListMeta, Presenter};
 use crate::registry::Resource;
-use crate::store::{Revision, Stored};
+use crate::store::{Json, Revision, Stored};
 use crate::watch::Told;
 
 /// How objects are shown to one caller.
@@ -114,17 +114,21 @@ impl Show {
     }
 
     /// The next item of a list.
-    pub(super) fn item(&mut self, stored: &Stored, is_first: bool, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    pub(super) fn item(
+        &mut self,
+        stored: &impl Json,
+        is_first: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
         let kind = &self.resource.names.kind;
         if self.form == Form::Object {
             if !is_first {
                 out.push(b',');
             }
-            stored.write_json(&self.api_version, kind, out);
-            return Ok(());
+            return stored.write_json(&self.api_version, kind, out).map_err(unreadable);
         }
         self.scratch.clear();
-        stored.write_json(&self.api_version, kind, &mut self.scratch);
+        stored.write_json(&self.api_version, kind, &mut self.scratch).map_err(unreadable)?;
         self.presenter.item(&self.scratch, is_first, out).map_err(unreadable)
     }
 

@@ -28,6 +28,32 @@ pub struct Stored {
     pub rest: Bytes,
 }
 
+/// What JSON of an object is made from.
+pub trait Json {
+    /// How long the JSON is behind its head.
+    ///
+    /// # Errors
+    /// What is stored is not what was compressed: the database is damaged.
+    fn length(&self) -> Result<usize, StoreError>;
+
+    /// Appends the object as JSON of an API version (`GROUP/VERSION`) and a kind, without parsing it.
+    ///
+    /// # Errors
+    /// As for [`Json::length`].
+    fn write_json(&self, api_version: &str, kind: &str, out: &mut Vec<u8>) -> Result<(), StoreError>;
+}
+
+impl Json for Stored {
+    fn length(&self) -> Result<usize, StoreError> {
+        Ok(self.rest.len())
+    }
+
+    fn write_json(&self, api_version: &str, kind: &str, out: &mut Vec<u8>) -> Result<(), StoreError> {
+        self.write_json(api_version, kind, out);
+        Ok(())
+    }
+}
+
 impl Stored {
     /// Appends the object as JSON of an API version (`GROUP/VERSION`) and a kind, without parsing it.
     pub fn write_json(&self, api_version: &str, kind: &str, out: &mut Vec<u8>) {
@@ -61,7 +87,7 @@ fn head(out: &mut Vec<u8>, api_version: &str, kind: &str, revision: Revision) {
     out.extend_from_slice(br#"","#);
 }
 
-/// As [`Stored::write_json`], from what was stored, which is unpacked where it is to be sent from.
+/// As [`Json::write_json`], from what was stored, which is unpacked where it is to be sent from.
 pub(super) fn write_packed(
     packed: &[u8],
     api_version: &str,
@@ -155,7 +181,7 @@ pub(super) fn unpack(packed: &[u8]) -> Result<Bytes, StoreError> {
 }
 
 /// How long it is unpacked.
-fn length(packed: &[u8]) -> Result<usize, StoreError> {
+pub(super) fn length(packed: &[u8]) -> Result<usize, StoreError> {
     match get_frame_content_size(packed) {
         Ok(Some(length)) if length <= LONGEST => usize::try_from(length).map_err(damaged),
         _ => Err(damaged("it is not what was compressed")),

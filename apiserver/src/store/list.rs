@@ -14,7 +14,7 @@ use super::error::damaged;
 use super::row::Row;
 use super::select::{self, Driver, Select};
 use super::terms::Terms;
-use super::{Key, Revision, Selection, StoreError, Stored, body};
+use super::{Json, Key, Revision, Selection, StoreError, Stored, body};
 
 /// Which moment a list shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +48,12 @@ pub struct List {
     reading: Reading,
 }
 
-/// A page of a list, in memory.
-pub struct Page {
+/// A page of a list, in memory: of objects, or of [`Packed`] ones.
+pub struct Page<T = Stored> {
     /// The revision that it is of.
     pub revision: Revision,
     /// The objects.
-    pub items: Vec<Stored>,
+    pub items: Vec<T>,
     /// The last key of the page, if more follow.
     pub next: Option<Key>,
     /// How many follow, where there is no selector to count by.
@@ -78,12 +78,33 @@ struct Reading {
     version: Arc<str>,
 }
 
-/// An object as it comes out of the database.
-struct Packed {
+/// An object as it comes out of the database: compressed, which is how most of a page is held until it is sent.
+pub struct Packed {
     key: Key,
     revision: Revision,
     version: Arc<str>,
     body: Vec<u8>,
+}
+
+impl Packed {
+    /// The object.
+    ///
+    /// # Errors
+    /// What is stored is not what was compressed: the database is damaged.
+    pub fn unpack(self) -> Result<Stored, StoreError> {
+        let Self { key, revision, version, body } = self;
+        Ok(Stored { key, revision, version, rest: body::unpack(&body)? })
+    }
+}
+
+impl Json for Packed {
+    fn length(&self) -> Result<usize, StoreError> {
+        body::length(&self.body)
+    }
+
+    fn write_json(&self, api_version: &str, kind: &str, out: &mut Vec<u8>) -> Result<(), StoreError> {
+        body::write_packed(&self.body, api_version, kind, self.revision, out)
+    }
 }
 
 /// Bytes of objects at which a page ends.
@@ -159,23 +180,31 @@ impl Core {
         self: &Arc<Self>,
         resource: &str,
         query: &ListQuery,
-    ) -> Result<Page, StoreError> {
+    ) -> Result<Page<Packed>, StoreError> {
         // One more says whether there are more.
         let ahead = ListQuery { limit: query.limit.map(|it| it.saturating_add(1)), ..query.clone() };
         let counts = query.limit.is_some() && !query.selection.has_selector();
         let mut list = self.list(resource, &ahead, counts).await?;
-        let (mut items, mut bytes, mut more): (Vec<Stored>, usize, bool) = (Vec::new(), 0, false);
-        while let Some(item) = list.next().await? {
+        let (mut items, mut bytes, mut more): (Vec<Packed>, usize, bool) = (Vec::new(), 0, false);
+        while let Some(item) = list.next_packed().await? {
             if query.limit.is_some_and(|it| items.len() >= it) || bytes >= PAGE {
                 more = true;
                 break;
             }
-            bytes += item.rest.len();
+            bytes += item.length()?;
             items.push(item);
         }
         let next = items.last().filter(|_| more).map(|it| it.key.clone());
         let remaining = list.total.filter(|_| more).map(|it| it.saturating_sub(items.len() as u64));
         Ok(Page { revision: list.revision, items, next, remaining })
+    }
+}
+
+impl Page<Packed> {
+    pub(super) fn unpack(self) -> Result<Page, StoreError> {
+        let Self { revision, items, next, remaining } = self;
+        let items = items.into_iter().map(Packed::unpack).collect::<Result<_, _>>()?;
+        Ok(Page { revision, items, next, remaining })
     }
 }
 
@@ -185,28 +214,14 @@ impl List {
     /// # Errors
     /// The database went away, or the list took longer than the history goes back: what came is not the whole list.
     pub async fn next(&mut self) -> Result<Option<Stored>, StoreError> {
-        let Some(packed) = self.next_packed().await? else { return Ok(None) };
-        let Packed { key, revision, version, body } = packed;
-        Ok(Some(Stored { key, revision, version, rest: body::unpack(&body)? }))
+        self.next_packed().await?.map(Packed::unpack).transpose()
     }
 
-    /// Appends the next object as JSON, as [`Stored::write_json`] would, and says where it is; `None` at the end. It is unpacked where it is appended, which
-    /// saves a copy of it. May be dropped and called again, as [`List::next`].
+    /// As [`List::next`], for who wants its JSON and nothing else.
     ///
     /// # Errors
     /// As for [`List::next`].
-    pub async fn write_next(
-        &mut self,
-        api_version: &str,
-        kind: &str,
-        out: &mut Vec<u8>,
-    ) -> Result<Option<Key>, StoreError> {
-        let Some(packed) = self.next_packed().await? else { return Ok(None) };
-        body::write_packed(&packed.body, api_version, kind, packed.revision, out)?;
-        Ok(Some(packed.key))
-    }
-
-    async fn next_packed(&mut self) -> Result<Option<Packed>, StoreError> {
+    pub async fn next_packed(&mut self) -> Result<Option<Packed>, StoreError> {
         let reading = &mut self.reading;
         while reading.query.limit != Some(0) {
             if reading.broken {

@@ -35,13 +35,13 @@ use larder_client::wire::{Request, Statement};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
-pub use body::Stored;
+pub use body::{Json, Stored};
 pub(crate) use core::Core;
 pub(crate) use current::Current;
 pub use error::StoreError;
 pub(crate) use error::damaged;
 pub use key::Key;
-pub use list::{At, List, ListQuery, Page};
+pub use list::{At, List, ListQuery, Packed, Page};
 pub(crate) use log::{Kept, Logged};
 pub(crate) use row::{Row, number};
 pub use selection::{Requirement, Selection, Test};
@@ -193,6 +193,14 @@ impl Store {
     /// # Errors
     /// As for [`Store::list`].
     pub async fn page(&self, resource: &str, query: &ListQuery) -> Result<Page, StoreError> {
+        self.packed_page(resource, query).await?.unpack()
+    }
+
+    /// As [`Store::page`], for who wants the JSON of its objects and nothing else.
+    ///
+    /// # Errors
+    /// As for [`Store::list`].
+    pub async fn packed_page(&self, resource: &str, query: &ListQuery) -> Result<Page<Packed>, StoreError> {
         self.core().page(resource, query).await
     }
 

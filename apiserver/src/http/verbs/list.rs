@@ -10,10 +10,12 @@ use crate::http::call::Call;
 use crate::http::options::{ListOptions, Match};
 use crate::http::show::{Heading, Show};
 use crate::http::status::Refusal;
-use crate::store::{At, Key, List, ListQuery, StoreError};
+use crate::store::{At, Json as _, Key, List, ListQuery, StoreError};
 
 /// A piece of a list is sent once it is as long as this.
 const PIECE: usize = 48 << 10;
+/// Bytes that stand before an object, or before a list, at most as a rule.
+const HEAD: usize = 256;
 
 pub(super) async fn list(call: &Call) -> Result<Answer, Refusal> {
     let mut show = Show::of(call, true)?;
@@ -82,12 +84,13 @@ const EXPIRED_TOKEN: &str = "The provided continue parameter is too old to displ
     was returned and now may show up in the list.";
 
 async fn page(call: &Call, show: &mut Show, query: &ListQuery, moment: &Moment) -> Result<Vec<u8>, Refusal> {
-    let page = call.timed("page", call.server.store.page(&call.id(), query)).await;
+    let page = call.timed("page", call.server.store.packed_page(&call.id(), query)).await;
     let page = page.map_err(|error| moment.refusal(call, &error))?;
     let go_on =
         page.next.map(|after| GoOn { revision: Some(page.revision), after }.encode(&call.place.namespace));
     let heading = Heading { revision: page.revision, go_on, remaining: page.remaining };
-    let mut json = Vec::with_capacity(page.items.iter().map(|it| it.rest.len() + 256).sum());
+    let lengths = page.items.iter().map(|it| it.length().map_or(0, |it| it + HEAD));
+    let mut json = Vec::with_capacity(lengths.sum::<usize>() + HEAD);
     show.begin(&heading, &mut json);
     for (at, item) in page.items.iter().enumerate() {
         show.item(item, at == 0, &mut json)?;
@@ -136,7 +139,7 @@ impl Coming {
     /// Fills the piece; `false` at the end.
     async fn fill(&mut self) -> Result<bool, Refusal> {
         while self.piece.len() < PIECE {
-            let item = self.list.next().await.map_err(|error| {
+            let item = self.list.next_packed().await.map_err(|error| {
                 tracing::error!(%error, "a list broke off");
                 self.refusal.clone()
             })?;
