@@ -9,6 +9,7 @@ use crate::reports::{
     self, List, Mark, Put, Report, ReportError, ReportKey, ReportStore, ReportStream, Selection, Standing,
     Told, Version,
 };
+use crate::schema::SchemaError;
 use crate::wire::Kind;
 
 /// Reports of a page, at most.
@@ -36,6 +37,15 @@ impl From<ReportError> for PrimaryError {
     }
 }
 
+impl From<SchemaError> for PrimaryError {
+    fn from(error: SchemaError) -> Self {
+        match error {
+            SchemaError::Database(error) => ReportError::Database(error).into(),
+            other => Self::Unwell(other.to_string()),
+        }
+    }
+}
+
 #[async_trait]
 impl Primary for ReportStore {
     fn name(&self) -> &str {
@@ -43,6 +53,7 @@ impl Primary for ReportStore {
     }
 
     async fn probe(&self) -> Result<(), PrimaryError> {
+        self.ready().await?;
         // Reads every table that a put touches first, so a schema that is not ready is no answer.
         self.list(List { limit: 1, ..List::default() }).await?;
         ReportStore::tombstones(self, None, 1).await?;
@@ -62,11 +73,13 @@ impl Primary for ReportStore {
             Put::Superseded(newer) => Placed::Superseded(newer),
             Put::Suppressed(tombstone) => Placed::Buried(tombstone),
         };
+        self.ready().await?;
         let puts = self.put_since(reports, since).await?;
         Ok(puts.map(|it| it.into_iter().zip(reports).map(placed).collect()))
     }
 
     async fn get(&self, key: &ReportKey, since: Option<Mark>) -> Result<Told<Lookup<Kept>>, PrimaryError> {
+        self.ready().await?;
         let Told { answer: found, departures } = self.find_since(key, since).await?;
         let kept = found.report.map(|it| {
             let version = it.version;
@@ -81,6 +94,7 @@ impl Primary for ReportStore {
         key: &ReportKey,
         since: Option<Mark>,
     ) -> Result<Told<Lookup<Version>>, PrimaryError> {
+        self.ready().await?;
         let standing = self.standing_since(std::slice::from_ref(key), since).await?;
         Ok(standing.map(|it| lookup(it.first().copied().unwrap_or_default())))
     }
@@ -93,6 +107,7 @@ impl Primary for ReportStore {
         beside: &[ReportKey],
         since: Option<Mark>,
     ) -> Result<Told<Listing>, PrimaryError> {
+        self.ready().await?;
         let range = (prefix, after.map(ReportKey::as_str));
         let told = self.versions_since(range, limit.clamp(1, PAGE), beside, since).await?;
         Ok(told.map(|it| {
@@ -103,6 +118,7 @@ impl Primary for ReportStore {
     }
 
     async fn stream(&self, keys: &[ReportKey]) -> Result<Box<dyn KeptStream>, PrimaryError> {
+        self.ready().await?;
         Ok(Box::new(self.get_many(Selection::keys(keys).as_given())))
     }
 
@@ -111,6 +127,7 @@ impl Primary for ReportStore {
         tombstones: &[Tombstone],
         since: Option<Mark>,
     ) -> Result<Told<Vec<Burial>>, PrimaryError> {
+        self.ready().await?;
         let keys: Vec<_> = tombstones.iter().map(|it| it.key.clone()).collect();
         let entombed = |it: &Tombstone| reports::Tombstone { key: it.key.clone(), sequence: it.sequence };
         let before = self.standing(&keys).await?;
@@ -124,6 +141,7 @@ impl Primary for ReportStore {
     }
 
     async fn stats(&self) -> Result<PrimaryStats, PrimaryError> {
+        self.ready().await?;
         let mut stats = PrimaryStats::default();
         for class in ReportStore::stats(self).await? {
             stats.reports += class.reports;

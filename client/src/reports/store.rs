@@ -16,6 +16,7 @@ mod moves;
 mod parts;
 mod range;
 mod read;
+mod readiness;
 mod remove;
 mod rows;
 mod tombstones;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use self::readiness::Readiness;
 use super::{Clock, ReportKey, Version};
 use crate::database::Database;
 
@@ -82,6 +84,7 @@ pub const PAYLOAD_LIMIT: usize = 64 << 20;
 pub struct ReportStore {
     database: Arc<dyn Database>,
     clock: Arc<Clock>,
+    readiness: Arc<Readiness>,
     /// Whether what is moved here is stored with the findings that it is given alone.
     closed: bool,
 }
@@ -90,7 +93,7 @@ impl ReportStore {
     /// The reports of a database. What this writes without being told a sequence takes it from `clock`, which is to be the only one of the
     /// process.
     pub fn new(database: Arc<dyn Database>, clock: Arc<Clock>) -> Self {
-        Self { database, clock, closed: false }
+        Self { database, clock, readiness: Arc::default(), closed: false }
     }
 
     /// The same, that leaves the payloads of reports closed which are moved here: what their writers do not tell is not asked for. Their findings

@@ -114,9 +114,13 @@ async fn neuvectors_members_are_checked_against_consuls() {
     // The agent is a server of its cluster, and no controller has said that it is there.
     let members = controllers.members().await.unwrap();
     assert!(matches!(&members[..], [Member { version: None, alive: true, .. }]), "{members:?}");
-    put(&*store, "object/controller/host-1/c1", r#"{"Ver":"v6.0.0","cluster_ip":"127.0.0.1","leader":true}"#)
-        .await;
-    put(&*store, "object/controller/host-2/c2", r#"{"Ver":"v5.4.1","cluster_ip":"10.9.9.9"}"#).await;
+    put(
+        &*store,
+        "object/controller/host-1/c1",
+        r#"{"version":"v6.0.0","cluster_ip":"127.0.0.1","leader":true}"#,
+    )
+    .await;
+    put(&*store, "object/controller/host-2/c2", r#"{"version":"v5.4.1","cluster_ip":"10.9.9.9"}"#).await;
     let members = controllers.members().await.unwrap();
     let brief: Vec<_> = members.iter().map(|it| (&*it.id, it.version.as_deref(), it.alive)).collect();
     assert_eq!(brief, [("c1", Some("v6.0.0"), true), ("c2", Some("v5.4.1"), false)]);

@@ -3,6 +3,7 @@
 
 mod input;
 mod model;
+mod readiness;
 
 use std::path::Path;
 use std::sync::Arc;

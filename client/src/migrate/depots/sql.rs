@@ -15,6 +15,7 @@ use crate::reports::extract::Extractor;
 use crate::reports::{
     self, Confirmed, List, Moved, Moving, Put, ReportError, ReportKey, ReportStore, RowStamp, TombstoneStamp,
 };
+use crate::schema::SchemaError;
 
 impl From<ReportError> for DepotError {
     fn from(error: ReportError) -> Self {
@@ -22,6 +23,16 @@ impl From<ReportError> for DepotError {
             Self::Refused(error.to_string())
         } else {
             Self::Away(error.to_string())
+        }
+    }
+}
+
+impl From<SchemaError> for DepotError {
+    fn from(error: SchemaError) -> Self {
+        match error {
+            SchemaError::Database(error) => ReportError::Database(error).into(),
+            // A newer program may have made the tables; this one is replaced, or the database put back.
+            other => Self::Away(other.to_string()),
         }
     }
 }
@@ -36,6 +47,7 @@ impl Depot for ReportStore {
     }
 
     async fn list(&self, from: Option<&str>, limit: usize) -> Result<Page, DepotError> {
+        self.ready().await?;
         let page = ReportStore::list(self, List { after: from, limit, ..List::default() }).await?;
         let keys: Vec<_> = page.reports.into_iter().map(|it| it.key).collect();
         let next = keys.last().filter(|_| page.more).map(ToString::to_string);
@@ -60,6 +72,7 @@ impl Depot for ReportStore {
     }
 
     async fn bring(&self, parcels: Vec<Parcel>) -> Result<Vec<Arrival>, DepotError> {
+        self.ready().await?;
         let keys: Vec<_> = parcels.iter().map(|it| it.report.key.clone()).collect();
         let (moving, mut refused) = look_into(parcels, self.is_closed()).await?;
         let puts = self.put_each(&moving).await?;
@@ -108,6 +121,7 @@ impl Depot for ReportStore {
         from: Option<&str>,
         limit: usize,
     ) -> Result<Graves<TombstoneStamp>, DepotError> {
+        self.ready().await?;
         let listed = self.graves(from, limit).await?;
         let next = listed.last().filter(|_| listed.len() >= limit).map(|it| it.key.to_string());
         let grave = |it: reports::ListedTombstone| Grave {
@@ -119,6 +133,7 @@ impl Depot for ReportStore {
     }
 
     async fn bury(&self, tombstones: &[Tombstone]) -> Result<Vec<Option<String>>, DepotError> {
+        self.ready().await?;
         let tombstones: Vec<_> = tombstones
             .iter()
             .map(|it| reports::Tombstone { key: it.key.clone(), sequence: it.sequence })

@@ -1,6 +1,6 @@
 //! NeuVector's own roster: what controllers say of themselves in Consul, checked against who is a member of its cluster.
 //!
-//! Each controller puts `object/controller/<host>/<id>` with `Ver` and `cluster_ip`. Such entries outlive their controllers, and a controller
+//! Each controller puts `object/controller/<host>/<id>` with `version` and `cluster_ip` (`share.CLUSDevice`, whose field `Ver` is tagged so). Such entries outlive their controllers, and a controller
 //! that just started has none yet; so both sides are looked at: an entry without a live member is dead, and a live server without an
 //! entry is a member of which nothing is known. Enforcers are members too, as clients, and have no part in this.
 
@@ -62,7 +62,7 @@ pub struct NeuVector {
 
 #[derive(Deserialize)]
 struct Controller {
-    #[serde(rename = "Ver", default)]
+    #[serde(default)]
     version: String,
     #[serde(default)]
     cluster_ip: String,
