@@ -183,10 +183,10 @@ impl Select<'_> {
         for requirement in &self.query.selection.labels {
             match &requirement.test {
                 Test::In(values) if values.len() <= BOUND => {
-                    self.having(sql, "EXISTS", &requirement.key, values, key);
+                    self.having(sql, &requirement.key, values, key);
                 }
                 Test::NotIn(values) if values.len() <= BOUND => {
-                    self.having(sql, "NOT EXISTS", &requirement.key, values, key);
+                    self.in_index(sql, "NOT EXISTS", &requirement.key, values, key);
                 }
                 Test::Exists if self.reads_all() => self.found(sql, "IN", &requirement.key),
                 Test::Absent if self.reads_all() => self.found(sql, "NOT IN", &requirement.key),
@@ -195,7 +195,7 @@ impl Select<'_> {
         }
         for (path, equal, value) in &self.query.selection.fields {
             if *equal && !value.is_empty() && !path.starts_with("metadata.") {
-                self.having(sql, "EXISTS", &terms::field(path), std::slice::from_ref(value), key);
+                self.having(sql, &terms::field(path), std::slice::from_ref(value), key);
             }
         }
         if let Some(at) = self.at {
@@ -203,11 +203,15 @@ impl Select<'_> {
         }
     }
 
-    /// One look into the index of terms for each value and object.
-    fn having(&self, sql: &mut Sql, exists: &str, name: &str, values: &[String], key: &str) {
-        if self.driver.is_some_and(|it| it.name == name && it.values == distinct(values)) {
-            return;
+    /// What the driver finds has what it is found by; of others it is looked up.
+    fn having(&self, sql: &mut Sql, name: &str, values: &[String], key: &str) {
+        if self.driver.is_none_or(|it| it.name != name || it.values != distinct(values)) {
+            self.in_index(sql, "EXISTS", name, values, key);
         }
+    }
+
+    /// One look into the index of terms for each value and object.
+    fn in_index(&self, sql: &mut Sql, exists: &str, name: &str, values: &[String], key: &str) {
         sql.push(
             &format!(" AND {exists} (SELECT 1 FROM term x WHERE x.resource = ? AND x.name = ?"),
             [self.resource.into(), name.into()],

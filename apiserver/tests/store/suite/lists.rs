@@ -121,6 +121,60 @@ pub(crate) async fn selectors_mean_what_kubernetes_means(database: Arc<dyn Datab
     check(&store, &at(then)).await;
 }
 
+/// Labels of the objects that [`requirements_are_joined`] selects from.
+const LABELS: [&[(&str, &str)]; 6] = [
+    &[],
+    &[("x", "1")],
+    &[("x", "2"), ("y", "1")],
+    &[("x", ""), ("y", "2")],
+    &[("y", "1")],
+    &[("x", "1"), ("y", "2")],
+];
+
+fn requirements() -> Vec<Requirement> {
+    let mut requirements = Vec::new();
+    for key in ["x", "y"] {
+        for some in [&["1"][..], &["2"], &["", "1"], &["1", "2", "1"]] {
+            requirements.push(test(key, Test::In(values(some))));
+            requirements.push(test(key, Test::NotIn(values(some))));
+        }
+        requirements.extend([test(key, Test::Exists), test(key, Test::Absent), test(key, Test::Greater(1))]);
+    }
+    requirements
+}
+
+fn meets(requirement: &Requirement, labels: &[(&str, &str)]) -> bool {
+    let value = labels.iter().find(|it| it.0 == requirement.key).map(|it| it.1);
+    let is_in = |values: &[String]| value.is_some_and(|it| values.iter().any(|one| one == it));
+    match &requirement.test {
+        Test::In(values) => is_in(values),
+        Test::NotIn(values) => !is_in(values),
+        Test::Exists => value.is_some(),
+        Test::Absent => value.is_none(),
+        Test::Greater(bound) => value.and_then(|it| it.parse().ok()).is_some_and(|it: i64| it > *bound),
+        Test::Less(bound) => value.and_then(|it| it.parse().ok()).is_some_and(|it: i64| it < *bound),
+    }
+}
+
+/// Every requirement with every other one, those too that contradict each other.
+pub(crate) async fn requirements_are_joined(database: Arc<dyn Database>) {
+    let store = store(&database).await;
+    for (name, labels) in LABELS.iter().enumerate() {
+        let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        create(&store, &format!("a/{name}"), &labels.join(",")).await;
+    }
+    for one in requirements() {
+        for other in requirements() {
+            let labels = vec![one.clone(), other.clone()];
+            let met = |it: &&[(&str, &str)]| labels.iter().all(|one| meets(one, it));
+            let expected = LABELS.iter().filter(|it| met(it)).count();
+            let selection = Selection { labels: labels.clone(), ..Selection::default() };
+            let found = listed(&store, &ListQuery { selection, ..all() }).await.unwrap();
+            assert_eq!(found.len(), expected, "{labels:?}: {found:?}");
+        }
+    }
+}
+
 async fn check(store: &Store, query: &ListQuery) {
     for (selection, expected) in selections() {
         let query = ListQuery { selection, ..query.clone() };
