@@ -7,6 +7,7 @@
 
 mod compare;
 mod element;
+mod json_patch;
 mod managed;
 mod manager;
 mod merge;
@@ -19,6 +20,7 @@ mod shape;
 mod tests;
 
 pub use element::{Element, Path};
+pub use json_patch::json_patch;
 pub use manager::{ApplyError, Conflict, Context, apply, manager_or_agent, update};
-pub use patch::{PatchError, json_patch, merge_patch};
+pub use patch::{PatchError, merge_patch};
 pub use set::FieldSet;

@@ -267,7 +267,7 @@ fn patches_are_bounded() {
     let mut document = json!({});
     assert_eq!(
         json_patch(&mut document, json!(many).to_string().as_bytes()),
-        Err(PatchError::TooMany(10_001))
+        Err(PatchError::TooMany { most: 10_000, count: 10_001 })
     );
     assert_eq!(json_patch(&mut document, json!(many[1..]).to_string().as_bytes()), Ok(()));
     // Each copy doubles the document: 40 of them would make a terabyte of it.
@@ -287,8 +287,5 @@ fn patches_are_bounded() {
     let mut document = json!({"a": 1});
     assert!(matches!(merge_patch(&mut document, b"[]"), Err(PatchError::Malformed(_))));
     assert!(matches!(json_patch(&mut document, b"{}"), Err(PatchError::Malformed(_))));
-    assert!(matches!(
-        json_patch(&mut document, br#"[{"op":"no","path":"/a"}]"#),
-        Err(PatchError::Malformed(_))
-    ));
+    assert!(matches!(json_patch(&mut document, br#"[{"op":1,"path":"/a"}]"#), Err(PatchError::Malformed(_))));
 }

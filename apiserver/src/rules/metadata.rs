@@ -223,8 +223,8 @@ pub fn finalizer_warnings(object: &Object, old: Option<&Object>) -> Vec<String> 
     added.iter().filter(|it| !is_known(it)).take(MOST).map(warning).collect()
 }
 
-/// Drops owners that stand there twice, before the object is looked at; returns what its caller is warned of.
-pub fn drop_repeated_owners(object: &mut Object) -> Option<String> {
+/// Drops owners that stand there twice; returns what its caller is warned of. `when` says what came before.
+pub fn drop_repeated_owners(object: &mut Object, when: &str) -> Option<String> {
     let owners = object.0.get_mut("metadata")?.get_mut("ownerReferences")?.as_array_mut()?;
     let mut kept: Vec<Value> = Vec::with_capacity(owners.len());
     let mut seen = HashSet::new();
@@ -239,7 +239,7 @@ pub fn drop_repeated_owners(object: &mut Object) -> Option<String> {
     *owners = kept;
     (!repeated.is_empty()).then(|| {
         format!(
-            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such \
+            ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may reject such \
              requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
             repeated.join(", ")
         )

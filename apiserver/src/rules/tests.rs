@@ -182,7 +182,7 @@ fn metadata_of_any_size_is_judged_in_time() {
     let mut new = object(json!({"metadata": metadata}));
     assert!(check(&new, Scope::Namespaced).len() <= 100);
     let old = stored(json!({"deletionTimestamp": "x", "finalizers": new.0["metadata"]["finalizers"]}));
-    assert_eq!(drop_repeated_owners(&mut new), None);
+    assert_eq!(drop_repeated_owners(&mut new, ""), None);
     assert_eq!(finalizer_warnings(&new, Some(&old)), [""; 0]);
     let registry = registry();
     let (resource, version) = registry.find("openreports.io", "v1alpha1", "reports").unwrap();

@@ -55,6 +55,11 @@ impl Json for Stored {
 }
 
 impl Stored {
+    /// As if `object` stood in its place.
+    pub(crate) fn with(self, object: &Object) -> Self {
+        Self { rest: rest(object).into(), ..self }
+    }
+
     /// Appends the object as JSON of an API version (`GROUP/VERSION`) and a kind, without parsing it.
     pub fn write_json(&self, api_version: &str, kind: &str, out: &mut Vec<u8>) {
         out.reserve(self.rest.len() + api_version.len() + kind.len() + 96);

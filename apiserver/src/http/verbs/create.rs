@@ -41,6 +41,7 @@ impl Writing {
     /// Makes a new object of what was sent, and keeps it.
     async fn create(mut self, mut object: Object) -> Result<Answer, Refusal> {
         let scope = self.call.resource.scope;
+        self.drop_repeated_owners(&mut object, "");
         rules::set_namespace(&mut object, scope, &self.call.place.namespace).map_err(Refusal::bad_request)?;
         if object.meta("resourceVersion").is_some() {
             return Err(Refusal::bad_request("resourceVersion should not be set on objects to be created"));
@@ -82,6 +83,7 @@ impl Writing {
         let name = object.meta("name").unwrap_or_default().to_owned();
         let schema = self.call.version().schema.clone();
         self.judge(&name, &errors, || schema.validate(&object.0))?;
+        self.warnings.extend(rules::finalizer_warnings(&object, None));
         let draft = self.draft(object);
         let id = self.call.id();
         if self.options.dry_run {

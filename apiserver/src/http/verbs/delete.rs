@@ -125,7 +125,7 @@ impl Deleting {
                 call.audit(key, &uid, "deleted");
                 Deleted::Gone { uid, last: current }
             }
-            Deletion::Mark(_) if is_dry => Deleted::Waits(current),
+            Deletion::Mark(marked) if is_dry => Deleted::Waits(current.with(&marked)),
             Deletion::Mark(marked) => {
                 let draft = Draft {
                     key: key.clone(),

@@ -78,6 +78,7 @@ impl Writing {
         self.warnings.extend(findings.judged(self.options.fields).map_err(|why| wrong(&why))?);
         check_name(&self.call, &new)?;
         self.check_revision(&new, current)?;
+        self.drop_repeated_owners(&mut new, " after mutating admission happens");
         self.complete(&mut new);
         Ok(new)
     }
@@ -193,6 +194,7 @@ impl Writing {
             let findings = Findings { unknown: coerced.unknown, ..Findings::default() };
             self.warnings.extend(findings.judged(self.options.fields).unwrap_or_default());
         }
+        self.drop_repeated_owners(&mut new, " after mutating admission happens");
         self.complete(&mut new);
         Ok(new)
     }
@@ -209,7 +211,7 @@ pub(super) fn unset_revision() -> FieldError {
 fn refused_patch(error: PatchError) -> Refusal {
     match error {
         PatchError::Malformed(why) => Refusal::bad_request(why),
-        PatchError::TooMany(_) => Refusal::too_large(error.to_string()),
+        PatchError::TooMany { .. } => Refusal::too_large(error.to_string()),
         PatchError::Failed(why) => {
             tracing::debug!(why, "a patch failed");
             Refusal::unprocessable()

@@ -71,6 +71,7 @@ pub(super) enum Outcome {
 impl Writing {
     async fn update(mut self, mut object: Object) -> Result<Answer, Refusal> {
         let (scope, namespace) = (self.call.resource.scope, self.call.place.namespace.clone());
+        self.drop_repeated_owners(&mut object, "");
         rules::set_namespace(&mut object, scope, &namespace).map_err(Refusal::bad_request)?;
         let name = self.call.place.name.clone();
         self.call.server.admit(&self.call.resource, &namespace, &name, false).await?;
@@ -128,6 +129,7 @@ impl Writing {
             Part::Main => schema.validate_update(&new.0, &old.0),
             Part::Status => schema.validate_status(&new.0, &old.0),
         })?;
+        self.warnings.extend(rules::finalizer_warnings(&new, Some(old)));
         match rules::effect(&mut new, old) {
             Effect::None => self.done(self.show.one(current)?),
             _ if self.options.dry_run => self.done(self.show.object(&new)?),

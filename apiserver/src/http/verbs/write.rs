@@ -12,6 +12,7 @@ use crate::http::options::WriteOptions;
 use crate::http::show::Show;
 use crate::http::status::Refusal;
 use crate::object::Object;
+use crate::rules;
 use crate::store::{Draft, Key, Stored};
 
 /// How often a write is done anew because somebody else was faster. Somebody always gets ahead, so it is many.
@@ -44,6 +45,11 @@ impl Writing {
     pub(super) fn complete(&self, object: &mut Object) {
         self.fill_defaults(object);
         self.mark(object);
+    }
+
+    /// `when` says what came before, in the words of Kubernetes' warning.
+    pub(super) fn drop_repeated_owners(&mut self, object: &mut Object, when: &str) {
+        self.warnings.extend(rules::drop_repeated_owners(object, when));
     }
 
     pub(super) fn fill_defaults(&self, object: &mut Object) {
