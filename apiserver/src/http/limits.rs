@@ -6,8 +6,9 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::Body as _;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::options::{Query, duration};
 use super::status::Refusal;
@@ -15,6 +16,11 @@ use super::status::Refusal;
 /// How much of a body that is too long is read all the same, and for how long.
 const DISCARDED: usize = 16 << 20;
 const DISCARDING: Duration = Duration::from_secs(2);
+
+/// How long a sender may be silent in the midst of a body.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How long a body waits for memory that others hold. They may wait for each other, so one has to give up.
+const CROWDED: Duration = Duration::from_secs(1);
 
 /// What requests may take.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +64,31 @@ pub(super) struct Budget {
 /// A body, and its share of the memory for bodies: it is given back when this is dropped.
 pub(super) struct Received {
     pub(super) bytes: Bytes,
-    _share: OwnedSemaphorePermit,
+    _share: Share,
+}
+
+/// A share of the memory for bodies, which grows with what has arrived: who announces much and sends nothing holds nothing.
+struct Share {
+    bodies: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl Share {
+    /// Takes as much as a body of so many bytes needs.
+    async fn grow_to(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = u32::try_from(bytes.div_ceil(1 << 10).saturating_sub(held)).unwrap_or(u32::MAX);
+        if more == 0 {
+            return Ok(());
+        }
+        let taken = timeout(CROWDED, Arc::clone(&self.bodies).acquire_many_owned(more)).await;
+        let taken = taken.map_err(|_| Refusal::too_many())?.map_err(Refusal::internal)?;
+        match &mut self.held {
+            Some(held) => held.merge(taken),
+            None => self.held = Some(taken),
+        }
+        Ok(())
+    }
 }
 
 impl Budget {
@@ -93,32 +123,49 @@ impl Budget {
     }
 
     /// Reads a body to its end.
-    pub(super) async fn receive(&self, body: Body) -> Result<Received, Refusal> {
+    pub(super) async fn receive(&self, mut body: Body) -> Result<Received, Refusal> {
         let most = self.limits.body;
-        let too_large = || Refusal::too_large(format!("Request entity too large: limit is {most}"));
-        let mut body = body;
-        let hint = body.size_hint();
-        if hint.lower() > most as u64 {
-            discard(&mut body).await;
-            return Err(too_large());
+        if body.size_hint().lower() > most as u64 {
+            return Err(too_large(most, &mut body).await);
         }
-        // Whose length is not told may be as long as any.
-        let length = hint.upper().map_or(most, |it| usize::try_from(it).map_or(most, |it| it.min(most)));
-        let share = u32::try_from(length.div_ceil(1 << 10)).unwrap_or(u32::MAX);
-        let share = Arc::clone(&self.bodies).acquire_many_owned(share).await;
-        let share = share.map_err(Refusal::internal)?;
-        match Limited::new(&mut body, most).collect().await {
-            Ok(read) => Ok(Received { bytes: read.to_bytes(), _share: share }),
-            Err(error) if error.is::<LengthLimitError>() => {
-                drop(share);
-                discard(&mut body).await;
-                Err(too_large())
+        let mut share = Share { bodies: Arc::clone(&self.bodies), held: None };
+        let mut bytes = Vec::new();
+        while let Some(piece) = next_piece(&mut body).await? {
+            let length = bytes.len() + piece.len();
+            if length > most {
+                drop((share, bytes));
+                return Err(too_large(most, &mut body).await);
             }
-            Err(error) => {
-                Err(Refusal::bad_request(format!("the body of the request could not be read: {error}")))
+            share.grow_to(length).await?;
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(Received { bytes: bytes.into(), _share: share })
+    }
+}
+
+/// What comes next of a body; `None` at its end.
+async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
+    let unreadable = |why: &dyn std::fmt::Display| {
+        Refusal::bad_request(format!("the body of the request could not be read: {why}"))
+    };
+    loop {
+        let frame = timeout(SILENCE, body.frame()).await;
+        match frame.map_err(|_| unreadable(&format_args!("nothing came for {} s", SILENCE.as_secs())))? {
+            None => return Ok(None),
+            Some(Err(error)) => return Err(unreadable(&error)),
+            // Trailers mean nothing here.
+            Some(Ok(frame)) => {
+                if let Ok(piece) = frame.into_data() {
+                    return Ok(Some(piece));
+                }
             }
         }
     }
+}
+
+async fn too_large(most: usize, body: &mut Body) -> Refusal {
+    discard(body).await;
+    Refusal::too_large(format!("Request entity too large: limit is {most}"))
 }
 
 /// Reads on for a while and keeps nothing. Who is still sending when the connection ends sees that, and not the answer.
@@ -178,6 +225,36 @@ mod tests {
             assert_eq!(budget.receive(body).await.map(|_| ()).map_err(|it| it.code().as_u16()), Err(413));
         }
         assert_eq!(budget.receive(Body::from(vec![b' '; 2048])).await.map(|it| it.bytes.len()), Ok(2048));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_announces_much_and_sends_nothing_is_in_nobodys_way() {
+        let limits = RequestLimits { body: 4096, body_memory: 8192, ..RequestLimits::default() };
+        let budget = Arc::new(Budget::new(limits));
+        let silent = |first: usize| {
+            let first = futures_util::stream::iter([Ok::<_, BoxedNever>(vec![b' '; first])]);
+            Body::from_stream(futures_util::StreamExt::chain(first, futures_util::stream::pending()))
+        };
+        let begun = tokio::time::Instant::now();
+        let stuck: Vec<_> = [1, 1, 1, 4096]
+            .map(|first| {
+                let (budget, body) = (Arc::clone(&budget), silent(first));
+                tokio::spawn(
+                    async move { budget.receive(body).await.map(drop).map_err(|it| it.code().as_u16()) },
+                )
+            })
+            .into();
+        tokio::task::yield_now().await;
+        assert!(budget.receive(Body::from("{}")).await.is_ok());
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        // What is not there is not waited for.
+        let crowded = budget.receive(Body::from(vec![b' '; 4096])).await;
+        assert_eq!(crowded.map(drop).map_err(|it| it.code().as_u16()), Err(429));
+        for it in stuck {
+            assert_eq!(it.await.expect("ends"), Err(400));
+        }
+        assert_eq!(begun.elapsed(), SILENCE);
+        assert!(budget.receive(Body::from(vec![b' '; 4096])).await.is_ok());
     }
 
     type BoxedNever = std::convert::Infallible;
