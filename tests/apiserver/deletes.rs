@@ -125,3 +125,16 @@ async fn foreground_deletion_waits_for_dependents() {
     assert_eq!(finished.status, 200);
     assert_eq!(world.get(&world.things("/a")).await.status, 404);
 }
+
+#[tokio::test]
+async fn a_dry_deletion_shows_what_a_deletion_would_leave() {
+    let mut world = World::new().await;
+    let mut held = thing("a", "red");
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    world.make(&held).await;
+    let shown = world.delete(&world.things("/a?dryRun=All")).await.json();
+    assert!(shown["metadata"]["deletionTimestamp"].is_string(), "{shown}");
+    assert_eq!(shown["metadata"]["generation"], 2);
+    assert_eq!(world.thing("a").await["metadata"]["deletionTimestamp"], json!(null));
+    world.merge(&world.things("/a"), &json!({"metadata": {"finalizers": null}})).await;
+}

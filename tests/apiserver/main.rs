@@ -16,6 +16,7 @@ mod kubectl;
 mod lists;
 mod readme;
 mod replicas;
+mod versions;
 mod watches;
 mod world;
 mod writes;

@@ -307,3 +307,76 @@ async fn objects_look_as_their_schema_says() {
         "the API version in the data (example.com/v2) does not match the expected API version (example.com/v1)"
     );
 }
+
+#[tokio::test]
+async fn owners_that_stand_there_twice_are_dropped_with_a_warning() {
+    let mut world = World::new().await;
+    let owner = json!({"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u"});
+    let mut sent = thing("a", "red");
+    sent["metadata"]["ownerReferences"] = json!([owner, owner]);
+    let made = world.post(&world.things(""), &sent).await;
+    assert_eq!((made.status, &made.json()["metadata"]["ownerReferences"]), (201, &json!([owner])));
+    let warning = made.headers["warning"].to_str().unwrap().to_owned();
+    assert!(
+        warning.starts_with(r#"299 - ".metadata.ownerReferences contains duplicate entries; API server"#),
+        "{warning}"
+    );
+    let patch = json!({"metadata": {"ownerReferences": [owner, owner]}});
+    let patched = world.merge(&world.things("/a"), &patch).await;
+    assert_eq!((patched.status, &patched.json()["metadata"]["ownerReferences"]), (200, &json!([owner])));
+    let warning = patched.headers["warning"].to_str().unwrap().to_owned();
+    assert!(
+        warning.contains("contains duplicate entries after mutating admission happens; API"),
+        "{warning}"
+    );
+}
+
+#[tokio::test]
+async fn finalizers_without_a_domain_are_warned_of_when_they_are_new() {
+    let mut world = World::new().await;
+    let mut sent = thing("a", "red");
+    sent["metadata"]["finalizers"] = json!(["hold", "example.com/hold"]);
+    let made = world.post(&world.things(""), &sent).await;
+    let warning = made.headers["warning"].to_str().unwrap().to_owned();
+    assert!(
+        warning.contains(r#"metadata.finalizers: \"hold\": prefer a domain-qualified finalizer name"#),
+        "{warning}"
+    );
+    let patched = world.merge(&world.things("/a"), &json!({"spec": {"color": "blue"}})).await;
+    assert_eq!((patched.status, patched.headers.get("warning")), (200, None));
+    world.merge(&world.things("/a"), &json!({"metadata": {"finalizers": null}})).await;
+}
+
+#[tokio::test]
+async fn a_json_patch_does_what_it_does_in_kubernetes() {
+    let mut world = World::new().await;
+    world.make(&thing("a", "red")).await;
+    let mut patch = async |patch: serde_json::Value| {
+        let path = world.things("/a");
+        world.send(Method::PATCH, &path, &[JSON_PATCH], patch.to_string()).await
+    };
+    let absent = json!({"op": "test", "path": "/metadata/labels", "value": null});
+    let labels = json!({"op": "replace", "path": "/metadata/labels", "value": {"a": "b"}});
+    let patched = patch(json!([absent, labels])).await;
+    assert_eq!((patched.status, &patched.json()["metadata"]["labels"]), (200, &json!({"a": "b"})));
+    assert_eq!(patch(json!([absent])).await.status, 422);
+    assert_eq!(patch(json!([{"op": "nonsense", "path": "/a"}])).await.status, 422);
+}
+
+#[tokio::test]
+async fn preconditions_of_writes_fail_as_what_they_are() {
+    let mut world = World::new().await;
+    let made = world.make(&thing("a", "red")).await;
+    for (revision, code) in [("0", 422), ("abc", 400), ("-1", 400), ("1", 409)] {
+        let mut put = made.clone();
+        put["metadata"]["resourceVersion"] = revision.into();
+        assert_eq!(world.put(&world.things("/a"), &put).await.status, code, "{revision}");
+    }
+    let mut put = made.clone();
+    put["metadata"]["uid"] = "another".into();
+    assert_eq!(reason(&world.put(&world.things("/a"), &put).await), (409, "Conflict".to_owned()));
+    // A patch has no precondition: that is a change of what cannot be changed.
+    let patched = world.merge(&world.things("/a"), &json!({"metadata": {"uid": "another"}})).await;
+    assert_eq!(reason(&patched), (422, "Invalid".to_owned()));
+    assert!(message(&patched).contains("field is immutable"), "{}", message(&patched));
+}

@@ -1,6 +1,6 @@
 //! How the objects of one request are shown: as they are, as rows of a table, as metadata alone.
 //!
-//! Objects go from the store to the wire without being parsed where they are shown as they are.
+//! Objects go from the store to the wire without being parsed where they are shown as they are, in the version that they were written under.
 
 use std::sync::Arc;
 
@@ -81,8 +81,22 @@ impl Show {
     /// An answer of one object.
     pub(super) fn one(&self, stored: &Stored) -> Result<Vec<u8>, Refusal> {
         let mut json = Vec::new();
-        stored.write_json(&self.api_version, &self.resource.names.kind, &mut json);
+        self.write(stored, &mut json)?;
         self.single(json)
+    }
+
+    /// Appends the object as it is in the version that is asked for.
+    fn write(&self, stored: &impl Json, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let kind = &self.resource.names.kind;
+        let version = self.resource.version(&self.version).filter(|_| stored.version() != self.version);
+        let Some(version) = version else {
+            return stored.write_json(&self.api_version, kind, out).map_err(unreadable);
+        };
+        let mut json = Vec::new();
+        stored.write_json(&self.api_version, kind, &mut json).map_err(unreadable)?;
+        let mut object = Object(serde_json::from_slice(&json).map_err(unreadable)?);
+        version.adopt(&mut object);
+        serde_json::to_writer(out, &object.0).map_err(unreadable)
     }
 
     /// An answer of one object that is not stored.
@@ -120,15 +134,17 @@ impl Show {
         is_first: bool,
         out: &mut Vec<u8>,
     ) -> Result<(), Refusal> {
-        let kind = &self.resource.names.kind;
         if self.form == Form::Object {
             if !is_first {
                 out.push(b',');
             }
-            return stored.write_json(&self.api_version, kind, out).map_err(unreadable);
+            return self.write(stored, out);
         }
-        self.scratch.clear();
-        stored.write_json(&self.api_version, kind, &mut self.scratch).map_err(unreadable)?;
+        let mut json = std::mem::take(&mut self.scratch);
+        json.clear();
+        let written = self.write(stored, &mut json);
+        self.scratch = json;
+        written?;
         self.presenter.item(&self.scratch, is_first, out).map_err(unreadable)
     }
 
@@ -149,8 +165,11 @@ impl Show {
         let mut failure = None;
         let mut encode = |stored: &Stored| {
             let (mut json, mut line) = (Vec::new(), Vec::new());
-            stored.write_json(&self.api_version, &self.resource.names.kind, &mut json);
-            failure = self.presenter.event(kind, &json, with_columns, &mut line).err();
+            let written = self.write(stored, &mut json);
+            let written = written.and_then(|()| {
+                self.presenter.event(kind, &json, with_columns, &mut line).map_err(unreadable)
+            });
+            failure = written.err();
             line
         };
         let bytes = if with_columns {
@@ -159,7 +178,7 @@ impl Show {
             told.encoded(&self.representation, encode)
         };
         match failure {
-            Some(error) => Err(unreadable(error)),
+            Some(refusal) => Err(refusal),
             // Somebody else has found it unreadable before.
             None if bytes.is_empty() => Err(unreadable("an object of an event")),
             None => {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::object::Object;
 use crate::schema::Schema;
 
 /// Whether the objects of a resource live in namespaces.
@@ -62,6 +63,17 @@ pub struct Version {
     pub status: bool,
     /// What callers of a deprecated version are warned with.
     pub deprecation: Option<String>,
+}
+
+impl Version {
+    /// Makes of a stored object what readers of this version are shown: without fields that its schema does not know, with its defaults. It may have
+    /// been written under another version, or an earlier schema.
+    pub fn adopt(&self, object: &mut Object) {
+        if let Err(why) = self.schema.coerce(&mut object.0) {
+            tracing::debug!(why, version = self.name, "an object is shown as it is stored");
+        }
+        self.schema.fill_defaults(&mut object.0);
+    }
 }
 
 /// The path of a field from the top of an object: `["spec", "owner"]`.

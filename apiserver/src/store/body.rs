@@ -30,6 +30,9 @@ pub struct Stored {
 
 /// What JSON of an object is made from.
 pub trait Json {
+    /// The version that it was written under.
+    fn version(&self) -> &str;
+
     /// How long the JSON is behind its head.
     ///
     /// # Errors
@@ -44,6 +47,10 @@ pub trait Json {
 }
 
 impl Json for Stored {
+    fn version(&self) -> &str {
+        &self.version
+    }
+
     fn length(&self) -> Result<usize, StoreError> {
         Ok(self.rest.len())
     }

@@ -98,6 +98,10 @@ impl Packed {
 }
 
 impl Json for Packed {
+    fn version(&self) -> &str {
+        &self.version
+    }
+
     fn length(&self) -> Result<usize, StoreError> {
         body::length(&self.body)
     }

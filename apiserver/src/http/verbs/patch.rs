@@ -93,16 +93,6 @@ impl Writing {
         }
     }
 
-    /// A patch that sets the revision means that one.
-    fn check_revision(&self, new: &Object, current: &Stored) -> Result<(), Refusal> {
-        let name = &self.call.place.name;
-        match new.meta("resourceVersion") {
-            Some(revision) if revision == current.revision.to_string() => Ok(()),
-            Some(_) => Err(Refusal::modified(&self.call.resource, name)),
-            None => Err(Refusal::invalid(&self.call.resource, name, &[unset_revision()])),
-        }
-    }
-
     async fn apply(mut self, config: &[u8]) -> Result<Answer, Refusal> {
         let read = parsed(MediaType::Yaml, config)
             .map_err(|why| Refusal::bad_request(format!("error decoding YAML: {why}")))?;
@@ -142,7 +132,6 @@ impl Writing {
         if config.meta("resourceVersion").is_some_and(|it| it != current.revision.to_string()) {
             return Err(Refusal::modified(&self.call.resource, &self.call.place.name));
         }
-        self.check_uid(config, &old)?;
         let part = self.part();
         new.metadata_mut().insert("resourceVersion".to_owned(), current.revision.to_string().into());
         rules::begin_update(&mut new, &old, self.call.version(), part);
@@ -202,10 +191,6 @@ impl Writing {
     pub(super) fn part(&self) -> Part {
         if self.call.is_status() { Part::Status } else { Part::Main }
     }
-}
-
-pub(super) fn unset_revision() -> FieldError {
-    FieldError::invalid("metadata.resourceVersion", &0.into(), "must be specified for an update")
 }
 
 fn refused_patch(error: PatchError) -> Refusal {

@@ -3,10 +3,10 @@
 use axum::body::Body;
 
 use super::detached;
-use super::patch::unset_revision;
 use super::received::{MediaType, Received, unhandled};
 use super::write::Writing;
 use crate::auth::Verb;
+use crate::field::FieldError;
 use crate::http::answer::Answer;
 use crate::http::call::Call;
 use crate::http::options::{Write, WriteOptions};
@@ -77,12 +77,8 @@ impl Writing {
         self.call.server.admit(&self.call.resource, &namespace, &name, false).await?;
         let current = self.current(Verb::Update).await?;
         let current = current.ok_or_else(|| Refusal::not_found(&self.call.resource, &name))?;
-        let Some(revision) = object.meta("resourceVersion") else {
-            return Err(Refusal::invalid(&self.call.resource, &name, &[unset_revision()]));
-        };
-        if revision != current.revision.to_string() {
-            return Err(Refusal::modified(&self.call.resource, &name));
-        }
+        self.check_revision(&object, &current)?;
+        self.check_uid(&object, &current)?;
         self.complete(&mut object);
         match self.replace(Verb::Update, &current, object).await? {
             Outcome::Done(answer) => Ok(answer),
@@ -105,7 +101,6 @@ impl Writing {
         mut new: Object,
     ) -> Result<Outcome, Refusal> {
         let old = self.parsed(current, verb)?;
-        self.check_uid(&new, &old)?;
         let part = self.part();
         rules::begin_update(&mut new, &old, self.call.version(), part);
         self.own_changes(&mut new, &old);
@@ -167,10 +162,35 @@ impl Writing {
         Ok(Outcome::Done(Answer::json(json).warning(std::mem::take(&mut self.warnings))))
     }
 
-    pub(super) fn check_uid(&self, new: &Object, old: &Object) -> Result<(), Refusal> {
-        let (sent, there) = (new.meta("uid"), old.meta("uid").unwrap_or_default());
-        let Some(sent) = sent.filter(|it| *it != there) else { return Ok(()) };
+    /// Whoever writes an object has seen what he replaces.
+    pub(super) fn check_revision(&self, new: &Object, current: &Stored) -> Result<(), Refusal> {
+        let (resource, name) = (&self.call.resource, &self.call.place.name);
+        let said = new.meta("resourceVersion").unwrap_or_default();
+        match said.parse::<u64>() {
+            _ if said.is_empty() => Err(Refusal::invalid(resource, name, &[unset_revision()])),
+            Ok(0) => Err(Refusal::invalid(resource, name, &[unset_revision()])),
+            Ok(revision) if revision == current.revision => Ok(()),
+            Ok(_) => Err(Refusal::modified(resource, name)),
+            Err(_) => {
+                let quoted = crate::field::quote(said);
+                Err(Refusal::bad_request(format!("strconv.ParseUint: parsing {quoted}: invalid syntax")))
+            }
+        }
+    }
+
+    /// An update that names an object means that one. Of a patch it is a change of what cannot be changed.
+    fn check_uid(&self, new: &Object, current: &Stored) -> Result<(), Refusal> {
+        let Some(sent) = new.meta("uid") else { return Ok(()) };
+        let old = self.parsed(current, Verb::Update)?;
+        let there = old.meta("uid").unwrap_or_default();
+        if sent == there {
+            return Ok(());
+        }
         let why = format!("Precondition failed: UID in precondition: {sent}, UID in object meta: {there}");
         Err(Refusal::conflict(&self.call.resource, &self.call.place.name, &why))
     }
+}
+
+fn unset_revision() -> FieldError {
+    FieldError::invalid("metadata.resourceVersion", &0.into(), "must be specified for an update")
 }

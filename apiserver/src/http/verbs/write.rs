@@ -129,6 +129,8 @@ impl Writing {
     /// The object as its reader knows it.
     pub(super) fn parsed(&self, stored: &Stored, verb: Verb) -> Result<Object, Refusal> {
         let object = stored.object(&self.call.api_version(), &self.call.resource.names.kind);
-        object.map_err(|error| self.call.refusal(verb, &error))
+        let mut object = object.map_err(|error| self.call.refusal(verb, &error))?;
+        self.call.version().adopt(&mut object);
+        Ok(object)
     }
 }
