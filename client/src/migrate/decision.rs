@@ -13,6 +13,8 @@ pub struct Offer {
     pub version: Version,
     /// The tombstone beside it.
     pub tombstone: Option<i64>,
+    /// Whether nobody knows when it was scanned, so that it may be newer than its version.
+    pub undated: bool,
 }
 
 /// What the other depot holds after the write.
@@ -63,13 +65,15 @@ pub enum Skip {
     Different,
     /// The other depot has an earlier scan that was written later.
     Crossed,
+    /// Nobody knows when it was scanned, and the other depot has something else.
+    Undated,
     /// The other depot neither has it nor anything newer, though it had said to have written it.
     Missing,
 }
 
 impl Skip {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Oversize,
         Self::Undecodable,
         Self::Incomplete,
@@ -77,6 +81,7 @@ impl Skip {
         Self::Refused,
         Self::Different,
         Self::Crossed,
+        Self::Undated,
         Self::Missing,
     ];
 
@@ -91,6 +96,7 @@ impl Skip {
             Self::Refused => "refused",
             Self::Different => "different",
             Self::Crossed => "crossed",
+            Self::Undated => "undated",
             Self::Missing => "missing",
         }
     }
@@ -118,6 +124,7 @@ pub fn decide(offer: &Offer, there: &There) -> Decision {
             Decision::Leave(Skip::Crossed)
         }
         Some(other) if other < offer.version => Decision::Leave(Skip::Missing),
+        Some(other) if other > offer.version && offer.undated => Decision::Leave(Skip::Undated),
         Some(other) if other > offer.version => Decision::Remove(Because::Older),
         Some(_) if there.same => Decision::Remove(Because::Moved),
         Some(_) => Decision::Leave(Skip::Different),
@@ -142,7 +149,7 @@ mod tests {
         same: bool,
         expected: Decision,
     ) {
-        let offer = Offer { version: version(5, 50), tombstone: beside };
+        let offer = Offer { version: version(5, 50), tombstone: beside, undated: false };
         let version = there.map(|(second, sequence)| version(second, sequence));
         assert_eq!(decide(&offer, &There { version, tombstone, same }), expected);
     }
@@ -158,6 +165,16 @@ mod tests {
     fn an_older_copy_goes() {
         decides(None, Some((6, 1)), None, false, Decision::Remove(Because::Older));
         decides(None, Some((5, 51)), None, false, Decision::Remove(Because::Older));
+    }
+
+    #[test]
+    fn what_may_be_newer_than_is_known_stays() {
+        let offer = Offer { version: version(0, 0), tombstone: None, undated: true };
+        let there = |sequence, same| There { version: Some(version(0, sequence)), tombstone: None, same };
+        assert_eq!(decide(&offer, &there(1, false)), Decision::Leave(Skip::Undated));
+        assert_eq!(decide(&offer, &there(0, true)), Decision::Remove(Because::Moved));
+        let deleted = There { tombstone: Some(2), ..there(1, false) };
+        assert_eq!(decide(&offer, &deleted), Decision::Remove(Because::Deleted));
     }
 
     #[test]

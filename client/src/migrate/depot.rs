@@ -49,6 +49,12 @@ impl Parcel {
         Version { scanned_at: self.report.scanned_at, sequence: self.sequence }
     }
 
+    /// Whether nobody knows when it was scanned.
+    #[must_use]
+    pub fn is_undated(&self) -> bool {
+        self.is_foreign && self.report.scanned_at == Timestamp::UNIX_EPOCH
+    }
+
     /// Why nobody takes it: it is foreign, and begins as a gzip stream that cannot be read. All of it is unpacked to find that out.
     #[must_use]
     pub fn fault(&self) -> Option<&'static str> {

@@ -21,9 +21,12 @@ const WRITER_BITS: u32 = 10;
 /// The bits of a sequence that tell writers apart, all set.
 const WRITER: i64 = (1 << WRITER_BITS) - 1;
 
+/// The last microsecond of which sequences are made, in the year 2255. There is room behind it: whatever has to stand above one can.
+const LAST: i64 = (i64::MAX >> WRITER_BITS) - (1 << 30);
+
 /// The least sequence that a clock gives at a time. A time that no sequence has room for is taken for the nearest that one has.
 pub(crate) fn earliest(time: Timestamp) -> i64 {
-    time.as_microsecond().clamp(0, i64::MAX >> WRITER_BITS) << WRITER_BITS
+    time.as_microsecond().clamp(0, LAST) << WRITER_BITS
 }
 
 /// The microsecond since 1970 that a sequence was given in, if its clock was not pushed.
@@ -32,7 +35,8 @@ pub(crate) const fn microsecond(sequence: i64) -> i64 {
 }
 
 /// Gives out sequences: microseconds since 1970 in the upper bits, a number of this writer's own in the lower 10. They grow strictly, and
-/// beyond every sequence that was [seen](Clock::see), so that a write that follows on a read never stands before it.
+/// beyond every sequence that was [seen](Clock::see), so that a write that follows on a read never stands before it. One of the
+/// year 2255 comes from no clock, and is not followed: nothing could come behind it.
 #[derive(Debug)]
 pub struct Clock {
     writer: i64,
@@ -70,6 +74,12 @@ impl Clock {
         earliest(time) | WRITER
     }
 
+    /// A sequence greater than all that this clock gave, and than `sequence`.
+    pub fn above(&self, sequence: i64) -> i64 {
+        self.see(sequence);
+        self.next().max(sequence.saturating_add(1))
+    }
+
     fn now(&self) -> i64 {
         if let Some(driven) = &self.driven {
             return driven.load(Ordering::Relaxed);
@@ -80,6 +90,9 @@ impl Clock {
 
     /// Takes note of a sequence that somebody else gave.
     pub fn see(&self, sequence: i64) {
+        if microsecond(sequence) >= LAST {
+            return;
+        }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = (*last).max(sequence);
     }
@@ -88,6 +101,7 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::SignedDuration;
 
     #[test]
     fn sequences_grow_also_beyond_what_was_seen() {
@@ -100,11 +114,15 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_far_ahead_does_not_turn_the_clock_back() {
+    fn what_no_clock_gives_is_not_followed_and_can_be_outbid() {
         let clock = Clock::new(7);
-        let seen = i64::MAX - 2;
-        clock.see(seen);
-        assert!((0..4).all(|_| clock.next() > seen));
+        let soon = Clock::latest(Timestamp::now() + SignedDuration::from_secs(60));
+        for far in [i64::MAX, i64::MAX - 2, earliest(Timestamp::MAX), Clock::latest(Timestamp::MAX)] {
+            clock.see(far);
+            assert!(clock.next() <= soon);
+            assert!(clock.above(far) > far || far == i64::MAX);
+        }
+        assert!(clock.next() <= soon);
     }
 
     #[test]
@@ -116,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_a_clock_gives_lies_between_the_latest_before_and_after() {
-        let before = Clock::latest(Timestamp::now() - jiff::SignedDuration::from_secs(1));
+        let before = Clock::latest(Timestamp::now() - SignedDuration::from_secs(1));
         let given = Clock::new(u16::MAX).next();
         assert!(before < given && given <= Clock::latest(Timestamp::now()));
         assert!(Clock::latest(Timestamp::MIN) < given && given < Clock::latest(Timestamp::MAX));

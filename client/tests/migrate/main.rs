@@ -5,6 +5,7 @@
 
 mod depots;
 mod faults;
+mod foreign;
 mod membership;
 mod real;
 mod roles;

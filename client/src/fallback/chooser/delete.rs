@@ -61,13 +61,11 @@ impl Reports {
         for _ in 0..WINDOWS {
             let since = self.mark();
             let head = self.look_on_shelf(key).await;
-            if let Some(copy) = head.as_ref().and_then(|it| it.copy.as_ref()) {
-                self.room.clock.see(copy.version.sequence);
-            }
+            let seen = head.as_ref().and_then(|it| it.copy.as_ref()).map_or(0, |it| it.version.sequence);
             let has_left = AtomicBool::new(false);
             let has_left = &has_left;
             let (removed, sequence) = self
-                .bury(key, self.room.clock.next(), |it| async move {
+                .bury(key, self.room.clock.above(seen), |it| async move {
                     let bury = self.ask_told(0, |primary| primary.bury(std::slice::from_ref(&it), since));
                     let (burials, departures) = bury.await?;
                     has_left.store(departures.may_include(key), Ordering::Relaxed);
@@ -98,8 +96,7 @@ impl Reports {
             let burial = bury(Tombstone { key: key.clone(), sequence }).await?;
             existed |= burial.removed;
             let Some(survivor) = burial.survivor else { break };
-            self.room.clock.see(survivor);
-            sequence = self.room.clock.next();
+            sequence = self.room.clock.above(survivor);
         }
         Ok((existed, sequence))
     }
@@ -120,12 +117,16 @@ impl Reports {
         self.delete_where(prefix, |key, _| !live.contains(key)).await
     }
 
-    /// Deletes the reports whose key begins with `prefix` and that were scanned before `before`.
+    /// Deletes the reports whose key begins with `prefix` and that were scanned before `before`. Those of which nobody knows when they were
+    /// scanned stay.
     ///
     /// # Errors
     /// As for [`Reports::delete_prefix`].
     pub async fn expire(&self, prefix: &str, before: Timestamp) -> Result<Swept, ReportsError> {
-        self.delete_where(prefix, |_, version| version.scanned_at < before).await
+        self.delete_where(prefix, |_, version| {
+            Timestamp::UNIX_EPOCH < version.scanned_at && version.scanned_at < before
+        })
+        .await
     }
 
     /// Deletes the versions that are listed and `doomed`, and none that is put meanwhile.
@@ -142,7 +143,9 @@ impl Reports {
                 .items
                 .into_iter()
                 .filter(|it| doomed(&it.key, &it.version))
-                .map(|it| (Tombstone { key: it.key, sequence: it.version.sequence + 1 }, it.on_shelf))
+                .map(|it| {
+                    (Tombstone { key: it.key, sequence: it.version.sequence.saturating_add(1) }, it.on_shelf)
+                })
                 .collect();
             let complete = self.bury_listed(&victims).await?;
             swept.deleted += victims.len() as u64;

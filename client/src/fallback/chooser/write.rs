@@ -228,8 +228,7 @@ impl Reports {
     /// A sequence above another.
     fn raise(&self, above: i64) -> i64 {
         self.room.counters.raised();
-        self.room.clock.see(above);
-        self.room.clock.next()
+        self.room.clock.above(above)
     }
 
     /// Puts onto the shelf, if that may be.
@@ -320,7 +319,9 @@ impl Reports {
         if let Some(tombstone) = seen.tombstone.filter(|it| *it > version.sequence) {
             return Err(tombstone);
         }
-        let Some(stale) = seen.copy.filter(|it| it.version < version) else { return Ok(()) };
+        let is_stale =
+            |it: &Head| it.version < version && (!it.origin.is_undated(it.version) || is_recent(version));
+        let Some(stale) = seen.copy.filter(is_stale) else { return Ok(()) };
         // Else somebody wrote it anew, or the shelf is away: newest wins, and the migrator comes by.
         let removed = timeout(self.room.options.tidying, self.room.shelf.remove(&stale.holding)).await;
         if matches!(removed, Ok(Ok(true))) {
@@ -334,6 +335,11 @@ impl Reports {
 fn tombstone_above<T>(standing: Version, key: &ReportKey, seen: Option<&Lookup<T>>) -> Option<Tombstone> {
     let sequence = seen?.tombstone.filter(|it| *it > standing.sequence)?;
     Some(Tombstone { key: key.clone(), sequence })
+}
+
+/// Whether a scan has just been made: then it is newer than what stood there undated. That of an older one may be the newer.
+fn is_recent(version: Version) -> bool {
+    Timestamp::now().duration_since(version.scanned_at) < AHEAD
 }
 
 /// Whether a report may be stored at all.

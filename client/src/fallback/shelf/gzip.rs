@@ -23,6 +23,14 @@ pub(crate) fn fault(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
+/// The beginning of what a value that nobody described holds, unpacked into `buffer` if it is packed; empty if it cannot be.
+pub(crate) fn beginning<'b>(bytes: &'b [u8], buffer: &'b mut [u8]) -> &'b [u8] {
+    if !bytes.starts_with(GZIP) {
+        return &bytes[..bytes.len().min(buffer.len())];
+    }
+    gzip::beginning(bytes, buffer)
+}
+
 /// What a value that nobody described seems to be, from its first bytes.
 pub(crate) fn encoding(bytes: &[u8]) -> Encoding {
     if !bytes.starts_with(GZIP) {

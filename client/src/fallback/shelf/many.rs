@@ -78,11 +78,13 @@ impl Shelf {
         let header = |((key, value), states): ((&ReportKey, Option<Entry>), Vec<Option<Entry>>)| {
             let own = [value].into_iter().chain(others.by_ref().take(KEYS - 1)).collect();
             let mut header = self.parse_header(key, own).ok()?;
-            header.copy = match (&header.value, &header.metadata) {
-                (Some(_), Some((metadata, _))) if header.fits() => Some((metadata.version(), Origin::Larder)),
-                (Some(_), _) => Some((header.foreign_version(&states), Origin::Foreign)),
-                (None, _) => None,
-            };
+            match (&header.value, &header.metadata) {
+                (Some(_), Some((metadata, _))) if header.fits() => {
+                    header.copy = Some((metadata.version(), Origin::Larder));
+                }
+                (Some(_), _) => header.found_foreign(&states),
+                (None, _) => {}
+            }
             Some(header)
         };
         Ok(keys.iter().zip(values).zip(states).map(header).collect())

@@ -3,14 +3,13 @@
 //! A store answers for several keys, but not always from one moment. What does not fit together is read again until it stands still; only
 //! then it counts as written by somebody who knows nothing of the entry beside the value.
 
-use bytes::Bytes;
-use jiff::Timestamp;
-use serde::Deserialize;
-
+use super::dating::Dating;
 use super::metadata::{Extras, Metadata, Place, digest, from_inline};
 use super::{ATTEMPTS, PIECE, Shelf, ShelfError, gzip};
 use crate::fallback::store::{Entry, Revision};
 use crate::reports::{Asset, Report, ReportKey, Version, version};
+use bytes::Bytes;
+use jiff::Timestamp;
 
 /// Keys that are read together: value, entry, tombstone.
 pub(super) const KEYS: usize = 3;
@@ -64,8 +63,16 @@ pub enum Within {
 pub enum Origin {
     /// A client of this crate.
     Larder,
-    /// Somebody who wrote the value alone: an older controller. Its time is that of the state key, or the oldest there is.
+    /// Somebody who wrote the value alone: an older controller. Its time is what the report or the state key says, or the oldest there is.
     Foreign,
+}
+
+impl Origin {
+    /// Whether nobody knows when a copy of this version was scanned: it may be newer than all that is known.
+    #[must_use]
+    pub fn is_undated(self, version: Version) -> bool {
+        self == Self::Foreign && version.scanned_at == Timestamp::UNIX_EPOCH
+    }
 }
 
 /// The keys of a copy with the revisions that they were read at, so that exactly this copy can be [removed](Shelf::remove).
@@ -102,6 +109,8 @@ pub(super) struct Header {
     pub(super) tombstone: Option<(i64, Revision)>,
     /// The version of the copy and whose it is, if there is one.
     pub(super) copy: Option<(Version, Origin)>,
+    /// When the copy says that it was scanned, if that cannot be.
+    pub(super) ahead: Option<Timestamp>,
 }
 
 impl Header {
@@ -141,15 +150,22 @@ impl Header {
         matches!(&self.metadata, Some((Metadata { place: Place::Chunks { .. }, .. }, _)))
     }
 
-    /// How new a value is that somebody wrote alone, given its states. It stands after what it was written over: an entry that is still
-    /// there, and a tombstone, since a deletion takes the value with it.
-    pub(super) fn foreign_version(&self, states: &[Option<Entry>]) -> Version {
-        let scanned_at = states.iter().flatten().filter_map(|it| scanned_at(&it.value)).max();
-        let scanned_at = scanned_at.unwrap_or(Timestamp::UNIX_EPOCH);
-        let written_over = self.metadata.as_ref().map_or(0, |(metadata, _)| metadata.version().sequence + 1);
-        let deleted = self.tombstone().map_or(0, |sequence| sequence + 1);
-        let derived = version::earliest(scanned_at);
-        Version { scanned_at, sequence: derived.max(written_over).max(deleted) }
+    /// Takes the value for one that somebody wrote alone, given its states. It stands after what it was written over: an entry that is still
+    /// there, and a tombstone, since a deletion takes the value with it. What nobody dates is of 1970, as all clocks have it that are wrong.
+    pub(super) fn found_foreign(&mut self, states: &[Option<Entry>]) {
+        let value = self.value.as_ref().map_or(&[][..], |it| &it.value);
+        let (scanned_at, ahead) = match Dating::of(value, states.iter().flatten().map(|it| &*it.value)) {
+            Dating::Known(time) => (time, None),
+            Dating::Ahead(time) => (Timestamp::UNIX_EPOCH, Some(time)),
+            Dating::Unknown => (Timestamp::UNIX_EPOCH, None),
+        };
+        let above = |sequence: i64| sequence.saturating_add(1);
+        let written_over =
+            self.metadata.as_ref().map_or(0, |(metadata, _)| above(metadata.version().sequence));
+        let deleted = self.tombstone().map_or(0, above);
+        let sequence = version::earliest(scanned_at).max(written_over).max(deleted);
+        self.copy = Some((Version { scanned_at, sequence }, Origin::Foreign));
+        self.ahead = ahead;
     }
 
     pub(super) fn tombstone(&self) -> Option<i64> {
@@ -267,12 +283,12 @@ impl Shelf {
             let stood: Option<Vec<Option<Entry>>> = before
                 .take()
                 .and_then(|(revisions, states)| (revisions == header.revisions()).then_some(states));
-            header.copy = match (&header.value, &header.metadata, stood) {
+            match (&header.value, &header.metadata, stood) {
                 (Some(_), Some((metadata, _)), _) if header.fits() => {
-                    Some((metadata.version(), Origin::Larder))
+                    header.copy = Some((metadata.version(), Origin::Larder));
                 }
-                (None, _, stood) if at_once || header.fits() || stood.is_some() => None,
-                (Some(_), _, Some(states)) => Some((header.foreign_version(&states), Origin::Foreign)),
+                (None, _, stood) if at_once || header.fits() || stood.is_some() => {}
+                (Some(_), _, Some(states)) => header.found_foreign(&states),
                 (value, ..) => {
                     if all_at_once
                         && value.is_some()
@@ -287,7 +303,7 @@ impl Shelf {
                     before = Some((header.revisions(), read));
                     continue;
                 }
-            };
+            }
             return Ok(header);
         }
         Err(self.contended(key))
@@ -326,7 +342,7 @@ impl Shelf {
             )),
             None => None,
         };
-        Ok(Header { value, metadata, tombstone, copy: None })
+        Ok(Header { value, metadata, tombstone, copy: None, ahead: None })
     }
 
     async fn ours(&self, key: &ReportKey, header: &Header) -> Result<Report, ShelfError> {
@@ -360,7 +376,8 @@ impl Shelf {
         let payload = if whole { self.read_pieces(key, &first).await? } else { first };
         Ok(Report {
             key: key.clone(),
-            scanned_at: version.scanned_at,
+            // A mover leaves alone what a wrong clock dates, and says so.
+            scanned_at: header.ahead.unwrap_or(version.scanned_at),
             scanner_version: String::new(),
             encoding: gzip::encoding(&payload),
             payload,
@@ -384,18 +401,4 @@ impl Shelf {
             chunks: chunks.collect(),
         })
     }
-}
-
-/// The state of a scan: NeuVector's says `scanned_at`, that of a benchmark `run_at`.
-#[derive(Deserialize)]
-struct State {
-    #[serde(alias = "run_at")]
-    scanned_at: Option<String>,
-}
-
-/// When a state says that a scan was made. Go's zero time says nothing.
-fn scanned_at(json: &[u8]) -> Option<Timestamp> {
-    let state: State = serde_json::from_slice(json).ok()?;
-    let time = state.scanned_at?.parse::<Timestamp>().ok()?;
-    (time > Timestamp::UNIX_EPOCH).then_some(time)
 }

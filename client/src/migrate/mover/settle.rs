@@ -57,7 +57,7 @@ impl<F: Depot, T: Depot> Pass<F, T> {
         let batch = self.bury_beside(batch).await?;
         let (mut parcels, mut offers) = (Vec::new(), Vec::new());
         for Load { parcel, tombstone, stamp, share, begun } in batch {
-            let offer = Offer { version: parcel.version(), tombstone };
+            let offer = Offer { version: parcel.version(), tombstone, undated: parcel.is_undated() };
             offers.push((parcel.report.key.clone(), offer, stamp, share, begun));
             parcels.push(parcel);
         }

@@ -30,13 +30,14 @@ impl ReportStore {
     /// The database did not do it.
     pub async fn delete(&self, key: &ReportKey) -> Result<bool, ReportError> {
         let mut existed = false;
+        let mut sequence = self.clock.next();
         for _ in 0..RAISES {
             // What is written after this request was sent has a greater sequence, and stays however late the request comes.
-            let tombstone = Tombstone { key: key.clone(), sequence: self.clock.next() };
+            let tombstone = Tombstone { key: key.clone(), sequence };
             existed |= self.bury(std::slice::from_ref(&tombstone)).await? > 0;
             let survivor = self.standing(std::slice::from_ref(key)).await?.pop().and_then(|it| it.0);
             let Some(survivor) = survivor.filter(|it| it.sequence > tombstone.sequence) else { break };
-            self.met(survivor);
+            sequence = self.clock.above(survivor.sequence);
         }
         Ok(existed)
     }
@@ -69,12 +70,18 @@ impl ReportStore {
         Ok(count)
     }
 
-    /// Deletes every report whose key begins with `prefix` and that was scanned before a time; says how many.
+    /// Deletes every report whose key begins with `prefix` and that was scanned before a time; says how many. Those of which nobody knows when they
+    /// were scanned stay.
     ///
     /// # Errors
     /// As for [`ReportStore::delete_prefix`].
     pub async fn expire(&self, prefix: &str, before: Timestamp) -> Result<u64, ReportError> {
-        self.delete_where(Range::of(prefix), "scanned_at < ?4", vec![nanoseconds(before).into()]).await
+        self.delete_where(
+            Range::of(prefix),
+            "scanned_at < ?4 AND scanned_at > 0",
+            vec![nanoseconds(before).into()],
+        )
+        .await
     }
 
     /// Deletes what is in a range and meets a condition, in which the arguments are numbered from 4 on.
@@ -115,7 +122,7 @@ impl ReportStore {
         const STILL: &str = "key = ?1 AND scanned_at = ?2 AND sequence = ?3";
         let entomb = format!(
             "INSERT INTO tombstone (key, sequence, deleted_at) \
-             SELECT key, CASE WHEN sequence >= ?4 THEN sequence + 1 ELSE ?4 END, ?5 FROM report WHERE {STILL} \
+             SELECT key, CASE WHEN sequence >= ?4 THEN MIN(sequence, 9223372036854775806) + 1 ELSE ?4 END, ?5 FROM report WHERE {STILL} \
              ON CONFLICT (key) DO UPDATE SET sequence = excluded.sequence, deleted_at = excluded.deleted_at \
              WHERE excluded.sequence > tombstone.sequence"
         );

@@ -319,9 +319,10 @@ pub(crate) async fn old_reports_go(database: Arc<dyn Database>) {
     let reports: Vec<Report> = (0..1200).map(|it| plain(&format!("a/{it}"), it, "x")).collect();
     store.put_many(&reports).await.unwrap();
     assert_eq!(store.expire("b/", at(5000)).await.unwrap(), 0);
-    assert_eq!(store.expire("a/", at(1100)).await.unwrap(), 1100);
-    assert_eq!(store.count("").await.unwrap(), 100);
-    assert_eq!(count(&*database, "tombstone").await, 1100);
+    // Of the first nobody knows when it was scanned.
+    assert_eq!(store.expire("a/", at(1100)).await.unwrap(), 1099);
+    assert_eq!(store.count("").await.unwrap(), 101);
+    assert_eq!(count(&*database, "tombstone").await, 1099);
 }
 
 pub(crate) async fn streams_are_in_order(database: Arc<dyn Database>) {
