@@ -22,6 +22,7 @@ impl From<ReportError> for PrimaryError {
             // The statements are ours: if the database does not understand one, its schema is not ready.
             ReportError::Database(error) if error.kind() == Some(Kind::Invalid) => Self::Unwell(text),
             error if error.blames_the_caller() => Self::Rejected(text),
+            ReportError::Unreadable { .. } => Self::Unreadable(text),
             ReportError::Database(DatabaseError::Unreachable(_)) => Self::Unreachable(text),
             ReportError::Database(DatabaseError::Unanswered(_) | DatabaseError::Broken(_)) => {
                 Self::Unanswered(text)
@@ -83,7 +84,7 @@ impl Primary for ReportStore {
         let Told { answer: found, departures } = self.find_since(key, since).await?;
         let kept = found.report.map(|it| {
             let version = it.version;
-            let unreadable = || PrimaryError::Unwell(format!("the findings of {key} cannot be read"));
+            let unreadable = || PrimaryError::Unreadable(format!("the findings of {key} cannot be read"));
             Ok::<_, PrimaryError>(Kept { version, report: it.unpacked().ok_or_else(unreadable)? })
         });
         Ok(Told { answer: Lookup { copy: kept.transpose()?, tombstone: found.tombstone }, departures })
@@ -161,7 +162,7 @@ impl KeptStream for ReportStream {
     async fn next(&mut self) -> Result<Option<Kept>, PrimaryError> {
         let Some(stored) = ReportStream::next(self).await? else { return Ok(None) };
         let (version, key) = (stored.version, stored.report.key.clone());
-        let unreadable = || PrimaryError::Unwell(format!("the findings of {key} cannot be read"));
+        let unreadable = || PrimaryError::Unreadable(format!("the findings of {key} cannot be read"));
         Ok(Some(Kept { version, report: stored.unpacked().ok_or_else(unreadable)? }))
     }
 }

@@ -53,6 +53,9 @@ pub enum PrimaryError {
     /// It is there and cannot do it now: full, busy, not ready. Another store can.
     #[error("{0}")]
     Unwell(String),
+    /// What stands under the key cannot be read. Everything else can.
+    #[error("{0}")]
+    Unreadable(String),
     /// The request is at fault; no store would take it.
     #[error("{0}")]
     Rejected(String),

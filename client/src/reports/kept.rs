@@ -34,6 +34,9 @@ pub enum Lost {
     Checks,
 }
 
+/// Bytes of packed findings, and of packed checks, at most.
+pub(super) const PACKED: usize = 4 << 20;
+
 /// Bytes of checks, at most, as they are before they are compressed.
 const CHECKS: usize = 64 << 20;
 
@@ -72,8 +75,12 @@ impl Kept {
 
     fn read(&mut self, report: &Report, extractor: &mut Extractor) {
         match extractor.extract_packed(report.encoding, &report.payload) {
+            // Nobody gave them, so the payload is kept without them.
+            Ok(Extracted::Scan(scan)) if scan.findings.blob.len() > PACKED => {
+                self.unread = Some(ExtractError::TooMany);
+            }
             Ok(Extracted::Scan(scan)) => self.take(scan.findings),
-            Ok(Extracted::Bench(bench)) => match pack_checks(&bench.checks) {
+            Ok(Extracted::Bench(bench)) => match pack_checks(&bench.checks).filter(|it| it.len() <= PACKED) {
                 Some(checks) => self.checks = Some(checks),
                 None => self.unread = Some(ExtractError::TooMany),
             },

@@ -168,3 +168,22 @@ async fn lists_and_streams_read_by_their_indexes() {
     let found = plan(chosen, vec!["a".into(), "b".into(), "[]".into()]).await;
     assert!(found.contains("(key=?)") && !found.contains("ORDER BY"), "{found}");
 }
+
+#[tokio::test]
+async fn a_payload_with_more_findings_than_are_kept_is_kept_without_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_, store) = store(directory.path()).await;
+    let package =
+        |number: usize| format!("{}-{:x}", "long".repeat(20), number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let finding = |number: usize| {
+        let package = package(number);
+        serde_json::json!({"Name": format!("CVE-2024-{number}"), "Severity": "High", "PackageName": package})
+    };
+    let findings: Vec<_> = (0..120_000).map(finding).collect();
+    let json = serde_json::json!({"Vuls": findings}).to_string();
+    let large = Report { encoding: larder_client::reports::Encoding::Json, ..report("workload/a", 5, &json) };
+    store.put(&large).await.unwrap();
+    let stored = store.get(&large.key).await.unwrap().unwrap();
+    assert_eq!(stored.report.payload, large.payload);
+    assert_eq!(stored.report.findings, None);
+}

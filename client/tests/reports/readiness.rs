@@ -1,9 +1,9 @@
-//! Tables that a later release made: they are as good as away.
+//! Tables that a later release made, which are as good as away; and one row that is damaged, which is not.
 
 use std::sync::Arc;
 
 use larder_client::database::{Database as _, Embedded};
-use larder_client::fallback::{Layout, Memory, Mode, Reports, ReportsOptions, Shelf, Store};
+use larder_client::fallback::{Layout, Memory, Mode, Reports, ReportsError, ReportsOptions, Shelf, Store};
 use larder_client::reports::Clock;
 use larder_client::schema::VERSION;
 use larder_client::wire::{Request, Statement};
@@ -51,4 +51,39 @@ async fn a_later_release_may_say_that_this_one_can_stay() {
         ReportsOptions { mode: Mode::Auto, ..ReportsOptions::default() },
     );
     assert_eq!(reports.put(&report("workload/a", 5, "kept")).await.unwrap().store, Store::Primary);
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_the_trouble_of_its_report_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let (database, primary) = store(directory.path()).await;
+    let finding = larder_client::reports::Finding { name: "CVE-2024-1".to_owned(), ..Default::default() };
+    let mut rotten = report("workload/b", 5, "rotten");
+    rotten.findings = Some(vec![finding]);
+    let whole = ["workload/a", "workload/c", "workload/d"];
+    let sound: Vec<_> = whole.iter().map(|it| report(it, 5, "sound")).collect();
+    primary.put_many(&[sound, vec![rotten.clone()]].concat()).await.unwrap();
+    let damage = "UPDATE report SET findings = x'deadbeef' WHERE key = 'workload/b'";
+    database.execute(&Request::new([Statement::new(damage)])).await.unwrap();
+    let shelf = Shelf::new(Arc::new(Memory::new()), Layout::NeuVector);
+    let options = ReportsOptions { mode: Mode::Auto, ..ReportsOptions::default() };
+    let reports = Reports::new(Some(Arc::new(primary)), shelf, Arc::new(Clock::new(2)), || true, options);
+    for _ in 0..10 {
+        let error = reports.get(&rotten.key).await.unwrap_err();
+        assert!(matches!(error, ReportsError::Unreadable(_)), "{error}");
+    }
+    let mut all = reports.get_many("");
+    let (mut found, mut errors) = (Vec::new(), 0);
+    loop {
+        match all.next().await {
+            Ok(Some(answer)) => found.push(answer.report.key.to_string()),
+            Ok(None) => break,
+            Err(_) => errors += 1,
+        }
+    }
+    assert_eq!((found, errors, all.is_complete()), (whole.map(str::to_owned).to_vec(), 1, false));
+    assert_eq!(reports.put(&report("workload/e", 5, "new")).await.unwrap().store, Store::Primary);
+    // What is put over it is sound again.
+    reports.put(&report("workload/b", 6, "new")).await.unwrap();
+    assert!(reports.get(&rotten.key).await.unwrap().is_some());
 }

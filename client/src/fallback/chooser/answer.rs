@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::Away;
+use crate::fallback::primary::PrimaryError;
 use crate::fallback::shelf::ShelfError;
 use crate::fallback::store::StoreError;
 use crate::reports::{Report, ReportKey, Version};
@@ -119,6 +120,9 @@ pub enum ReportsError {
         /// Whether a change that was asked for may have been made, or may be a little later.
         undecided: bool,
     },
+    /// The report in the primary cannot be read, and the fallback has none.
+    #[error("{0}")]
+    Unreadable(String),
     /// The report in the fallback cannot be read or replaced, and the primary has none.
     #[error(transparent)]
     Shelf(ShelfError),
@@ -136,6 +140,9 @@ fn away(primary: Option<&str>, fallback: Option<&str>) -> String {
 impl ReportsError {
     /// Neither store, or not the one that was needed, took a change or gave an answer.
     pub(super) fn unavailable(primary: Option<&Away>, fallback: Option<ShelfError>) -> Self {
+        if let (Some(Away::Failed(PrimaryError::Unreadable(reason))), None) = (primary, &fallback) {
+            return Self::Unreadable(reason.clone());
+        }
         match fallback {
             Some(error @ ShelfError::Unkept { .. }) => Self::Rejected(error.to_string()),
             Some(

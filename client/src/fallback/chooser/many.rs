@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::answer::{Answered, ReportsError, Store};
 use super::list::{Item, StoresPage};
 use super::{Away, Reports};
-use crate::fallback::primary::{Kept, KeptStream};
+use crate::fallback::primary::{Kept, KeptStream, PrimaryError};
 use crate::reports::ReportKey;
 
 /// Reports of a page.
@@ -147,6 +147,8 @@ impl<'r> FromPrimary<'r> {
             }
             match stream.next().await {
                 Ok(Some(kept)) => drop(self.ahead.insert(kept.report.key.clone(), kept)),
+                // It is asked for alone, which tells why.
+                Err(PrimaryError::Unreadable(_)) => {}
                 Ok(None) | Err(_) => self.stream = None,
             }
         }

@@ -139,7 +139,7 @@ impl Reports {
         let answer = answer
             .unwrap_or_else(|_| Err(PrimaryError::Unanswered(format!("no answer within {deadline:?}"))));
         let outcome = match &answer {
-            Ok(_) | Err(PrimaryError::Rejected(_)) => Outcome::Answered,
+            Ok(_) | Err(PrimaryError::Rejected(_) | PrimaryError::Unreadable(_)) => Outcome::Answered,
             Err(PrimaryError::Unreachable(_)) => Outcome::Unreachable,
             Err(PrimaryError::Unanswered(_) | PrimaryError::Unwell(_)) => Outcome::Failed,
         };

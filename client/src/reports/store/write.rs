@@ -17,7 +17,7 @@ use super::range::Range;
 use super::rows::{COLUMNS, Row, Stored, Upload, WHOLE, bound, columns, read_stored, texts};
 use super::{PAYLOAD_LIMIT, ReportError, ReportStore, nanoseconds};
 use crate::reports::extract::{ExtractError, Extractor};
-use crate::reports::kept::Kept;
+use crate::reports::kept::{Kept, PACKED};
 use crate::reports::packed::{self, PackedError};
 use crate::reports::{Report, ReportKey, Version};
 
@@ -67,8 +67,6 @@ pub struct Moving {
 const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 /// Bytes of each text of a report.
 const TEXT_LIMIT: usize = 4 << 10;
-/// Bytes of packed findings, and of packed checks.
-const PACKED_LIMIT: usize = 4 << 20;
 /// Bytes and reports in one request: below what a sidecar takes, above what makes a difference.
 const BATCH_BYTES: usize = 4 << 20;
 const BATCH_REPORTS: usize = 256;
@@ -487,8 +485,8 @@ fn checked(report: &Report, keep: impl FnOnce(&Report) -> Kept) -> Result<Kept, 
     if let Some(lost) = kept.lost {
         return Err(ReportError::Unkept { key: report.key.clone(), lost });
     }
-    limited("findings", kept.packed.as_ref().map_or(0, Vec::len), PACKED_LIMIT)?;
-    limited("checks", kept.checks.as_ref().map_or(0, Vec::len), PACKED_LIMIT)?;
+    limited("findings", kept.packed.as_ref().map_or(0, Vec::len), PACKED)?;
+    limited("checks", kept.checks.as_ref().map_or(0, Vec::len), PACKED)?;
     Ok(kept)
 }
 
