@@ -19,6 +19,11 @@ pub(crate) fn statefulset() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("statefulset")
 }
 
+/// The binary that is tested: the one built with the tests, or the one that `LARDER_BINARY` names, such as a release.
+pub(crate) fn larder() -> PathBuf {
+    std::env::var_os("LARDER_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_larder").into(), PathBuf::from)
+}
+
 /// What a command printed; it has to succeed.
 pub(crate) fn printed(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();
@@ -49,7 +54,7 @@ pub(crate) fn helm() -> Result<Command, Skip> {
 
 /// What `larder manifests` prints.
 pub(crate) fn manifests(arguments: &[&str]) -> String {
-    printed(Command::new(env!("CARGO_BIN_EXE_larder")).arg("manifests").args(arguments))
+    printed(Command::new(larder()).arg("manifests").args(arguments))
 }
 
 /// The objects of a stream of YAML documents.

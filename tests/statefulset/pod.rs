@@ -1,31 +1,39 @@
-//! The database's pod, as it stands in a rendered StatefulSet: what a kubelet would read from it.
+//! A pod as it stands in what is rendered: what a kubelet would read from it.
 
 use serde_json::Value;
 use std::time::Duration;
 
 use crate::objects::parsed;
 
-/// The pod of the StatefulSet among rendered objects.
+/// The pod of a StatefulSet or Deployment.
 pub(crate) struct Pod {
-    set: Value,
+    owner: Value,
 }
 
 impl Pod {
+    /// The database's pod among rendered objects.
     pub(crate) fn of(yaml: &str) -> Self {
-        Self { set: parsed(yaml).into_iter().find(|it| it["kind"] == "StatefulSet").unwrap() }
+        Self::made_by("StatefulSet", yaml)
+    }
+
+    /// The pod of the one object of this kind among rendered objects.
+    pub(crate) fn made_by(kind: &str, yaml: &str) -> Self {
+        Self { owner: parsed(yaml).into_iter().find(|it| it["kind"] == kind).unwrap() }
     }
 
     pub(crate) fn spec(&self) -> &Value {
-        &self.set["spec"]["template"]["spec"]
+        &self.owner["spec"]["template"]["spec"]
     }
 
     pub(crate) fn container(&self) -> &Value {
         &self.spec()["containers"][0]
     }
 
+    /// The arguments, with the one variable that manifests put in them.
     pub(crate) fn args(&self) -> Vec<String> {
+        let namespace = self.owner["metadata"]["namespace"].as_str().unwrap();
         let args = self.container()["args"].as_array().unwrap().iter();
-        args.map(|it| it.as_str().unwrap().to_owned()).collect()
+        args.map(|it| it.as_str().unwrap().replace("$(NAMESPACE)", namespace)).collect()
     }
 
     /// The identity that a role is granted to.

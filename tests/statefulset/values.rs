@@ -3,7 +3,7 @@
 use larder_harness::need;
 use std::process::Command;
 
-use crate::objects::helm;
+use crate::objects::{helm, larder};
 
 #[test]
 fn wrong_values_are_refused() {
@@ -55,7 +55,7 @@ fn wrong_flags_are_refused() {
     ];
     for (flags, reason) in cases {
         let output =
-            Command::new(env!("CARGO_BIN_EXE_larder")).arg("manifests").args(flags).output().unwrap();
+            Command::new(larder()).arg("manifests").args(flags).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{flags:?}: {said}");
         assert!(output.stdout.is_empty() && said.contains(reason), "{flags:?}: {said}");
