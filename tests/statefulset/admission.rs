@@ -116,12 +116,20 @@ fn the_api_server_takes_every_overlay_and_many_values() {
     cluster.judge("manifests", "larder", &everything);
     let registered = std::fs::read_to_string(statefulset().join("rendered/apiservices.yaml")).unwrap();
     cluster.judge("apiservices", "larder", &registered);
-    let charts: [&[&str]; 9] = [
+    let neuvector = manifests(&["neuvector", "--monitoring", "--backup"]);
+    cluster.judge("neuvector with all", "neuvector", &neuvector);
+    let charts: [&[&str]; 12] = [
         &[
             "--set",
             "apiserver.enabled=true,apiserver.apiServices=true,apiserver.replicas=1,certificates.mode=cert-manager",
         ],
         &["--set", "monitoring.enabled=true,backup.enabled=true"],
+        &["--values", "chart/values-neuvector.yaml", "--set", "backup.enabled=true,apiserver.enabled=true"],
+        &[
+            "--set",
+            "nameOverride=reports,listenAddress=[::],apiserver.enabled=true,apiserver.evacuate=true,monitoring.enabled=true,monitoring.labels.release=x",
+        ],
+        &["--set", "networkPolicy.namespaces=null,networkPolicy.kubernetesPorts[0]=16443,apiserver.enabled=true,extraLabels.team=x"],
         &[
             "--set",
             "certificates.mode=cert-manager,certificates.issuer.name=ca,certificates.issuer.kind=ClusterIssuer",
@@ -140,7 +148,7 @@ fn the_api_server_takes_every_overlay_and_many_values() {
         ],
         &[
             "--set",
-            "nodeSelector.disk=ssd,tolerations[0].key=db,tolerations[0].operator=Exists,priorityClassName=system-cluster-critical",
+            "nodeSelector.disk=ssd,tolerations[0].key=db,tolerations[0].operator=Exists,priorityClassName=system-cluster-critical,apiserver.enabled=true",
         ],
         &[
             "--set",
@@ -148,7 +156,7 @@ fn the_api_server_takes_every_overlay_and_many_values() {
         ],
         &[
             "--set",
-            "fullnameOverride=a-name-of-39-characters-is-the-longest0,image.pullSecrets[0].name=registry,image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
+            "fullnameOverride=a-name-of-39-characters-is-the-longest0,apiserver.enabled=true,backup.enabled=true,monitoring.enabled=true,image.pullSecrets[0].name=registry,image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
         ],
     ];
     for values in charts {
@@ -234,7 +242,10 @@ fn look_at_rights(cluster: &Cluster) {
         ("larder-apiserver", &["create", "apiservices.apiregistration.k8s.io"]),
         ("larder-apiserver", &["patch", own]),
         ("larder-apiserver", &["delete", own]),
-        ("larder-apiserver", &["patch", "customresourcedefinitions.apiextensions.k8s.io"]),
+        (
+            "larder-apiserver",
+            &["patch", "customresourcedefinitions.apiextensions.k8s.io/policyreports.wgpolicyk8s.io"],
+        ),
         ("larder-apiserver", &["delete", "policyreports.wgpolicyk8s.io"]),
         ("larder-apiserver", &["update", "leases.coordination.k8s.io", "--namespace=larder"]),
         ("larder-certs", &["create", "secrets", "--namespace=larder"]),
@@ -249,7 +260,7 @@ fn look_at_rights(cluster: &Cluster) {
             assert!(Instant::now() < patience, "{account} may not {what:?}");
         }
     }
-    let too_much: [(&str, &[&str]); 10] = [
+    let too_much: [(&str, &[&str]); 11] = [
         ("larder", &["get", "secrets", "--namespace=larder"]),
         ("larder", &["get", "configmaps", "--namespace=larder"]),
         ("larder-apiserver", &["get", "secrets", "--namespace=larder"]),
@@ -257,6 +268,7 @@ fn look_at_rights(cluster: &Cluster) {
         ("larder-apiserver", &["delete", "namespaces"]),
         ("larder-apiserver", &["patch", "apiservices.apiregistration.k8s.io/v1.apps"]),
         ("larder-apiserver", &["delete", "customresourcedefinitions.apiextensions.k8s.io"]),
+        ("larder-apiserver", &["patch", "customresourcedefinitions.apiextensions.k8s.io/certificates.cert-manager.io"]),
         ("larder-certs", &["list", "secrets", "--namespace=larder"]),
         ("larder-certs", &["get", "secrets/other", "--namespace=larder"]),
         ("larder-certs", &["get", "secrets/larder-tls", "--namespace=default"]),

@@ -72,7 +72,9 @@ pub(crate) fn name(object: &Value) -> String {
 /// Objects by name, without what only says who rendered them, and with lists that are sets in order.
 pub(crate) fn comparable(yaml: &str) -> BTreeMap<String, Value> {
     let mut all = BTreeMap::new();
-    for mut object in parsed(yaml) {
+    // What Helm alone runs before it deletes, kustomize has no word for.
+    let hooked = |it: &Value| !it["metadata"]["annotations"]["helm.sh/hook"].is_null();
+    for mut object in parsed(yaml).into_iter().filter(|it| !hooked(it)) {
         settle(&mut object);
         let before = all.insert(name(&object), object);
         assert!(before.is_none(), "twice: {before:?}");
