@@ -6,8 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::objects::printed;
-use crate::sandbox::{Container, Node};
+use crate::objects::{manifests, printed};
+use crate::pod::Pod;
+use crate::sandbox::{Container, HOSTS, Node};
 
 /// What the README quotes.
 #[expect(clippy::print_stdout, reason = "whoever runs the test with --nocapture wants to read it")]
@@ -111,7 +112,7 @@ fn the_neuvector_pod_knows_the_controller_by_another_ca_than_the_shared_one() {
     let controllers = Authority::new("larder");
     node.write_files("client-ca", &[("ca.crt", &controllers.pem())]);
     // The whole of neuvector-internal-certs is mounted: what its upgrader has prepared lies beside what is in use.
-    let shared = node.authority.peer(&node.made(), "NeuVector");
+    let shared = node.authority.peer_of(&["NeuVector", "127.0.0.1"], &node.made(), "shared");
     let text = |path: &Path| fs::read_to_string(path).unwrap();
     let (cert, key, ca) = (text(&shared.cert), text(&shared.key), node.authority.pem());
     let triples = ["", "new-", "dest-"];
@@ -138,6 +139,10 @@ fn the_neuvector_pod_knows_the_controller_by_another_ca_than_the_shared_one() {
     );
     assert!(!readiness.contains("[!]tls"), "two CAs on purpose are no mistake: {readiness}");
 
+    if node.is_root {
+        back_up(&node, &container, &controllers);
+    }
+
     // The rotation's first step: both CAs, the old pair. Then a new pair. Each is followed while connections come.
     let next = Authority::new("larder");
     let renewed = next.peer(&node.made(), "renewed");
@@ -155,4 +160,22 @@ fn the_neuvector_pod_knows_the_controller_by_another_ca_than_the_shared_one() {
     }
     assert_ne!(revisions[0], revisions[1], "{revisions:?}");
     assert_eq!(container.terminate().0, Some(0));
+}
+
+/// Runs the nightly backup's pod, which calls a server whose certificate is not for its Service.
+fn back_up(node: &Node, container: &Container, controllers: &Authority) {
+    let objects = manifests(&["neuvector", "--backup"]);
+    let mut backup =
+        Node::of(Pod::named("CronJob/neuvector-db-pod-backup", &objects)).unwrap_or_else(|skip| panic!("{skip:?}"));
+    let pair = controllers.client("backup.larder", &node.made(), "backup");
+    backup.write_secret("tls", &pair, &controllers.pem());
+    backup.write_files("server-ca", &[("ca.crt", &node.authority.pem())]);
+    let hosts = node.made().join("hosts");
+    fs::write(&hosts, "127.0.0.1 neuvector-svc-db.neuvector.svc\n").unwrap();
+    backup.surroundings.network = Some(container.pid);
+    backup.surroundings.places = vec![(hosts, HOSTS)];
+    let (mut daemon, _) = backup.start();
+    assert!(daemon.wait().success(), "{}", daemon.log().text());
+    let kept: Vec<_> = fs::read_dir(backup.volume("backup")).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert!(kept.len() == 1 && kept[0].to_string_lossy().ends_with(".db.zst"), "{kept:?}");
 }

@@ -3,26 +3,35 @@
 use serde_json::Value;
 use std::time::Duration;
 
-use crate::objects::parsed;
+use crate::objects::{name, parsed, pod_template};
 
-/// The pod of a StatefulSet or Deployment.
+/// The pod of an object that makes pods.
 pub(crate) struct Pod {
-    owner: Value,
+    namespace: String,
+    template: Value,
 }
 
 impl Pod {
     /// The database's pod among rendered objects.
     pub(crate) fn of(yaml: &str) -> Self {
-        Self::made_by("StatefulSet", yaml)
+        Self::found(yaml, |it| it["kind"] == "StatefulSet")
     }
 
-    /// The pod of the one object of this kind among rendered objects.
-    pub(crate) fn made_by(kind: &str, yaml: &str) -> Self {
-        Self { owner: parsed(yaml).into_iter().find(|it| it["kind"] == kind).unwrap() }
+    /// The pod of the object `KIND/NAME` among rendered objects.
+    pub(crate) fn named(object: &str, yaml: &str) -> Self {
+        Self::found(yaml, |it| name(it) == object)
+    }
+
+    fn found(yaml: &str, is_it: impl Fn(&Value) -> bool) -> Self {
+        let object = parsed(yaml).into_iter().find(is_it).unwrap();
+        Self {
+            namespace: object["metadata"]["namespace"].as_str().unwrap().to_owned(),
+            template: pod_template(&object).unwrap().clone(),
+        }
     }
 
     pub(crate) fn spec(&self) -> &Value {
-        &self.owner["spec"]["template"]["spec"]
+        &self.template["spec"]
     }
 
     pub(crate) fn container(&self) -> &Value {
@@ -31,9 +40,8 @@ impl Pod {
 
     /// The arguments, with the one variable that manifests put in them.
     pub(crate) fn args(&self) -> Vec<String> {
-        let namespace = self.owner["metadata"]["namespace"].as_str().unwrap();
         let args = self.container()["args"].as_array().unwrap().iter();
-        args.map(|it| it.as_str().unwrap().replace("$(NAMESPACE)", namespace)).collect()
+        args.map(|it| it.as_str().unwrap().replace("$(NAMESPACE)", &self.namespace)).collect()
     }
 
     /// The identity that a role is granted to.
