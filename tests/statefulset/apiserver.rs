@@ -24,6 +24,44 @@ const REPORTS: &str = "/apis/wgpolicyk8s.io/v1alpha2/namespaces/default/policyre
 /// Who write at a time.
 const WRITERS: usize = 8;
 
+/// What the container says last before it ends by itself.
+fn last_words(node: &Node) -> String {
+    let (mut daemon, _) = node.start();
+    assert_eq!(daemon.wait().code(), Some(1), "{}", daemon.log().text());
+    daemon.log().text().lines().last().unwrap().to_owned()
+}
+
+#[test]
+fn a_secret_of_the_database_without_a_key() {
+    let node = need!(Node::of(Pod::named("Deployment/larder-apiserver", &manifests(&["apiserver"]))));
+    node.write_files("client", &[("ca.crt", &node.authority.pem())]);
+    assert_eq!(
+        last_words(&node),
+        "error: --database-cert /etc/larder/client/tls.crt: no such file; make one with `larder certs`, or mount a Secret there that has \
+         this key"
+    );
+}
+
+#[test]
+fn a_database_that_is_not_there_yet_is_waited_for() {
+    let mut node = need!(Node::of(Pod::named("Deployment/larder-apiserver", &manifests(&["apiserver"]))));
+    let pair = node.client("apiserver.larder");
+    node.write_secret("client", &pair, &node.authority.pem());
+    let hosts = node.made().join("hosts");
+    fs::write(&hosts, "127.0.0.1 larder.larder.svc\n").unwrap();
+    node.surroundings.places = vec![(hosts, HOSTS)];
+    let container = node.run_until("waiting for the database");
+    let live = node.pod.probe("livenessProbe").0;
+    assert_eq!(container.get(&live).0, StatusCode::OK);
+    let (status, text) = container.get(&node.pod.probe("readinessProbe").0);
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(text.starts_with("[-]database: cannot reach the database: cannot reach https://larder.larder.svc:4001"), "{text}");
+    // It is process 1, to which a signal that it does not handle is none.
+    let (code, took, log) = container.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(took < node.pod.grace() / 2, "{took:?}");
+}
+
 /// Both pods and what leads from one network to the other. What runs is dropped before what it runs on.
 struct Site {
     cluster: Cluster,

@@ -241,9 +241,14 @@ impl Node {
 
     /// Starts the container and waits until its startup probe succeeds.
     pub(crate) fn run(&self) -> Container {
+        self.run_until("\"listening\"")
+    }
+
+    /// The same once it has said this.
+    pub(crate) fn run_until(&self, line: &str) -> Container {
         let started = Instant::now();
         let (daemon, told) = self.start();
-        let _ = daemon.log().wait_for("\"listening\"", Duration::from_secs(60));
+        let _ = daemon.log().wait_for(line, Duration::from_secs(60));
         let told: Value = serde_json::from_slice(&fs::read(told).unwrap()).unwrap();
         let pid = told["child-pid"].as_u64().unwrap() as u32;
         let container = Container { daemon, pid, started };

@@ -208,6 +208,13 @@ impl StoreArgs {
         else {
             return Ok(None);
         };
+        for (flag, file) in [("--database-ca", ca), ("--database-cert", cert), ("--database-key", key)] {
+            anyhow::ensure!(
+                file.exists(),
+                "{flag} {}: no such file; make one with `larder certs`, or mount a Secret there that has this key",
+                file.display()
+            );
+        }
         let endpoint = match &self.database_server_name {
             Some(name) => url.clone().certified_as(name)?,
             None => url.clone(),
