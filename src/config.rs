@@ -328,7 +328,9 @@ mod tests {
         {
             assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
         }
-        for (bytes, text) in [(2 << 30, "2GiB"), (1500 << 20, "1500MiB"), (65536, "64KiB"), (1_000_000, "1000000")] {
+        for (bytes, text) in
+            [(2 << 30, "2GiB"), (1500 << 20, "1500MiB"), (65536, "64KiB"), (1_000_000, "1000000")]
+        {
             assert_eq!(Size(bytes).to_string(), text);
         }
         for text in ["", "0", "MiB", "-1", "1.5GiB", "12 MiB", "99999999999999999999", "17179869184GiB"] {

@@ -144,7 +144,10 @@ fn the_api_server_takes_every_overlay_and_many_values() {
             "--set",
             "nameOverride=reports,listenAddress=[::],apiserver.enabled=true,apiserver.evacuate=true,monitoring.enabled=true,monitoring.labels.release=x",
         ],
-        &["--set", "networkPolicy.namespaces=null,networkPolicy.kubernetesPorts[0]=16443,apiserver.enabled=true,extraLabels.team=x"],
+        &[
+            "--set",
+            "networkPolicy.namespaces=null,networkPolicy.kubernetesPorts[0]=16443,apiserver.enabled=true,extraLabels.team=x",
+        ],
         &[
             "--set",
             "certificates.mode=cert-manager,certificates.issuer.name=ca,certificates.issuer.kind=ClusterIssuer",
@@ -236,7 +239,9 @@ fn a_pod_that_never_gets_ready_is_replaced_by_the_next_version() {
         cluster.must(&["apply", "-f", "-"], &manifests(&["self-signed", "--image", image]));
         let asked = "-o=jsonpath={.spec.containers[0].image}";
         let deadline = Instant::now() + Duration::from_secs(60);
-        while cluster.run(&["get", "pod", "larder-0", "--namespace=larder", asked], "").stdout != image.as_bytes() {
+        while cluster.run(&["get", "pod", "larder-0", "--namespace=larder", asked], "").stdout
+            != image.as_bytes()
+        {
             assert!(Instant::now() < deadline, "there is no pod of {image}");
         }
     }
@@ -273,7 +278,11 @@ fn helm_installs_upgrades_and_uninstalls_without_a_trace() {
     let account = last["spec"]["template"]["spec"]["serviceAccountName"].as_str().unwrap();
     let user = format!("--as=system:serviceaccount:reports:{account}");
     let deadline = Instant::now() + Duration::from_secs(60);
-    while !cluster.run(&["auth", "can-i", "delete", "apiservices/v1alpha2.wgpolicyk8s.io", &user], "").status.success() {
+    while !cluster
+        .run(&["auth", "can-i", "delete", "apiservices/v1alpha2.wgpolicyk8s.io", &user], "")
+        .status
+        .success()
+    {
         assert!(Instant::now() < deadline, "the last job may not do what it is for");
     }
     for hook in hooks.iter().filter(|it| it["kind"] != "Job") {
@@ -339,7 +348,10 @@ fn look_at_rights(cluster: &Cluster) {
         ("larder-apiserver", &["delete", "namespaces"]),
         ("larder-apiserver", &["patch", "apiservices.apiregistration.k8s.io/v1.apps"]),
         ("larder-apiserver", &["delete", "customresourcedefinitions.apiextensions.k8s.io"]),
-        ("larder-apiserver", &["patch", "customresourcedefinitions.apiextensions.k8s.io/certificates.cert-manager.io"]),
+        (
+            "larder-apiserver",
+            &["patch", "customresourcedefinitions.apiextensions.k8s.io/certificates.cert-manager.io"],
+        ),
         ("larder-certs", &["list", "secrets", "--namespace=larder"]),
         ("larder-certs", &["get", "secrets/other", "--namespace=larder"]),
         ("larder-certs", &["get", "secrets/larder-tls", "--namespace=default"]),

@@ -12,6 +12,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 
 use crate::admission::Cluster;
 use crate::database::report;
@@ -55,7 +56,12 @@ fn a_database_that_is_not_there_yet_is_waited_for() {
     assert_eq!(container.get(&live).0, StatusCode::OK);
     let (status, text) = container.get(&node.pod.probe("readinessProbe").0);
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(text.starts_with("[-]database: cannot reach the database: cannot reach https://larder.larder.svc:4001"), "{text}");
+    assert!(
+        text.starts_with(
+            "[-]database: cannot reach the database: cannot reach https://larder.larder.svc:4001"
+        ),
+        "{text}"
+    );
     // It is process 1, to which a signal that it does not handle is none.
     let (code, took, log) = container.terminate();
     assert_eq!(code, Some(0), "{log}");
@@ -74,6 +80,7 @@ struct Site {
 
 impl Site {
     fn start() -> Result<Self, Skip> {
+        Skip::unless_root()?;
         let cluster = Cluster::bare()?;
         let overlay = manifests(&["apiserver"]);
         // Until the namespaces of the system are there.
@@ -81,7 +88,8 @@ impl Site {
         while !cluster.run(&["apply", "-f", "-"], &overlay).status.success() {
             assert!(Instant::now() < deadline, "the overlay is not taken");
         }
-        let (stored, node) = (Node::with("apiserver")?, Node::of(Pod::named("Deployment/larder-apiserver", &overlay))?);
+        let (stored, node) =
+            (Node::with("apiserver")?, Node::of(Pod::named("Deployment/larder-apiserver", &overlay))?);
         let names = ["larder.larder.svc", "larder-apiserver.larder.svc", "127.0.0.1"];
         let pair = stored.authority.server_for(&names, &stored.made(), "both");
         stored.write_secret("tls", &pair, &stored.authority.pem());
@@ -177,7 +185,13 @@ impl Caller {
         Connection::open(&url, Some(trusting(&self.ca, None))).await.unwrap()
     }
 
-    async fn ask(&self, connection: &mut Connection, method: Method, path: &str, body: String) -> (u16, Value) {
+    async fn ask(
+        &self,
+        connection: &mut Connection,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> (u16, Value) {
         let headers =
             [("authorization", &*format!("Bearer {}", self.token)), ("content-type", "application/json")];
         let answer = connection.send(method, path, &headers, body).await.unwrap();
@@ -241,10 +255,6 @@ fn memory(container: &Container) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_pod_starts_serves_by_the_clusters_rules_drains_and_comes_back() {
     let mut site = need!(Site::start());
-    if !site.node.is_root {
-        // Another's network is for root to join.
-        return;
-    }
     let count: usize = std::env::var("LARDER_REPORTS").map_or(50, |it| it.parse().unwrap());
     let container = site.node.run();
     site.ready(&container);
@@ -252,71 +262,20 @@ async fn the_pod_starts_serves_by_the_clusters_rules_drains_and_comes_back() {
     assert_eq!(container.status("NoNewPrivs:"), "1");
     assert_eq!(u64::from_str_radix(&container.status("CapBnd:"), 16).unwrap(), 0);
     assert_eq!(container.get(&site.node.pod.probe("livenessProbe").0).0, StatusCode::OK);
-    report(&format!("apiserver ready after {:.2} s; {}", container.started.elapsed().as_secs_f64(), memory(&container)));
+    let ready = container.started.elapsed().as_secs_f64();
+    report(&format!("apiserver ready after {ready:.2} s; {}", memory(&container)));
 
-    // Who calls, and what they may, is what the kube-apiserver says of them.
-    site.cluster.must(&["create", "serviceaccount", "engine", "--namespace", "default"], "");
-    let token = site.token("engine", "default");
-    let port = site.lead_out(site.node.pod.port("https"));
-    let caller = Caller { port, ca: site.ca(), token };
-    let stranger = Caller { token: "no-token-of-anybodys".to_owned(), ..caller.clone() };
-    let mut connection = caller.connect().await;
-    assert_eq!(stranger.ask(&mut connection, Method::GET, REPORTS, String::new()).await.0, 401);
-    let (status, refused) = caller.ask(&mut connection, Method::GET, REPORTS, String::new()).await;
-    assert_eq!(status, 403, "{refused}");
-    for role in ["view", "edit"] {
-        let name = format!("larder-apiserver-{role}");
-        let bind = ["create", "rolebinding", &name, "--clusterrole", &name, "--serviceaccount=default:engine"];
-        site.cluster.must(&[&bind[..], &["--namespace=default"]].concat(), "");
-    }
-    let deadline = Instant::now() + SOON;
-    while caller.ask(&mut connection, Method::GET, REPORTS, String::new()).await.0 != 200 {
-        assert!(Instant::now() < deadline, "the rights do not arrive");
-    }
-
-    let (begun, made) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|_| {
-            let (caller, made) = (caller.clone(), Arc::clone(&made));
-            tokio::spawn(async move { caller.fill(made, count).await })
-        })
-        .collect();
-    for writer in writers {
-        writer.await.unwrap();
-    }
-    report(&format!(
-        "apiserver filled with {count} reports in {:.0} s; {}",
-        begun.elapsed().as_secs_f64(),
-        memory(&container)
-    ));
+    let caller = caller_with_rights(&mut site).await;
+    let begun = Instant::now();
+    fill(&caller, count).await;
+    let took = begun.elapsed().as_secs_f64();
+    report(&format!("apiserver filled with {count} reports in {took:.0} s; {}", memory(&container)));
     let listed = site.home.path().join("listed");
-    let mut list = caller.curl(REPORTS, &listed);
-    assert!(list.spawn().unwrap().wait().unwrap().success());
+    assert!(caller.curl(REPORTS, &listed).spawn().unwrap().wait().unwrap().success());
     let text = fs::read_to_string(listed).unwrap();
     assert_eq!(text.matches("\"name\":\"report-").count(), count);
     report(&format!("apiserver has listed them, {} MB; {}", text.len() / 1_000_000, memory(&container)));
-
-    // A watch that is open when the pod is ended ends with its last event whole.
-    let events = site.home.path().join("events");
-    let watch = format!("{REPORTS}?watch=true&resourceVersion=0&labelSelector=team=team-1");
-    let mut watching = caller.curl(&watch, &events).spawn().unwrap();
-    let watchers = format!("http://127.0.0.1:{}/metrics", site.node.pod.port("probe"));
-    let deadline = Instant::now() + SOON;
-    while !container.get(&watchers).1.contains("larder_apiserver_watchers{resource=\"policyreports.wgpolicyk8s.io\"} 1") {
-        assert!(Instant::now() < deadline, "nobody watches: {}", container.get(&watchers).1);
-    }
-    let (code, took, log) = container.terminate();
-    assert!(watching.wait().unwrap().success());
-    let events = fs::read_to_string(events).unwrap();
-    let added = events.lines().filter(|it| serde_json::from_str::<Value>(it).unwrap()["type"] == "ADDED");
-    assert_eq!(added.count(), count.div_ceil(50), "{events}");
-    assert_eq!(code, Some(0), "{log}");
-    assert!(took < site.node.pod.grace(), "{took:?}");
-    report(&format!(
-        "apiserver ended: the watch whole, exit code 0 after {:.2} s of {} s",
-        took.as_secs_f64(),
-        site.node.pod.grace().as_secs()
-    ));
+    end_under_a_watch(&site, &caller, container, count);
 
     // The next pod serves what the one before has stored.
     let container = site.node.run();
@@ -328,4 +287,63 @@ async fn the_pod_starts_serves_by_the_clusters_rules_drains_and_comes_back() {
     assert_eq!((status, left), (200, count as u64 - 1));
     report(&format!("apiserver restarted on {count} reports; {}", memory(&container)));
     assert_eq!(container.terminate().0, Some(0));
+}
+
+/// Who calls, and what they may, is what the kube-apiserver says of them: an account that is given the roles which the manifest makes.
+async fn caller_with_rights(site: &mut Site) -> Caller {
+    site.cluster.must(&["create", "serviceaccount", "engine", "--namespace", "default"], "");
+    let token = site.token("engine", "default");
+    let port = site.lead_out(site.node.pod.port("https"));
+    let caller = Caller { port, ca: site.ca(), token };
+    let stranger = Caller { token: "no-token-of-anybodys".to_owned(), ..caller.clone() };
+    let mut connection = caller.connect().await;
+    assert_eq!(stranger.ask(&mut connection, Method::GET, REPORTS, String::new()).await.0, 401);
+    let (status, refused) = caller.ask(&mut connection, Method::GET, REPORTS, String::new()).await;
+    assert_eq!(status, 403, "{refused}");
+    for role in ["view", "edit"] {
+        let name = format!("larder-apiserver-{role}");
+        let bind =
+            ["create", "rolebinding", &name, "--clusterrole", &name, "--serviceaccount=default:engine"];
+        site.cluster.must(&[&bind[..], &["--namespace=default"]].concat(), "");
+    }
+    let deadline = Instant::now() + SOON;
+    while caller.ask(&mut connection, Method::GET, REPORTS, String::new()).await.0 != 200 {
+        assert!(Instant::now() < deadline, "the rights do not arrive");
+    }
+    caller
+}
+
+async fn fill(caller: &Caller, count: usize) {
+    let made = Arc::new(AtomicUsize::new(0));
+    let mut writers = JoinSet::new();
+    for _ in 0..WRITERS {
+        let (caller, made) = (caller.clone(), Arc::clone(&made));
+        writers.spawn(async move { caller.fill(made, count).await });
+    }
+    writers.join_all().await;
+}
+
+/// A watch that is open when the pod is ended ends with its last event whole.
+fn end_under_a_watch(site: &Site, caller: &Caller, container: Container, count: usize) {
+    let events = site.home.path().join("events");
+    let watch = format!("{REPORTS}?watch=true&resourceVersion=0&labelSelector=team=team-1");
+    let mut watching = caller.curl(&watch, &events).spawn().unwrap();
+    let seen = || fs::read_to_string(&events).unwrap_or_default();
+    let deadline = Instant::now() + SOON;
+    while seen().lines().count() < count.div_ceil(50) {
+        assert!(Instant::now() < deadline, "a watch without its first events: {}", seen());
+    }
+    let (code, took, log) = container.terminate();
+    assert!(watching.wait().unwrap().success());
+    let events = seen();
+    let added = events.lines().filter(|it| serde_json::from_str::<Value>(it).unwrap()["type"] == "ADDED");
+    assert_eq!(added.count(), count.div_ceil(50), "{events}");
+    assert_eq!(code, Some(0), "{log}");
+    let grace = site.node.pod.grace();
+    assert!(took < grace, "{took:?}");
+    let took = took.as_secs_f64();
+    report(&format!(
+        "apiserver ended: the watch whole, exit code 0 after {took:.2} s of {} s",
+        grace.as_secs()
+    ));
 }

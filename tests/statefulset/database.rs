@@ -165,8 +165,8 @@ fn the_neuvector_pod_knows_the_controller_by_another_ca_than_the_shared_one() {
 /// Runs the nightly backup's pod, which calls a server whose certificate is not for its Service.
 fn back_up(node: &Node, container: &Container, controllers: &Authority) {
     let objects = manifests(&["neuvector", "--backup"]);
-    let mut backup =
-        Node::of(Pod::named("CronJob/neuvector-db-pod-backup", &objects)).unwrap_or_else(|skip| panic!("{skip:?}"));
+    let mut backup = Node::of(Pod::named("CronJob/neuvector-db-pod-backup", &objects))
+        .unwrap_or_else(|skip| panic!("{skip:?}"));
     let pair = controllers.client("backup.larder", &node.made(), "backup");
     backup.write_secret("tls", &pair, &controllers.pem());
     backup.write_files("server-ca", &[("ca.crt", &node.authority.pem())]);
@@ -176,6 +176,7 @@ fn back_up(node: &Node, container: &Container, controllers: &Authority) {
     backup.surroundings.places = vec![(hosts, HOSTS)];
     let (mut daemon, _) = backup.start();
     assert!(daemon.wait().success(), "{}", daemon.log().text());
-    let kept: Vec<_> = fs::read_dir(backup.volume("backup")).unwrap().map(|it| it.unwrap().file_name()).collect();
+    let kept: Vec<_> =
+        fs::read_dir(backup.volume("backup")).unwrap().map(|it| it.unwrap().file_name()).collect();
     assert!(kept.len() == 1 && kept[0].to_string_lossy().ends_with(".db.zst"), "{kept:?}");
 }

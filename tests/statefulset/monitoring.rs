@@ -130,7 +130,8 @@ const CASES: [Case; 28] = [
 ];
 
 const DATABASE: &str = r#"job="larder",namespace="reports",container="larder",pod="larder-0""#;
-const API_SERVER: &str = r#"job="larder",namespace="reports",container="apiserver",pod="larder-apiserver-5c""#;
+const API_SERVER: &str =
+    r#"job="larder",namespace="reports",container="apiserver",pod="larder-apiserver-5c""#;
 
 /// What both servers say after they have written and read something.
 async fn scrape() -> String {

@@ -25,7 +25,12 @@ fn its_commands_give_what_it_says() {
     std::os::unix::fs::symlink(repository.join("statefulset"), home.path().join("statefulset")).unwrap();
     let binary = larder();
     let tools = kubectl.parent().unwrap();
-    let path = format!("{}:{}:{}", binary.parent().unwrap().display(), tools.display(), std::env::var("PATH").unwrap());
+    let path = format!(
+        "{}:{}:{}",
+        binary.parent().unwrap().display(),
+        tools.display(),
+        std::env::var("PATH").unwrap()
+    );
     let mut shell = Command::new("bash");
     let output =
         printed(shell.args(["-c", &format!("{script}\ntrue")]).current_dir(home.path()).env("PATH", path));

@@ -106,7 +106,12 @@ fn flags_and_values_mean_the_same() {
         (
             "neuvector",
             &["--backup", "--monitoring"],
-            &["--values", "chart/values-neuvector.yaml", "--set", "backup.enabled=true,monitoring.enabled=true"],
+            &[
+                "--values",
+                "chart/values-neuvector.yaml",
+                "--set",
+                "backup.enabled=true,monitoring.enabled=true",
+            ],
         ),
         (
             "apiserver",

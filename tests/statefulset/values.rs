@@ -73,8 +73,7 @@ fn wrong_flags_are_refused() {
         (&["elsewhere"], "possible values"),
     ];
     for (flags, reason) in cases {
-        let output =
-            Command::new(larder()).arg("manifests").args(flags).output().unwrap();
+        let output = Command::new(larder()).arg("manifests").args(flags).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{flags:?}: {said}");
         assert!(output.stdout.is_empty() && said.contains(reason), "{flags:?}: {said}");
