@@ -231,7 +231,7 @@ fn policy_report(number: usize) -> String {
         .map(|rule| {
             json!({
                 "policy": format!("policy-{rule}"), "rule": format!("rule-{rule}"), "message": message, "source": "kyverno",
-                "result": if (number + rule) % 7 == 0 { "fail" } else { "pass" }, "severity": "medium", "scored": true,
+                "result": if (number + rule).is_multiple_of(7) { "fail" } else { "pass" }, "severity": "medium", "scored": true,
                 "category": "Pod Security Standards (Restricted)", "timestamp": {"seconds": 1_764_000_000 + number, "nanos": 0},
             })
         })

@@ -143,10 +143,14 @@ fn scrape_api_server() -> String {
     let pair = server.user();
     let path = "/apis/wgpolicyk8s.io/v1alpha2/namespaces/default/policyreports";
     let curl = |command: &mut Command| printed(command.args(["-sS", "--max-time", "20"]));
-    let mut ask = Command::new("curl");
-    ask.arg(format!("{}{path}", server.url())).arg("--cacert").arg(server.home().join("ca.crt"));
-    let listed = curl(ask.arg("--cert").arg(pair.cert).arg("--key").arg(pair.key));
-    assert!(listed.contains("PolicyReportList"), "{listed}");
+    let ask = |query: &str| {
+        let mut ask = Command::new("curl");
+        ask.arg(format!("{}{path}{query}", server.url())).arg("--cacert").arg(server.home().join("ca.crt"));
+        curl(ask.arg("--cert").arg(&pair.cert).arg("--key").arg(&pair.key))
+    };
+    assert!(ask("").contains("PolicyReportList"));
+    // What has labels is told only once it has happened.
+    ask("?watch=true&timeoutSeconds=1");
     curl(Command::new("curl").arg(format!("{}/metrics", server.probe_url())))
 }
 
