@@ -1,7 +1,7 @@
 // seccomp prints the filter that a container runtime loads for `seccompProfile: RuntimeDefault` and a container without capabilities, as
 // bubblewrap wants it: the instructions of a BPF program, one after another.
 //
-// The profile is moby's, out of its module and not copied here; containerd's is the same list.
+// The profile is moby's, out of its module and not copied here; containerd's follows it.
 package main
 
 import (
