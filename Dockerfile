@@ -5,8 +5,11 @@
 # reads no file that an image has to bring: no CAs, no time zones, no resolver configuration beyond the pod's. So the base is
 # distroless/cc, of the same Debian as the builder. musl was left out: what the tests run is what is shipped, and they run on glibc.
 #
-# Reproducible with both bases given by digest (RUST_IMAGE, RUNTIME_IMAGE) and SOURCE_DATE_EPOCH: paths are remapped, the lock file
-# decides the dependencies, one codegen unit compiles, and what is left of debug information is line tables.
+# Reproducible with both bases given by digest and SOURCE_DATE_EPOCH: paths are remapped, the lock file decides the dependencies, one
+# codegen unit compiles, and what is left of debug information is line tables. The bases are named by tag here, which moves: where this is
+# written no registry can be asked what a tag stands for. A release pins them,
+#   make image RUST_IMAGE=docker.io/library/rust@sha256:… RUNTIME_IMAGE=gcr.io/distroless/cc-debian12@sha256:…
+# and so should whoever builds one for production (`docker buildx imagetools inspect TAG` tells the digests).
 ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 

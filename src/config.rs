@@ -4,6 +4,7 @@
 //! No flag carries a secret: keys are files.
 
 use clap::Args;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -274,6 +275,16 @@ impl FromStr for Size {
     }
 }
 
+impl fmt::Display for Size {
+    /// In the largest unit that leaves nothing over.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fits = |(shift, _): &(u32, &str)| self.0 != 0 && self.0.is_multiple_of(1 << shift);
+        let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+        let (shift, unit) = units.into_iter().find(fits).unwrap_or((0, ""));
+        write!(f, "{}{unit}", self.0 >> shift)
+    }
+}
+
 /// A length of time: `500ms`, `10s`, `5m`, `24h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
@@ -316,6 +327,11 @@ mod tests {
             [("512", 512), ("64KiB", 65536), ("16MiB", 16 << 20), ("2GiB", 2 << 30), ("1MB", 1_000_000)]
         {
             assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+        for (bytes, text) in
+            [(2 << 30, "2GiB"), (1500 << 20, "1500MiB"), (65536, "64KiB"), (1_000_000, "1000000")]
+        {
+            assert_eq!(Size(bytes).to_string(), text);
         }
         for text in ["", "0", "MiB", "-1", "1.5GiB", "12 MiB", "99999999999999999999", "17179869184GiB"] {
             assert!(text.parse::<Size>().is_err(), "{text}");

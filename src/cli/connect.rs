@@ -17,6 +17,9 @@ pub(crate) struct Connect {
     /// Where the server listens [default: https://127.0.0.1:4001].
     #[arg(long, env = "LARDER_URL", value_name = "URL")]
     url: Option<String>,
+    /// The name in the server's certificate, if it is another than in the URL.
+    #[arg(long, env = "LARDER_SERVER_NAME", value_name = "NAME")]
+    server_name: Option<String>,
     /// The CA certificates that the server is checked against, PEM.
     #[arg(long, env = "LARDER_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -56,7 +59,10 @@ impl Connect {
     }
 
     fn named(&self) -> Result<Sidecar, Failure> {
-        let endpoint: Endpoint = self.url.as_deref().unwrap_or(DEFAULT_URL).parse()?;
+        let mut endpoint: Endpoint = self.url.as_deref().unwrap_or(DEFAULT_URL).parse()?;
+        if let Some(name) = &self.server_name {
+            endpoint = endpoint.certified_as(name)?;
+        }
         if !endpoint.is_encrypted() {
             return Ok(Sidecar::plain(endpoint)?);
         }

@@ -1,14 +1,17 @@
 //! A real API server, with the real definitions of cert-manager's and the Prometheus operator's resources, judges every object: by its
 //! schemas strictly, and each pod by the pod security standard "restricted".
 
-use larder_harness::{Kubernetes, Skip, need, prepared};
+use larder_harness::{ControllerManager, Kubernetes, Skip, need, prepared};
 use serde_json::{Value, json};
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::objects::{OVERLAYS, helmed, kustomized, manifests, name, parsed, pod_template, statefulset};
+use crate::objects::{
+    OVERLAYS, helmed, kustomized, manifests, name, parsed, pod_template, printed, statefulset,
+};
 
 /// A cluster without nodes, in which pods have to be "restricted".
 pub(crate) struct Cluster {
@@ -57,6 +60,18 @@ impl Cluster {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "kubectl {arguments:?}: {said}\n{input}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A kubeconfig of somebody who may do everything.
+    fn admin(&self) -> PathBuf {
+        self.server.kubeconfig(&self.server.user("admin", &["system:masters"]))
+    }
+
+    /// All objects of every kind that carry Larder's name.
+    fn ours(&self) -> String {
+        let kinds = self.must(&["api-resources", "--verbs=list,delete", "-o", "name"], "");
+        let kinds = kinds.split_whitespace().collect::<Vec<_>>().join(",");
+        self.must(&["get", &kinds, "-A", "-l", "app.kubernetes.io/name=larder", "-o", "name"], "")
     }
 
     /// Makes a namespace that enforces, and the accounts that pods of these objects have.
@@ -116,12 +131,23 @@ fn the_api_server_takes_every_overlay_and_many_values() {
     cluster.judge("manifests", "larder", &everything);
     let registered = std::fs::read_to_string(statefulset().join("rendered/apiservices.yaml")).unwrap();
     cluster.judge("apiservices", "larder", &registered);
-    let charts: [&[&str]; 9] = [
+    let neuvector = manifests(&["neuvector", "--monitoring", "--backup"]);
+    cluster.judge("neuvector with all", "neuvector", &neuvector);
+    let charts: [&[&str]; 12] = [
         &[
             "--set",
             "apiserver.enabled=true,apiserver.apiServices=true,apiserver.replicas=1,certificates.mode=cert-manager",
         ],
         &["--set", "monitoring.enabled=true,backup.enabled=true"],
+        &["--values", "chart/values-neuvector.yaml", "--set", "backup.enabled=true,apiserver.enabled=true"],
+        &[
+            "--set",
+            "nameOverride=reports,listenAddress=[::],apiserver.enabled=true,apiserver.evacuate=true,monitoring.enabled=true,monitoring.labels.release=x",
+        ],
+        &[
+            "--set",
+            "networkPolicy.namespaces=null,networkPolicy.kubernetesPorts[0]=16443,apiserver.enabled=true,extraLabels.team=x",
+        ],
         &[
             "--set",
             "certificates.mode=cert-manager,certificates.issuer.name=ca,certificates.issuer.kind=ClusterIssuer",
@@ -140,7 +166,7 @@ fn the_api_server_takes_every_overlay_and_many_values() {
         ],
         &[
             "--set",
-            "nodeSelector.disk=ssd,tolerations[0].key=db,tolerations[0].operator=Exists,priorityClassName=system-cluster-critical",
+            "nodeSelector.disk=ssd,tolerations[0].key=db,tolerations[0].operator=Exists,priorityClassName=system-cluster-critical,apiserver.enabled=true",
         ],
         &[
             "--set",
@@ -148,7 +174,7 @@ fn the_api_server_takes_every_overlay_and_many_values() {
         ],
         &[
             "--set",
-            "fullnameOverride=a-name-of-39-characters-is-the-longest0,image.pullSecrets[0].name=registry,image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
+            "fullnameOverride=a-name-of-39-characters-is-the-longest0,apiserver.enabled=true,backup.enabled=true,monitoring.enabled=true,image.pullSecrets[0].name=registry,image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
         ],
     ];
     for values in charts {
@@ -192,16 +218,78 @@ fn what_was_applied_is_removed_without_a_trace() {
     let made = cluster.must(&["apply", "-f", "-"], &yaml);
     assert_eq!(made.lines().count(), parsed(&yaml).len(), "{made}");
     look_at_rights(&cluster);
-    let kinds = cluster.must(&["api-resources", "--verbs=list,delete", "-o", "name"], "");
-    let kinds = kinds.split_whitespace().collect::<Vec<_>>().join(",");
-    let ours = ["get", &kinds, "-A", "-l", "app.kubernetes.io/name=larder", "-o", "name"];
-    let there = cluster.must(&ours, "");
+    let there = cluster.ours();
     // The namespace has no such label: it is the one object that holds the others.
     assert_eq!(there.lines().count(), parsed(&yaml).len() - 1, "{there}");
     // Without its controller a namespace is never empty enough to go; its contents are deleted by name.
     cluster.must(&["delete", "--wait=false", "-f", "-"], &yaml);
-    let left = cluster.must(&ours, "");
+    let left = cluster.ours();
     assert_eq!(left, "", "left behind by {:?}", parsed(&yaml).iter().map(name).collect::<Vec<_>>());
+}
+
+/// The real controller of StatefulSets, and no node: a pod that is never ready must not stand in the way of a better one.
+#[test]
+fn a_pod_that_never_gets_ready_is_replaced_by_the_next_version() {
+    let cluster = need!(Cluster::bare());
+    let controllers = ControllerManager::start_with(&cluster.admin(), &["statefulset-controller"]);
+    let _controllers = need!(controllers);
+    for image in ["registry.example/larder:1", "registry.example/larder:2"] {
+        // A Job cannot be changed, and that of the first version is still under way.
+        cluster.run(&["delete", "job", "larder-certs", "--namespace=larder", "--ignore-not-found"], "");
+        cluster.must(&["apply", "-f", "-"], &manifests(&["self-signed", "--image", image]));
+        let asked = "-o=jsonpath={.spec.containers[0].image}";
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while cluster.run(&["get", "pod", "larder-0", "--namespace=larder", asked], "").stdout
+            != image.as_bytes()
+        {
+            assert!(Instant::now() < deadline, "there is no pod of {image}");
+        }
+    }
+}
+
+#[test]
+fn helm_installs_upgrades_and_uninstalls_without_a_trace() {
+    let cluster = need!(Cluster::bare());
+    let (program, home, admin) = (need!(prepared("helm")), tempfile::tempdir().unwrap(), cluster.admin());
+    let helm = |arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(arguments).args(["--namespace", "reports", "--kubeconfig"]).arg(&admin);
+        for variable in ["HELM_CONFIG_HOME", "HELM_CACHE_HOME", "HELM_DATA_HOME"] {
+            command.env(variable, home.path());
+        }
+        printed(command.current_dir(statefulset()))
+    };
+    let notes = helm(&["install", "larder", "chart", "--create-namespace"]);
+    assert!(notes.contains("rollout status statefulset/larder"), "{notes}");
+    // The Job of the first revision is still there, as after an image that cannot be pulled.
+    let everything = "apiserver.enabled=true,backup.enabled=true,image.tag=two";
+    let notes = helm(&["upgrade", "larder", "chart", "--set", everything]);
+    let removed = "delete secret --ignore-not-found larder-ca larder-tls larder-controller-tls larder-backup-tls larder-apiserver-tls \
+                   larder-apiserver-client-tls";
+    assert!(notes.contains(removed), "{notes}");
+    // What comes last when it is uninstalled; nobody here runs jobs.
+    let hooks = parsed(&helm(&["get", "hooks", "larder"]));
+    let last = hooks.iter().find(|it| it["kind"] == "Job").unwrap();
+    assert_eq!(last["metadata"]["annotations"]["helm.sh/hook"], "post-delete");
+    assert_eq!(last["spec"]["template"]["spec"]["containers"][0]["args"][1], "unregister");
+    for hook in hooks.iter().filter(|it| it["kind"] != "Job") {
+        cluster.must(&["apply", "-f", "-"], &hook.to_string());
+    }
+    let account = last["spec"]["template"]["spec"]["serviceAccountName"].as_str().unwrap();
+    let user = format!("--as=system:serviceaccount:reports:{account}");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !cluster
+        .run(&["auth", "can-i", "delete", "apiservices/v1alpha2.wgpolicyk8s.io", &user], "")
+        .status
+        .success()
+    {
+        assert!(Instant::now() < deadline, "the last job may not do what it is for");
+    }
+    for hook in hooks.iter().filter(|it| it["kind"] != "Job") {
+        cluster.must(&["delete", "-f", "-"], &hook.to_string());
+    }
+    helm(&["uninstall", "larder", "--no-hooks"]);
+    assert_eq!(cluster.ours(), "persistentvolumeclaim/larder-backup\n");
 }
 
 /// Each account may do what it needs, and not what would be too much.
@@ -234,7 +322,10 @@ fn look_at_rights(cluster: &Cluster) {
         ("larder-apiserver", &["create", "apiservices.apiregistration.k8s.io"]),
         ("larder-apiserver", &["patch", own]),
         ("larder-apiserver", &["delete", own]),
-        ("larder-apiserver", &["patch", "customresourcedefinitions.apiextensions.k8s.io"]),
+        (
+            "larder-apiserver",
+            &["patch", "customresourcedefinitions.apiextensions.k8s.io/policyreports.wgpolicyk8s.io"],
+        ),
         ("larder-apiserver", &["delete", "policyreports.wgpolicyk8s.io"]),
         ("larder-apiserver", &["update", "leases.coordination.k8s.io", "--namespace=larder"]),
         ("larder-certs", &["create", "secrets", "--namespace=larder"]),
@@ -249,7 +340,7 @@ fn look_at_rights(cluster: &Cluster) {
             assert!(Instant::now() < patience, "{account} may not {what:?}");
         }
     }
-    let too_much: [(&str, &[&str]); 10] = [
+    let too_much: [(&str, &[&str]); 11] = [
         ("larder", &["get", "secrets", "--namespace=larder"]),
         ("larder", &["get", "configmaps", "--namespace=larder"]),
         ("larder-apiserver", &["get", "secrets", "--namespace=larder"]),
@@ -257,6 +348,10 @@ fn look_at_rights(cluster: &Cluster) {
         ("larder-apiserver", &["delete", "namespaces"]),
         ("larder-apiserver", &["patch", "apiservices.apiregistration.k8s.io/v1.apps"]),
         ("larder-apiserver", &["delete", "customresourcedefinitions.apiextensions.k8s.io"]),
+        (
+            "larder-apiserver",
+            &["patch", "customresourcedefinitions.apiextensions.k8s.io/certificates.cert-manager.io"],
+        ),
         ("larder-certs", &["list", "secrets", "--namespace=larder"]),
         ("larder-certs", &["get", "secrets/other", "--namespace=larder"]),
         ("larder-certs", &["get", "secrets/larder-tls", "--namespace=default"]),

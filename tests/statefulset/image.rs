@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::objects::{OVERLAYS, manifests, parsed, pod_template, printed};
+use crate::objects::{OVERLAYS, larder, manifests, parsed, pod_template, printed};
 use crate::pod::Pod;
 
 /// The last stage of the Dockerfile.
@@ -62,13 +62,13 @@ pub(crate) fn needed(binary: &Path) -> Vec<String> {
 
 #[test]
 fn the_binary_links_what_the_base_has_and_nothing_else() {
-    let binary = Path::new(env!("CARGO_BIN_EXE_larder"));
-    let needed = needed(binary);
+    let binary = larder();
+    let needed = needed(&binary);
     assert!(needed.iter().any(|it| it == "libc.so.6"), "{needed:?}");
     for library in &needed {
         assert!(LIBRARIES.contains(&library.as_str()), "{library} is not in the image");
     }
-    let symbols = printed(Command::new("readelf").args(["--version-info", "--wide"]).arg(binary));
+    let symbols = printed(Command::new("readelf").args(["--version-info", "--wide"]).arg(&binary));
     let versions = symbols.split("Name: GLIBC_").skip(1).filter_map(|rest| {
         let version = rest.split_whitespace().next()?;
         let mut numbers = version.split('.').map(|it| it.parse().unwrap());
@@ -117,7 +117,7 @@ fn every_flag_in_a_manifest_is_one_of_its_command() {
         let args: Vec<_> =
             container["args"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
         let (command, flags): (Vec<&str>, Vec<&str>) = args.iter().partition(|it| !it.starts_with("--"));
-        let help = Command::new(env!("CARGO_BIN_EXE_larder")).args(&command).arg("--help").output().unwrap();
+        let help = Command::new(larder()).args(&command).arg("--help").output().unwrap();
         let help = String::from_utf8(help.stdout).unwrap();
         // A binary without an API server that registers itself has nothing to say about its flags.
         if command[0] == "apiserver" && !help.contains("--register") {

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod admission;
+mod apiserver;
+mod database;
 mod image;
 mod monitoring;
 mod objects;

@@ -1,12 +1,12 @@
 //! The alerts, unit-tested with promtool on what a real server says of itself, and the dashboard's metrics.
 
-use larder_harness::{Server, need, prepared, setup};
+use larder_harness::{ApiServerSetup, Server, need, prepared, setup};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use crate::objects::{manifests, parsed, statefulset};
+use crate::objects::{manifests, parsed, printed, statefulset};
 
 /// What makes an alert fire: a series in place of the healthy one, or beside it, and after how many minutes.
 struct Case {
@@ -29,8 +29,47 @@ const fn case(
     Case { alert, severity, series, values, minutes }
 }
 
-const CASES: [Case; 20] = [
+const CASES: [Case; 28] = [
     case("LarderDown", "critical", "up", "1x9 0x50", (11, 13)),
+    // A pod that is not placed is no target any more; a minute's sample is looked back at for five.
+    case("LarderDown", "critical", "up", "1x9 _x60", (14, 18)),
+    case("LarderApiServerDown", "critical", r#"up{container="apiserver"}"#, "1x9 0x50", (11, 13)),
+    case("LarderApiServerDown", "critical", r#"up{container="apiserver"}"#, "1x9 _x60", (14, 18)),
+    case(
+        "LarderApiServerErrors",
+        "warning",
+        r#"larder_apiserver_requests_total{verb="list",resource="policyreports.wgpolicyk8s.io",subresource="",code="503"}"#,
+        "0x20 0+60x60",
+        (29, 34),
+    ),
+    case(
+        "LarderApiServerStoreFails",
+        "critical",
+        r#"larder_apiserver_store_operation_seconds_count{operation="list",outcome="failed"}"#,
+        "0x20 0+60x60",
+        (24, 29),
+    ),
+    case(
+        "LarderApiServerResultsBehind",
+        "warning",
+        "larder_apiserver_result_rows_behind_seconds",
+        "0x9 400x60",
+        (19, 22),
+    ),
+    case(
+        "LarderCertificateExpires",
+        "warning",
+        "larder_apiserver_certificate_expiry_timestamp_seconds",
+        "1123200x100",
+        (59, 62),
+    ),
+    case(
+        "LarderCertificateRefused",
+        "warning",
+        "larder_apiserver_certificate_reloads_refused",
+        "0x20 1x60",
+        (20, 22),
+    ),
     case("LarderWriterSuspended", "critical", "larder_writer_suspended", "0x9 1x50", (10, 12)),
     case("LarderDatabaseDamaged", "critical", "larder_database_damaged", "0x9 1x50", (9, 10)),
     // An error that came once, after which nothing rises any more, and one that goes on.
@@ -90,10 +129,32 @@ const CASES: [Case; 20] = [
     case("LarderStrangers", "warning", "larder_handshakes_refused_total", "0x20 0+5x60", (34, 45)),
 ];
 
-const TARGET: &str = r#"job="larder",namespace="reports",pod="larder-0""#;
+const DATABASE: &str = r#"job="larder",namespace="reports",container="larder",pod="larder-0""#;
+const API_SERVER: &str =
+    r#"job="larder",namespace="reports",container="apiserver",pod="larder-apiserver-5c""#;
 
-/// What a server says after it has written and read something.
-async fn scrape(server: &Server) -> String {
+/// What both servers say after they have written and read something.
+async fn scrape() -> String {
+    [scrape_database(&setup!().start()).await, scrape_api_server()].concat()
+}
+
+fn scrape_api_server() -> String {
+    let server = ApiServerSetup::new(env!("CARGO_BIN_EXE_larder")).start();
+    let pair = server.user();
+    let path = "/apis/wgpolicyk8s.io/v1alpha2/namespaces/default/policyreports";
+    let curl = |command: &mut Command| printed(command.args(["-sS", "--max-time", "20"]));
+    let ask = |query: &str| {
+        let mut ask = Command::new("curl");
+        ask.arg(format!("{}{path}{query}", server.url())).arg("--cacert").arg(server.home().join("ca.crt"));
+        curl(ask.arg("--cert").arg(&pair.cert).arg("--key").arg(&pair.key))
+    };
+    assert!(ask("").contains("PolicyReportList"));
+    // What has labels is told only once it has happened.
+    ask("?watch=true&timeoutSeconds=1");
+    curl(Command::new("curl").arg(format!("{}/metrics", server.probe_url())))
+}
+
+async fn scrape_database(server: &Server) -> String {
     let mut owner = server.connect("owner").await;
     for statement in ["CREATE TABLE t (a)", "INSERT INTO t VALUES (1)"] {
         assert_eq!(owner.post("/execute", json!([statement]).to_string()).await.status, 200);
@@ -133,11 +194,15 @@ fn rules() -> Value {
     objects.into_iter().find(|it| it["kind"] == "PrometheusRule").unwrap()["spec"].clone()
 }
 
-/// A series with the labels of the target.
+/// A series with the labels of the target that it is of.
 fn on_target(series: &str) -> String {
+    if let Some(rest) = series.strip_prefix(r#"up{container="apiserver"}"#) {
+        return format!("up{{{API_SERVER}}}{rest}");
+    }
+    let target = if series.starts_with("larder_apiserver") { API_SERVER } else { DATABASE };
     match series.split_once('{') {
-        Some((name, labels)) => format!("{name}{{{TARGET},{labels}"),
-        None => format!("{series}{{{TARGET}}}"),
+        Some((name, labels)) => format!("{name}{{{target},{labels}"),
+        None => format!("{series}{{{target}}}"),
     }
 }
 
@@ -148,7 +213,8 @@ fn healthy(scrape: &str) -> Vec<(String, String)> {
         let (series, value) = line.rsplit_once(' ').unwrap();
         (on_target(series), format!("{value}x700"))
     };
-    samples.map(constant).chain([(on_target("up"), "1x700".to_owned())]).collect()
+    let up = ["up", r#"up{container="apiserver"}"#].map(|it| (on_target(it), "1x700".to_owned()));
+    samples.map(constant).chain(up).collect()
 }
 
 /// The healthy series with those of the case in their place.
@@ -188,10 +254,10 @@ fn test_of(case: &Case, healthy: &[(String, String)]) -> Value {
 #[tokio::test]
 async fn every_alert_fires_when_it_has_to_and_not_before() {
     let promtool = need!(prepared("promtool"));
-    let server = setup!().start();
-    let healthy = healthy(&scrape(&server).await);
+    let healthy = healthy(&scrape().await);
     let rules = rules();
-    let alerts = rules["groups"][0]["rules"].as_array().unwrap().iter();
+    let groups = rules["groups"].as_array().unwrap().iter();
+    let alerts = groups.flat_map(|group| group["rules"].as_array().unwrap());
     let alerts: BTreeSet<_> = alerts.map(|rule| rule["alert"].as_str().unwrap().to_owned()).collect();
     let tested: BTreeSet<_> = CASES.iter().map(|case| case.alert.to_owned()).collect();
     assert_eq!(alerts, tested, "an alert without a test, or a test without an alert");
@@ -216,8 +282,7 @@ async fn every_alert_fires_when_it_has_to_and_not_before() {
 
 #[tokio::test]
 async fn alerts_and_dashboard_name_metrics_that_there_are() {
-    let server = setup!().start();
-    let names = names(&scrape(&server).await);
+    let names = names(&scrape().await);
     let text = fs::read_to_string(statefulset().join("chart/monitoring/dashboard.json")).unwrap();
     let dashboard: Value = serde_json::from_str(&text).unwrap();
     let mut expressions = Vec::new();

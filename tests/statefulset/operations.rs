@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::objects::{manifests, parsed, pod_template};
+use crate::objects::{larder, manifests, parsed, pod_template};
 
 /// The arguments of the backup's container, with what the cluster would have mounted in its places.
 fn backup_arguments(server: &Server, volume: &Path) -> Vec<String> {
@@ -29,13 +29,13 @@ fn backup_arguments(server: &Server, volume: &Path) -> Vec<String> {
     container["args"].as_array().unwrap().iter().map(|it| place(it.as_str().unwrap())).collect()
 }
 
-fn larder(arguments: &[String]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_larder")).args(arguments).output().unwrap()
+fn run(arguments: &[String]) -> Output {
+    Command::new(larder()).args(arguments).output().unwrap()
 }
 
 fn restore(server: &Server, from: &Path) -> Output {
     let pair = server.pair("admin");
-    Command::new(env!("CARGO_BIN_EXE_larder"))
+    Command::new(larder())
         .args(["restore", "--yes"])
         .arg(from)
         .env("LARDER_URL", server.url())
@@ -67,7 +67,7 @@ async fn the_nightly_backup_is_one_that_can_be_restored() {
     write(&server, json!(["CREATE TABLE report (name TEXT)"])).await;
     for night in ["one", "two", "three"] {
         write(&server, json!([["INSERT INTO report VALUES (?)", night]])).await;
-        let output = larder(&arguments);
+        let output = run(&arguments);
         assert!(output.status.success(), "{output:?}");
     }
     let mut kept: Vec<_> = fs::read_dir(volume.path()).unwrap().map(|it| it.unwrap().path()).collect();
@@ -97,9 +97,9 @@ async fn a_backup_that_fails_removes_nothing() {
     let mut server = setup!().start();
     let volume = tempfile::tempdir().unwrap();
     let arguments = backup_arguments(&server, volume.path());
-    assert!(larder(&arguments).status.success());
+    assert!(run(&arguments).status.success());
     assert!(server.terminate().success());
-    let output = larder(&arguments.iter().map(|it| it.replace("--keep=14", "--keep=1")).collect::<Vec<_>>());
+    let output = run(&arguments.iter().map(|it| it.replace("--keep=14", "--keep=1")).collect::<Vec<_>>());
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     let left: Vec<_> = fs::read_dir(volume.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
     assert_eq!(left.len(), 1, "{left:?}");

@@ -1,31 +1,47 @@
-//! The database's pod, as it stands in a rendered StatefulSet: what a kubelet would read from it.
+//! A pod as it stands in what is rendered: what a kubelet would read from it.
 
 use serde_json::Value;
 use std::time::Duration;
 
-use crate::objects::parsed;
+use crate::objects::{name, parsed, pod_template};
 
-/// The pod of the StatefulSet among rendered objects.
+/// The pod of an object that makes pods.
 pub(crate) struct Pod {
-    set: Value,
+    namespace: String,
+    template: Value,
 }
 
 impl Pod {
+    /// The database's pod among rendered objects.
     pub(crate) fn of(yaml: &str) -> Self {
-        Self { set: parsed(yaml).into_iter().find(|it| it["kind"] == "StatefulSet").unwrap() }
+        Self::found(yaml, |it| it["kind"] == "StatefulSet")
+    }
+
+    /// The pod of the object `KIND/NAME` among rendered objects.
+    pub(crate) fn named(object: &str, yaml: &str) -> Self {
+        Self::found(yaml, |it| name(it) == object)
+    }
+
+    fn found(yaml: &str, is_it: impl Fn(&Value) -> bool) -> Self {
+        let object = parsed(yaml).into_iter().find(is_it).unwrap();
+        Self {
+            namespace: object["metadata"]["namespace"].as_str().unwrap().to_owned(),
+            template: pod_template(&object).unwrap().clone(),
+        }
     }
 
     pub(crate) fn spec(&self) -> &Value {
-        &self.set["spec"]["template"]["spec"]
+        &self.template["spec"]
     }
 
     pub(crate) fn container(&self) -> &Value {
         &self.spec()["containers"][0]
     }
 
+    /// The arguments, with the one variable that manifests put in them.
     pub(crate) fn args(&self) -> Vec<String> {
         let args = self.container()["args"].as_array().unwrap().iter();
-        args.map(|it| it.as_str().unwrap().to_owned()).collect()
+        args.map(|it| it.as_str().unwrap().replace("$(NAMESPACE)", &self.namespace)).collect()
     }
 
     /// The identity that a role is granted to.

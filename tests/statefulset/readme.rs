@@ -4,7 +4,7 @@ use larder_harness::{need, prepared};
 use std::path::Path;
 use std::process::Command;
 
-use crate::objects::printed;
+use crate::objects::{larder, printed};
 
 const README: &str = include_str!("../../statefulset/README.md");
 
@@ -23,9 +23,14 @@ fn its_commands_give_what_it_says() {
     let home = tempfile::tempdir().unwrap();
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     std::os::unix::fs::symlink(repository.join("statefulset"), home.path().join("statefulset")).unwrap();
-    let binary = Path::new(env!("CARGO_BIN_EXE_larder")).parent().unwrap();
+    let binary = larder();
     let tools = kubectl.parent().unwrap();
-    let path = format!("{}:{}:{}", binary.display(), tools.display(), std::env::var("PATH").unwrap());
+    let path = format!(
+        "{}:{}:{}",
+        binary.parent().unwrap().display(),
+        tools.display(),
+        std::env::var("PATH").unwrap()
+    );
     let mut shell = Command::new("bash");
     let output =
         printed(shell.args(["-c", &format!("{script}\ntrue")]).current_dir(home.path()).env("PATH", path));

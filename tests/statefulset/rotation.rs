@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use crate::admission::Cluster;
-use crate::objects::{manifests, parsed, pod_template, printed};
+use crate::objects::{larder, manifests, parsed, pod_template, printed};
 use crate::sandbox::{Container, Node};
 
 fn certs(file: &str) -> PathBuf {
@@ -25,7 +25,7 @@ fn counted(text: &str) -> (u32, u32) {
 
 #[test]
 fn the_rehearsal_loses_no_request() {
-    let output = printed(Command::new(certs("rehearse")).arg(env!("CARGO_BIN_EXE_larder")));
+    let output = printed(Command::new(certs("rehearse")).arg(larder()));
     let (requests, failures) = counted(&output);
     assert!(requests > 20 && failures == 0, "{output}");
     for line in [
@@ -116,7 +116,7 @@ impl Jobs {
         let args = container["args"].as_array().unwrap().iter();
         let args = args.map(|it| it.as_str().unwrap().replace("$(NAMESPACE)", "larder"));
         let server = &self.cluster.server;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        let mut command = Command::new(larder());
         command.args(args).args(more).args(["--namespace", "larder"]);
         command.arg(format!("--kube-url=https://{}", server.address()));
         command.arg("--kube-ca").arg(server.ca()).arg("--kube-token").arg(self.home.path().join("token"));

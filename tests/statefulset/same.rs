@@ -62,7 +62,7 @@ fn the_chart_renders_the_overlays() {
 
 #[test]
 fn flags_and_values_mean_the_same() {
-    let cases: [(&str, &[&str], &[&str]); 7] = [
+    let cases: [(&str, &[&str], &[&str]); 10] = [
         ("apiserver", &["--namespace", "reports"], &["--set", "apiserver.enabled=true"]),
         ("self-signed", &["--namespace", "reports"], &[]),
         (
@@ -71,8 +71,6 @@ fn flags_and_values_mean_the_same() {
             &[
                 "--set",
                 "persistence.storageClassName=fast,persistence.size=20Gi,backup.enabled=true,backup.storageClassName=fast",
-                "--set-string",
-                "maxDatabaseSize=8589934592",
             ],
         ),
         (
@@ -88,9 +86,7 @@ fn flags_and_values_mean_the_same() {
             &["--image", "registry.example/larder:1.2.3", "--max-db-size", "3GiB"],
             &[
                 "--set",
-                "certificates.mode=cert-manager,image.repository=registry.example/larder,image.tag=1.2.3",
-                "--set-string",
-                "maxDatabaseSize=3221225472",
+                "certificates.mode=cert-manager,image.repository=registry.example/larder,image.tag=1.2.3,maxDatabaseSize=3GiB",
             ],
         ),
         (
@@ -99,6 +95,30 @@ fn flags_and_values_mean_the_same() {
             &[
                 "--set",
                 "grants[0].role=writer,grants[0].identity=spiffe://cluster.local/ns/x/sa/y,grants[1].role=admin,grants[1].identity=ops.example",
+            ],
+        ),
+        // A size that no unit divides, and a private registry.
+        (
+            "self-signed",
+            &["--size", "1500M", "--pull-secret", "registry"],
+            &["--set", "persistence.size=1500M,image.pullSecrets[0].name=registry"],
+        ),
+        (
+            "neuvector",
+            &["--backup", "--monitoring"],
+            &[
+                "--values",
+                "chart/values-neuvector.yaml",
+                "--set",
+                "backup.enabled=true,monitoring.enabled=true",
+            ],
+        ),
+        (
+            "apiserver",
+            &["--namespace", "reports", "--backup", "--monitoring", "--pull-secret", "registry"],
+            &[
+                "--set",
+                "apiserver.enabled=true,backup.enabled=true,monitoring.enabled=true,image.pullSecrets[0].name=registry",
             ],
         ),
         (
@@ -119,7 +139,7 @@ fn flags_and_values_mean_the_same() {
 #[test]
 fn the_namespace_moves_with_everything_in_it() {
     for (overlay, old) in OVERLAYS {
-        let everything = manifests(&[overlay, "--namespace", "elsewhere", "--monitoring"]);
+        let everything = manifests(&[overlay, "--namespace", "elsewhere", "--monitoring", "--backup"]);
         for object in parsed(&everything) {
             let place = match object["kind"].as_str().unwrap() {
                 "Namespace" => &object["metadata"]["name"],

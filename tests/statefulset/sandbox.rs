@@ -1,9 +1,10 @@
-//! The pod without a cluster: the image's last stage laid out as a file tree, and the real binary run in it by bubblewrap as the manifest
-//! has it. Its user, no capabilities, a root that cannot be written to, only the manifest's mounts, its arguments, a network of its
-//! own with its ports, and as process 1. Secrets are laid out as kubelets do it, and asked is what kubelets ask.
+//! A pod without a cluster: the image's last stage laid out as a file tree, and the real binary run in it by bubblewrap as the manifest
+//! has it. Its user, no capabilities, the system calls that container runtimes leave it, a root that cannot be written to, only the
+//! manifest's mounts, its arguments, a network of its own with its ports, and as process 1. Secrets are laid out as kubelets do it, and
+//! asked is what kubelets ask.
 
 use http::StatusCode;
-use larder_harness::{Authority, Daemon, Pair, Skip, need, prepared};
+use larder_harness::{Authority, Daemon, Pair, Skip, prepared};
 use serde_json::Value;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -13,18 +14,33 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::image::{Stage, needed};
-use crate::objects::{manifests, printed};
+use crate::objects::{larder, manifests, printed};
 use crate::pod::Pod;
+
+/// Where a kubelet puts an account's token, and the names that it knows.
+pub(crate) const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+pub(crate) const HOSTS: &str = "/etc/hosts";
 
 /// A node with one pod's volumes on it.
 pub(crate) struct Node {
     home: TempDir,
     pub(crate) pod: Pod,
     bwrap: PathBuf,
-    user: (u32, u32),
-    is_root: bool,
+    pub(crate) user: (u32, u32),
+    pub(crate) is_root: bool,
     pub(crate) authority: Authority,
     pub(crate) data: Data,
+    pub(crate) surroundings: Surroundings,
+}
+
+/// What a kubelet gives a container beside the manifest's volumes.
+#[derive(Default)]
+pub(crate) struct Surroundings {
+    /// The network of this process instead of one of its own.
+    pub(crate) network: Option<u32>,
+    pub(crate) variables: Vec<(&'static str, String)>,
+    /// Files and directories, and where they are inside.
+    pub(crate) places: Vec<(PathBuf, &'static str)>,
 }
 
 /// What is mounted for the database.
@@ -41,23 +57,30 @@ pub(crate) enum Data {
 pub(crate) struct Container {
     pub(crate) daemon: Daemon,
     /// The server, seen from outside of its namespaces.
-    pid: u32,
-    started: Instant,
+    pub(crate) pid: u32,
+    pub(crate) started: Instant,
 }
 
 impl Node {
-    /// Lays out tree and volumes for a pod of this overlay.
+    /// Lays out tree and volumes for the database's pod of this overlay.
     pub(crate) fn with(overlay: &str) -> Result<Self, Skip> {
-        let (bwrap, stage) = (prepared("bwrap")?, Stage::last());
+        Self::of(Pod::of(&manifests(&[overlay])))
+    }
+
+    /// Lays out tree and volumes for a pod.
+    pub(crate) fn of(pod: Pod) -> Result<Self, Skip> {
+        let (bwrap, stage, filter) = (prepared("bwrap")?, Stage::last(), prepared("seccomp")?);
         let node = Self {
             home: tempfile::tempdir().unwrap(),
-            pod: Pod::of(&manifests(&[overlay])),
+            pod,
             bwrap,
             user: stage.user(),
             is_root: fs::metadata("/proc/self").unwrap().uid() == 0,
             authority: Authority::new("larder"),
             data: Data::Volume,
+            surroundings: Surroundings::default(),
         };
+        fs::write(node.filter(), Command::new(filter).output().unwrap().stdout).unwrap();
         fs::set_permissions(node.home.path(), Permissions::from_mode(0o755)).unwrap();
         node.lay_out_image(&stage);
         for (volume, _, is_writable) in node.pod.mounts() {
@@ -77,6 +100,11 @@ impl Node {
         path
     }
 
+    /// The system calls that a container is left with.
+    fn filter(&self) -> PathBuf {
+        self.path("made").join("seccomp")
+    }
+
     /// Where the contents of a volume are.
     pub(crate) fn volume(&self, name: &str) -> PathBuf {
         self.path("volumes").join(name)
@@ -93,7 +121,7 @@ impl Node {
     /// The binary where the Dockerfile puts it, what it links, and the places that a kubelet mounts to.
     fn lay_out_image(&self, stage: &Stage) {
         let root = self.path("image");
-        let built = Path::new(env!("CARGO_BIN_EXE_larder"));
+        let built = larder();
         let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap());
         let put = |from: &Path, at: &Path| {
             let to = inside(at);
@@ -101,21 +129,22 @@ impl Node {
             fs::copy(from, &to).unwrap();
             fs::set_permissions(&to, Permissions::from_mode(0o755)).unwrap();
         };
-        put(built, &stage.binary());
-        let found = printed(Command::new("ldd").arg(built));
-        let paths = found.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new);
-        let libraries: Vec<_> = paths.collect();
-        for library in needed(built) {
-            let path = libraries.iter().find(|path| path.ends_with(&library));
-            let path = path.unwrap_or_else(|| panic!("{library} is not in {found}"));
+        put(&built, &stage.binary());
+        // What it links, and the loader, which only some binaries name as linked.
+        let found = printed(Command::new("ldd").arg(&built));
+        let mut missing = needed(&built);
+        for path in found.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new) {
+            missing.retain(|library| !path.ends_with(library));
             put(path, path);
         }
+        assert!(missing.is_empty(), "{missing:?} are not in {found}");
         for (_, path, _) in self.pod.mounts() {
             fs::create_dir_all(inside(Path::new(path))).unwrap();
         }
-        for directory in ["/proc", "/dev", "/etc"] {
+        for directory in ["/proc", "/dev", "/etc", SERVICE_ACCOUNT] {
             fs::create_dir_all(inside(Path::new(directory))).unwrap();
         }
+        fs::write(inside(Path::new(HOSTS)), "").unwrap();
     }
 
     /// A Secret's volume, changed as kubelets change it: a new directory, and one rename of a link to it.
@@ -159,14 +188,22 @@ impl Node {
         let _ = fs::remove_file(&told);
         let (user, group) = (self.user.0.to_string(), self.user.1.to_string());
         let mut command = Command::new("sh");
-        // bubblewrap tells on a descriptor, which a shell can open.
-        command.args(["-c", "exec 9>\"$1\"; shift; exec \"$@\"", "sh"]).arg(&told);
+        // bubblewrap tells on a descriptor and reads from one, which a shell can open.
+        let open = "exec 9>\"$1\" 8<\"$2\"; shift 2; exec \"$@\"";
+        command.args(["-c", open, "sh"]).arg(&told).arg(self.filter());
+        if let Some(process) = self.surroundings.network {
+            command.args(["nsenter", "--target", &process.to_string(), "--net"]);
+        }
         if self.is_root {
             command.args(["setpriv", "--reuid", &user, "--regid", &group, "--clear-groups"]);
             fs::write(&told, "").unwrap();
         }
         command.arg(&self.bwrap);
         command.args(["--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1", "--info-fd", "9"]);
+        if self.surroundings.network.is_some() {
+            command.arg("--share-net");
+        }
+        command.args(["--seccomp", "8"]);
         command.args(["--uid", &user, "--gid", &group, "--cap-drop", "ALL", "--clearenv"]);
         command.arg("--ro-bind").arg(self.path("image")).arg("/");
         command.args(["--proc", "/proc", "--dev", "/dev"]);
@@ -185,6 +222,12 @@ impl Node {
             let bind = if is_writable { "--bind" } else { "--ro-bind" };
             command.arg(bind).arg(self.volume(volume)).arg(path);
         }
+        for (from, to) in &self.surroundings.places {
+            command.arg("--ro-bind").arg(from).arg(to);
+        }
+        for (name, value) in &self.surroundings.variables {
+            command.args(["--setenv", name, value]);
+        }
         command.args(["--remount-ro", "/", "--chdir", "/", "--"]);
         command.arg(Stage::last().binary()).args(self.pod.args());
         (command, told)
@@ -198,9 +241,14 @@ impl Node {
 
     /// Starts the container and waits until its startup probe succeeds.
     pub(crate) fn run(&self) -> Container {
+        self.run_until("\"listening\"")
+    }
+
+    /// The same once it has said this.
+    pub(crate) fn run_until(&self, line: &str) -> Container {
         let started = Instant::now();
         let (daemon, told) = self.start();
-        let _ = daemon.log().wait_for("\"listening\"", Duration::from_secs(60));
+        let _ = daemon.log().wait_for(line, Duration::from_secs(60));
         let told: Value = serde_json::from_slice(&fs::read(told).unwrap()).unwrap();
         let pid = told["child-pid"].as_u64().unwrap() as u32;
         let container = Container { daemon, pid, started };
@@ -235,7 +283,7 @@ impl Container {
     pub(crate) fn larder(&self, node: &Node, pair: &Pair, arguments: &[&str]) -> Command {
         let ca = node.made().join("ca.crt");
         fs::write(&ca, node.authority.pem()).unwrap();
-        let mut command = self.inside(env!("CARGO_BIN_EXE_larder"));
+        let mut command = self.inside(larder());
         command
             .args(arguments)
             .env("LARDER_CA", ca)
@@ -245,7 +293,8 @@ impl Container {
         command
     }
 
-    fn status(&self, name: &str) -> String {
+    /// A line of what the kernel says of the server.
+    pub(crate) fn status(&self, name: &str) -> String {
         let text = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
         text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned()
     }
@@ -258,151 +307,4 @@ impl Container {
         let ended = self.daemon.wait();
         (ended.code(), begun.elapsed(), self.daemon.log().text())
     }
-}
-
-/// What the README quotes.
-#[expect(clippy::print_stdout, reason = "whoever runs the test with --nocapture wants to read it")]
-fn report(line: &str) {
-    println!("pod {line}");
-}
-
-fn count(container: &Container, node: &Node, pair: &Pair) -> String {
-    printed(&mut container.larder(node, pair, &["query", "-o", "csv", "SELECT count(*) FROM report"]))
-}
-
-#[test]
-fn the_pod_starts_serves_follows_its_secret_drains_and_comes_back() {
-    let node = need!(Node::with("self-signed"));
-    let container = node.run();
-
-    // Confined as the manifest says.
-    let user = node.user.0.to_string();
-    if node.is_root {
-        assert_eq!(container.status("Uid:").split_whitespace().collect::<Vec<_>>(), [&user; 4]);
-    }
-    assert_eq!(container.status("NSpid:").split_whitespace().last(), Some("1"));
-    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
-        assert_eq!(u64::from_str_radix(&container.status(set), 16).unwrap(), 0, "{set}");
-    }
-    assert_eq!(container.status("NoNewPrivs:"), "1");
-    let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", container.pid)).unwrap();
-    let writable = |line: &&str| line.split_whitespace().nth(5).unwrap().split(',').any(|it| it == "rw");
-    let writable: Vec<_> =
-        mounts.lines().filter(writable).map(|it| it.split_whitespace().nth(4).unwrap()).collect();
-    let expected: Vec<_> = node.pod.mounts().filter(|it| it.2).map(|it| it.1).collect();
-    let outside: Vec<_> =
-        writable.iter().filter(|it| !it.starts_with("/dev") && !it.starts_with("/proc")).collect();
-    assert_eq!(outside.len(), expected.len(), "{outside:?}");
-    assert!(expected.iter().all(|it| outside.contains(&it)), "{outside:?}");
-
-    let ids = ["Uid:", "Gid:", "NSpid:", "NoNewPrivs:", "CapEff:", "CapBnd:"];
-    let confined = ids.map(|it| format!("{it} {}", container.status(it).replace('\t', " "))).join(", ");
-    report(&format!("confined: {confined}; can be written to: {}", expected.join(" ")));
-    report(&format!("started: {:.2} s to the startup probe", container.started.elapsed().as_secs_f64()));
-
-    // It serves those that the manifest names, and nobody else.
-    let owner = node.client(&node.pod.granted("owner"));
-    let create = "CREATE TABLE report (name TEXT PRIMARY KEY, body BLOB)";
-    printed(&mut container.larder(&node, &owner, &["execute", create]));
-    printed(&mut container.larder(&node, &owner, &["execute", "INSERT INTO report VALUES ('a', x'00')"]));
-    let stranger = node.client("stranger.example");
-    let refused = container.larder(&node, &stranger, &["query", "SELECT 1"]).output().unwrap();
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("IDENTITY_NOT_GRANTED"), "{refused:?}");
-    let (readiness, _) = node.pod.probe("readinessProbe");
-    assert_eq!(container.get(&readiness).0, StatusCode::OK);
-    assert_eq!(container.get(&node.pod.probe("livenessProbe").0).0, StatusCode::OK);
-
-    // A Secret that Kubernetes changes is followed.
-    let health = format!("http://127.0.0.1:{}/healthz", node.pod.port("probe"));
-    let before = container.get(&health).1;
-    let renewed = node.authority.server(&node.made(), "renewed");
-    node.write_secret("tls", &renewed, &node.authority.pem());
-    let _ = container.daemon.log().wait_for("TLS files reloaded", Duration::from_secs(10));
-    assert_ne!(container.get(&health).1, before);
-    assert_eq!(count(&container, &node, &owner), "count(*)\r\n1\r\n");
-
-    // What is under way when the pod is ended is answered.
-    let slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT count(*) FROM n";
-    let mut asking = container.larder(&node, &owner, &["query", "-o", "csv", slow]);
-    let asking = asking.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    wait_for_a_read(&container, &node);
-    let (code, took, log) = container.terminate();
-    let answered = asking.wait_with_output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&answered.stdout), "count(*)\r\n3000000\r\n");
-    assert_eq!(code, Some(0), "{log}");
-    assert!(took < node.pod.grace(), "{took:?}");
-    report(&format!(
-        "ended: answered what was under way, exit code 0 after {:.2} s of {} s",
-        took.as_secs_f64(),
-        node.pod.grace().as_secs()
-    ));
-    assert!(log.contains("\"stopped\""), "{log}");
-    assert_eq!(fs::metadata(node.volume("data").join("larder.db-wal")).map_or(0, |it| it.len()), 0);
-
-    // The next pod finds the volume as it was left.
-    let container = node.run();
-    assert_eq!(count(&container, &node, &owner), "count(*)\r\n1\r\n");
-    assert_eq!(container.get(&readiness).0, StatusCode::OK);
-    assert_eq!(container.terminate().0, Some(0));
-}
-
-/// Waits until the server says that somebody reads.
-fn wait_for_a_read(container: &Container, node: &Node) {
-    let metrics = format!("http://127.0.0.1:{}/metrics", node.pod.port("probe"));
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !container.get(&metrics).1.contains("\nlarder_readers_in_use 1\n") {
-        assert!(Instant::now() < deadline, "nobody reads");
-    }
-}
-
-#[test]
-fn the_neuvector_pod_knows_the_controller_by_another_ca_than_the_shared_one() {
-    let node = need!(Node::with("neuvector"));
-    let controllers = Authority::new("larder");
-    node.write_files("client-ca", &[("ca.crt", &controllers.pem())]);
-    // The whole of neuvector-internal-certs is mounted: what its upgrader has prepared lies beside what is in use.
-    let shared = node.authority.peer(&node.made(), "NeuVector");
-    let text = |path: &Path| fs::read_to_string(path).unwrap();
-    let (cert, key, ca) = (text(&shared.cert), text(&shared.key), node.authority.pem());
-    let triples = ["", "new-", "dest-"];
-    let names: Vec<_> = triples
-        .iter()
-        .flat_map(|it| {
-            [("tls.crt", &cert), ("tls.key", &key), ("ca.crt", &ca)]
-                .map(|(name, text)| (format!("{it}{name}"), text))
-        })
-        .collect();
-    let files: Vec<_> = names.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    node.write_files("tls", &files);
-
-    let container = node.run();
-    let controller = controllers.client(&node.pod.granted("owner"), &node.made(), "controller");
-    printed(&mut container.larder(&node, &controller, &["execute", "CREATE TABLE report (name TEXT)"]));
-    // Enforcer and scanner hold the shared certificate; it opens nothing.
-    let refused = container.larder(&node, &shared, &["query", "SELECT 1"]).output().unwrap();
-    assert!(!refused.status.success(), "{}", String::from_utf8_lossy(&refused.stdout));
-    let (_, readiness) = container.get(&node.pod.probe("readinessProbe").0);
-    assert!(
-        readiness.contains("[!]clients: a client showed a certificate that no CA in --client-ca has signed"),
-        "{readiness}"
-    );
-    assert!(!readiness.contains("[!]tls"), "two CAs on purpose are no mistake: {readiness}");
-
-    // The rotation's first step: both CAs, the old pair. Then a new pair. Each is followed while connections come.
-    let next = Authority::new("larder");
-    let renewed = next.peer(&node.made(), "renewed");
-    let health = format!("http://127.0.0.1:{}/healthz", node.pod.port("probe"));
-    let mut revisions = vec![container.get(&health).1];
-    for (number, (pair, bundle)) in
-        [(&renewed, format!("{ca}{}", next.pem())), (&renewed, next.pem())].iter().enumerate()
-    {
-        node.write_secret("tls", pair, bundle);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while number == 0 && container.get(&health).1 == revisions[0] {
-            assert!(Instant::now() < deadline, "the rotation is not followed");
-        }
-        revisions.push(container.get(&health).1);
-    }
-    assert_ne!(revisions[0], revisions[1], "{revisions:?}");
-    assert_eq!(container.terminate().0, Some(0));
 }

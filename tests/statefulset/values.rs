@@ -3,7 +3,7 @@
 use larder_harness::need;
 use std::process::Command;
 
-use crate::objects::helm;
+use crate::objects::{helm, larder};
 
 #[test]
 fn wrong_values_are_refused() {
@@ -31,6 +31,25 @@ fn wrong_values_are_refused() {
         ("backup.schedule=daily", "backup.schedule"),
         ("extraArgs[0]=--journal rollback; rm", "extraArgs.0"),
         ("resources.limits.memory=plenty", "resources.limits.memory"),
+        ("resources.limits.mem=1Gi", "resources.limits"),
+        ("apiserver.resources.requests.CPU=1", "apiserver.resources.requests"),
+        ("tolerations[0].kee=db", "Additional property kee is not allowed"),
+        ("affinity.podAffinities.x=y", "Additional property podAffinities is not allowed"),
+        ("extraLabels.app\\.kubernetes\\.io/name=other", "extraLabels"),
+        ("podAnnotations.a b=c", "podAnnotations"),
+        ("nodeSelector.disk=not a label", "nodeSelector.disk"),
+        ("fullnameOverride=1db", "fullnameOverride"),
+        ("persistence.storageClassName=Fast One", "persistence.storageClassName"),
+        ("listenAddress=localhost", "listenAddress must be one of"),
+        ("networkPolicy.kubernetesPorts[0]=0", "networkPolicy.kubernetesPorts.0"),
+        ("apiserver.evacuated=true", "Additional property evacuated is not allowed"),
+        ("drainTimeout=56s", "terminationGracePeriodSeconds has to be 5 seconds longer than drainTimeout"),
+        ("persistence.size=100M", "persistence.size: below 128Mi there is no room"),
+        ("certificates.secretName=shared", "set certificates.clientCASecretName"),
+        (
+            "backup.enabled=true,certificates.clients[0].name=c,certificates.clients[0].identity=c",
+            "add one of the name backup to certificates.clients",
+        ),
     ];
     for (value, reason) in cases {
         let output = need!(helm()).args(["--set", value]).output().unwrap();
@@ -54,8 +73,7 @@ fn wrong_flags_are_refused() {
         (&["elsewhere"], "possible values"),
     ];
     for (flags, reason) in cases {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_larder")).arg("manifests").args(flags).output().unwrap();
+        let output = Command::new(larder()).arg("manifests").args(flags).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{flags:?}: {said}");
         assert!(output.stdout.is_empty() && said.contains(reason), "{flags:?}: {said}");

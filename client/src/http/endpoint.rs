@@ -50,6 +50,21 @@ impl Endpoint {
         self.host.parse().is_ok_and(|address: IpAddr| address.is_loopback()) || self.host == "localhost"
     }
 
+    /// The same server, whose certificate is for another name than its address: a certificate that several servers share, or a
+    /// forwarded port.
+    ///
+    /// # Errors
+    /// That is no name, or the server is called without TLS.
+    pub fn certified_as(self, name: &str) -> Result<Self, EndpointError> {
+        let invalid = |reason| EndpointError { url: self.to_string(), reason };
+        if self.tls.is_none() {
+            return Err(invalid("without TLS there is no certificate whose name could be another"));
+        }
+        let name = ServerName::try_from(name.to_owned())
+            .map_err(|_| invalid("what its certificate is to be called is no name"))?;
+        Ok(Self { tls: Some(name), ..self })
+    }
+
     /// The name that the server's certificate has to carry.
     pub(crate) fn server_name(&self) -> Option<&ServerName<'static>> {
         self.tls.as_ref()
@@ -129,5 +144,16 @@ mod tests {
         rejects("larder:4001", "expected https");
         rejects("ftp://larder", "expected https");
         rejects("", "expected https");
+    }
+
+    #[test]
+    fn a_certificate_of_another_name() {
+        let endpoint = |url: &str| url.parse::<Endpoint>().expect(url);
+        let shared = endpoint("https://larder:4001").certified_as("NeuVector").expect("a name");
+        assert_eq!(shared.to_string(), "https://larder:4001");
+        assert_eq!(shared.server_name().map(ServerName::to_str).as_deref(), Some("NeuVector"));
+        let spaced = endpoint("https://larder:4001").certified_as("no name").expect_err("no name");
+        assert!(spaced.to_string().contains("is no name"), "{spaced}");
+        assert!(endpoint("http://127.0.0.1:4001").certified_as("larder").is_err());
     }
 }

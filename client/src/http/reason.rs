@@ -34,6 +34,12 @@ impl Reason {
     pub(crate) fn of(error: &hyper::Error) -> Self {
         match find::<rustls::Error>(error) {
             Some(tls) => Self::Tls(explain(tls)),
+            // The alert that says so may be read by the connection alone, after the call has given up.
+            None if error.is_canceled() => Self::Lost(format!(
+                "the server closed the connection before it answered, as it does when it does not trust the client certificate; \
+                 its log says which ({})",
+                sentence(error)
+            )),
             None => Self::of_text(sentence(error)),
         }
     }

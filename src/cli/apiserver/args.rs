@@ -121,6 +121,9 @@ pub(crate) struct StoreArgs {
     /// Keep objects in the database of a `larder serve` instead
     #[arg(long, env = "LARDER_DATABASE_URL", value_name = "URL", requires_all = ["database_ca", "database_cert", "database_key"])]
     database_url: Option<Endpoint>,
+    /// The name in its certificate, if it is another than in the URL
+    #[arg(long, env = "LARDER_DATABASE_SERVER_NAME", value_name = "NAME", requires = "database_url")]
+    database_server_name: Option<String>,
     /// The CAs that its certificate is checked against (PEM)
     #[arg(long, env = "LARDER_DATABASE_CA", value_name = "FILE")]
     database_ca: Option<PathBuf>,
@@ -205,7 +208,18 @@ impl StoreArgs {
         else {
             return Ok(None);
         };
-        Ok(Some(Sidecar::new(url.clone(), Credentials::from_files(ca, cert, key)?)?))
+        for (flag, file) in [("--database-ca", ca), ("--database-cert", cert), ("--database-key", key)] {
+            anyhow::ensure!(
+                file.exists(),
+                "{flag} {}: no such file; make one with `larder certs`, or mount a Secret there that has this key",
+                file.display()
+            );
+        }
+        let endpoint = match &self.database_server_name {
+            Some(name) => url.clone().certified_as(name)?,
+            None => url.clone(),
+        };
+        Ok(Some(Sidecar::new(endpoint, Credentials::from_files(ca, cert, key)?)?))
     }
 
     /// How the store keeps history.

@@ -5,6 +5,7 @@ mod dev;
 mod metrics;
 mod probe;
 mod transfer;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,7 +18,6 @@ use larder_apiserver::auth::{Authenticator, Authorizer, Bundle, Cluster, Namespa
 use larder_apiserver::http::{self, ApiServer, ApiServerParts, ConnectionLimits, TlsSource};
 use larder_apiserver::registry::Registry;
 use larder_apiserver::results::Results;
-use larder_apiserver::store::Store;
 use larder_apiserver::transfer::Direction;
 use larder_apiserver::watch::Watches;
 use larder_client::database::{Database, Embedded};
@@ -99,7 +99,8 @@ async fn serve(args: ApiServerArgs, direction: Direction) -> anyhow::Result<()> 
     let (drain, draining) = watch::channel(false);
     let (end, ended) = watch::channel(false);
     let database = Kept::open(&args).await?;
-    let store = Store::open(database.shared(), args.store.options()).await.context("the store")?;
+    let opened = waiting::open(database.shared(), args.store.options(), probe_listener).await?;
+    let Some((store, probe_listener)) = opened else { return Ok(()) };
     let callers = Callers::prepare(&args, dev.as_ref()).await?;
     let metrics = Arc::new(Metrics::new());
     let watches = Watches::new(store.clone());
@@ -206,7 +207,7 @@ enum Kept {
 
 impl Kept {
     async fn open(args: &ApiServerArgs) -> anyhow::Result<Self> {
-        if let Some(sidecar) = args.store.sidecar().context("--database-url")? {
+        if let Some(sidecar) = args.store.sidecar()? {
             return Ok(Self::There(Arc::new(sidecar)));
         }
         let data = args.store.data.clone();

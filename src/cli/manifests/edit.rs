@@ -12,6 +12,7 @@ pub(super) struct Edits {
     pub(super) size: Option<Quantity>,
     pub(super) max_db_size: Option<Size>,
     pub(super) image: Option<String>,
+    pub(super) pull_secret: Option<String>,
     /// Kind and name.
     pub(super) issuer: Option<(&'static str, String)>,
     pub(super) grants: Vec<String>,
@@ -30,6 +31,7 @@ impl Edits {
             && self.size.is_none()
             && self.max_db_size.is_none()
             && self.image.is_none()
+            && self.pull_secret.is_none()
             && self.issuer.is_none()
             && self.grants.is_empty()
     }
@@ -43,7 +45,11 @@ impl Edits {
                 move_to(object, namespace);
             }
             self.edit_volumes(object);
-            containers(object).into_iter().for_each(|container| self.edit_container(container));
+            let Some(pod) = pod(object) else { continue };
+            if let Some(name) = &self.pull_secret {
+                pod["imagePullSecrets"] = json!([{ "name": name }]);
+            }
+            elements(pod, "/containers").into_iter().for_each(|container| self.edit_container(container));
         }
     }
 
@@ -69,10 +75,10 @@ impl Edits {
             container["image"] = json!(image);
         }
         let Some(args) = container.get_mut("args").and_then(Value::as_array_mut) else { return };
-        if let Some(Size(bytes)) = self.max_db_size
+        if let Some(size) = self.max_db_size
             && let Some(quota) = args.iter_mut().find(|it| starts(it, "--max-db-size="))
         {
-            *quota = json!(format!("--max-db-size={bytes}"));
+            *quota = json!(format!("--max-db-size={size}"));
         }
         let first = args.iter().position(|it| starts(it, "--grant="));
         if let (Some(first), false) = (first, self.grants.is_empty()) {
@@ -93,12 +99,12 @@ fn elements<'v>(object: &'v mut Value, pointer: &str) -> Vec<&'v mut Value> {
     list.map(|list| list.iter_mut().collect()).unwrap_or_default()
 }
 
-/// The containers of whatever makes pods.
-fn containers(object: &mut Value) -> Vec<&mut Value> {
-    match object["kind"].as_str() {
-        Some("StatefulSet" | "Deployment" | "Job") => elements(object, "/spec/template/spec/containers"),
-        Some("CronJob") => elements(object, "/spec/jobTemplate/spec/template/spec/containers"),
-        _ => Vec::new(),
+/// The pod's part of whatever makes pods.
+fn pod(object: &mut Value) -> Option<&mut Value> {
+    match object["kind"].as_str()? {
+        "StatefulSet" | "Deployment" | "Job" => object.pointer_mut("/spec/template/spec"),
+        "CronJob" => object.pointer_mut("/spec/jobTemplate/spec/template/spec"),
+        _ => None,
     }
 }
 

@@ -41,6 +41,9 @@ pub(crate) struct Manifests {
     /// The image
     #[arg(long, value_name = "IMAGE", value_parser = image)]
     image: Option<String>,
+    /// The Secret of the registry that the image is pulled from
+    #[arg(long, value_name = "SECRET", value_parser = object_name)]
+    pull_secret: Option<String>,
     /// With cert-manager: an issuer that is there already, instead of a CA of Larder's own
     #[arg(long, value_name = "[Issuer/|ClusterIssuer/]NAME", value_parser = issuer)]
     issuer: Option<Issuer>,
@@ -95,10 +98,21 @@ impl Overlay {
             Self::Apiserver => include_str!("../../../statefulset/rendered/apiserver.yaml"),
         }
     }
-}
 
-const MONITORING: &str = include_str!("../../../statefulset/rendered/monitoring.yaml");
-const BACKUP: &str = include_str!("../../../statefulset/rendered/backup.yaml");
+    fn monitoring(self) -> &'static str {
+        match self {
+            Self::Neuvector => include_str!("../../../statefulset/rendered/neuvector-monitoring.yaml"),
+            _ => include_str!("../../../statefulset/rendered/monitoring.yaml"),
+        }
+    }
+
+    fn backup(self) -> &'static str {
+        match self {
+            Self::Neuvector => include_str!("../../../statefulset/rendered/neuvector-backup.yaml"),
+            _ => include_str!("../../../statefulset/rendered/backup.yaml"),
+        }
+    }
+}
 
 impl Manifests {
     pub(crate) fn run(self) -> Result<(), Failure> {
@@ -110,15 +124,10 @@ impl Manifests {
         if self.issuer.is_some() && self.overlay != Overlay::CertManager {
             return Err(Failure::Usage("--issuer goes with cert-manager".to_owned()));
         }
-        if self.backup && self.overlay == Overlay::Neuvector {
-            return Err(Failure::Usage(
-                "--backup cannot call a server by NeuVector's shared certificate".to_owned(),
-            ));
-        }
         let parts = [
             Some(self.overlay.rendered()),
-            self.monitoring.then_some(MONITORING),
-            self.backup.then_some(BACKUP),
+            self.monitoring.then(|| self.overlay.monitoring()),
+            self.backup.then(|| self.overlay.backup()),
         ];
         let source = parts.into_iter().flatten().collect::<Vec<_>>().join("---\n");
         let edits = self.edits();
@@ -126,15 +135,14 @@ impl Manifests {
     }
 
     fn edits(self) -> Edits {
-        let fifth = |it: Quantity| Size((it.bytes() / 5 * 2) >> 20 << 20);
-        // The parts are rendered for the namespace of the other overlays.
-        let own = (self.overlay == Overlay::Neuvector).then(|| "neuvector".to_owned());
+        let fifths = |it: Quantity| Size(((it.bytes() >> 20) * 2 / 5) << 20);
         Edits {
-            namespace: self.namespace.or(own.filter(|_| self.monitoring)),
+            namespace: self.namespace,
             storage_class: self.storage_class,
-            max_db_size: self.max_db_size.or(self.size.clone().map(fifth)),
+            max_db_size: self.max_db_size.or(self.size.clone().map(fifths)),
             size: self.size,
             image: self.image,
+            pull_secret: self.pull_secret,
             issuer: self.issuer.map(|it| (it.kind, it.name)),
             grants: self.grants.into_iter().map(|it| it.0).collect(),
         }

@@ -103,6 +103,12 @@ impl ApiServer {
         &self.running.url
     }
 
+    /// Where probes and metrics are: `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn probe_url(&self) -> &str {
+        &self.running.probe
+    }
+
     /// The port of the API.
     ///
     /// # Panics

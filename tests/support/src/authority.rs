@@ -61,8 +61,14 @@ impl Authority {
     /// As [`Authority::server`], for a server that also calls itself as a client.
     #[must_use]
     pub fn peer(&self, dir: &Path, name: &str) -> Pair {
-        let mut params =
-            CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        self.peer_of(&["localhost", "127.0.0.1"], dir, name)
+    }
+
+    /// As [`Authority::peer`], for a server of these names.
+    #[must_use]
+    pub fn peer_of(&self, names: &[&str], dir: &Path, name: &str) -> Pair {
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         self.issue(params, dir, name)

@@ -44,10 +44,16 @@ macro_rules! apiserver {
     };
 }
 
-/// A [`Setup`] of the binary that Cargo built for the calling test.
+/// The binary that is tested: the one that Cargo built with the test, or the one that `LARDER_BINARY` names, such as a release.
+#[must_use]
+pub fn tested(built: &str) -> std::path::PathBuf {
+    std::env::var_os("LARDER_BINARY").map_or_else(|| built.into(), Into::into)
+}
+
+/// A [`Setup`] of the binary that Cargo built for the calling test, or of the one that [`tested`] takes in its place.
 #[macro_export]
 macro_rules! setup {
     () => {
-        $crate::Setup::new(env!("CARGO_BIN_EXE_larder"))
+        $crate::Setup::new($crate::tested(env!("CARGO_BIN_EXE_larder")))
     };
 }

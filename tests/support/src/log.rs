@@ -1,7 +1,7 @@
 //! What the server says on standard error, kept while it runs.
 
 use std::io::{BufRead, BufReader, Read};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ impl Log {
     /// Everything so far.
     #[must_use]
     pub fn text(&self) -> String {
-        self.shared.0.lock().unwrap().lines.join("\n")
+        self.lines().lines.join("\n")
     }
 
     /// Waits for a line that contains `part`, which may have been written already, and returns it.
@@ -61,7 +61,7 @@ impl Log {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.shared.0.lock().unwrap().ended
+        self.lines().ended
     }
 
     /// Waits for the end of the process; says whether it came within `patience`.
@@ -71,8 +71,13 @@ impl Log {
         lines.ended
     }
 
+    /// The lines, those too that a test was waiting for in vain when it ended: they are what is printed then.
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn change(&self, change: impl FnOnce(&mut Lines)) {
-        change(&mut self.shared.0.lock().unwrap());
+        change(&mut self.lines());
         self.shared.1.notify_all();
     }
 }

@@ -2,6 +2,7 @@
 //! output, and with `CI=true` it fails.
 
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 
 /// What a test needs and this machine does not have.
 #[derive(Clone, Debug)]
@@ -12,6 +13,16 @@ pub struct Skip {
 impl Skip {
     pub(crate) fn new(missing: impl Into<String>) -> Self {
         Self { missing: missing.into() }
+    }
+
+    /// For tests that need to be root.
+    ///
+    /// # Errors
+    /// They are not.
+    pub fn unless_root() -> Result<(), Self> {
+        // A process is its owner's.
+        let is_root = std::fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0);
+        if is_root { Ok(()) } else { Err(Self::new("it takes root to join the network of another process")) }
     }
 
     /// Lists the calling test as skipped.

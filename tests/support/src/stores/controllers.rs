@@ -25,12 +25,20 @@ impl ControllerManager {
     /// # Errors
     /// There is none on this machine.
     pub fn start(kubeconfig: &Path) -> Result<Self, Skip> {
+        Self::start_with(kubeconfig, &[])
+    }
+
+    /// As [`ControllerManager::start`], with these controllers besides.
+    ///
+    /// # Errors
+    /// There is none on this machine.
+    pub fn start_with(kubeconfig: &Path, more: &[&str]) -> Result<Self, Skip> {
+        let usual = ["namespace-controller", "garbage-collector-controller", "resourcequota-controller"];
         let binary = binary("kube-controller-manager")?;
         let home = tempfile::tempdir().unwrap();
         let args = args([
             format!("--kubeconfig={}", kubeconfig.display()),
-            "--controllers=namespace-controller,garbage-collector-controller,resourcequota-controller"
-                .to_owned(),
+            format!("--controllers={}", [&usual, more].concat().join(",")),
             "--leader-elect=false".to_owned(),
             "--secure-port=0".to_owned(),
             "--kube-api-qps=200".to_owned(),
