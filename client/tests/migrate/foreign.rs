@@ -54,8 +54,7 @@ impl Site {
         let (leadership, gate) = (Arc::new(Always::default()), GateState::always_open());
         let mover = Mover::new(Arc::new(shelf), Arc::new(self.primary.clone()), leadership, gate);
         mover.pass().await.unwrap();
-        let progress = mover.progress().borrow().clone();
-        progress
+        mover.progress().borrow().to_owned()
     }
 
     async fn payload(&self, key: &ReportKey) -> Option<Bytes> {
