@@ -14,6 +14,7 @@ mod discovery;
 mod documents;
 mod kubectl;
 mod lists;
+mod moves;
 mod readme;
 mod replicas;
 mod watches;

@@ -41,6 +41,8 @@ pub(super) struct Page {
     /// The revision of the list.
     pub(super) revision: Revision,
     pub(super) items: Vec<Old>,
+    /// How many follow.
+    pub(super) remaining: u64,
 }
 
 /// Objects of this name are nobody's: one is made where a watch has to tell how far it is.
@@ -83,6 +85,8 @@ struct ListMeta {
     revision: String,
     #[serde(rename = "continue", default)]
     go_on: String,
+    #[serde(rename = "remainingItemCount", default)]
+    remaining: u64,
 }
 
 #[derive(Deserialize)]
@@ -245,7 +249,7 @@ impl Pages<'_> {
         let next = Some(list.metadata.go_on).filter(|it| !it.is_empty());
         (self.is_over, self.go_on) = (next.is_none(), next);
         self.adapt(&items);
-        Ok(Some(Page { revision, items }))
+        Ok(Some(Page { revision, items, remaining: list.metadata.remaining }))
     }
 
     /// Asks for as many objects as are about enough bytes.

@@ -14,7 +14,9 @@
 //! | `apiextensions.k8s.io` | `customresourcedefinitions` | `get`, `list`, `patch`; `create` to evacuate without a CRD |
 //! | `apiregistration.k8s.io` | `apiservices`, of the names that are served | `get`, `patch`, `delete`; `create` of any name |
 //! | each group that moves | each resource | `get`, `list`, `watch`, `create`, `patch`, `delete`; `update` to evacuate |
-//! | `coordination.k8s.io` | `leases`, in the own namespace | `get`, `create`, `update`, `delete` |
+//! | `coordination.k8s.io` | `leases`, in the own namespace | `get`, `create`, `update`; `delete` to unregister |
+//!
+//! They are asked about before a group is touched (`rights`).
 //!
 //! # What stays to be done by hand
 //!
@@ -34,6 +36,7 @@ mod listing;
 mod outward;
 mod pace;
 mod progress;
+mod rights;
 mod runner;
 mod service;
 mod shape;
@@ -50,7 +53,7 @@ use tokio::sync::watch;
 
 pub use cluster::ClusterError;
 pub use gate::{Gate, Intent, Pass, Turned};
-pub use progress::{Named, Progress};
+pub use progress::{Named, Phase, Progress, Step};
 pub use runner::Direction;
 pub use service::Backend;
 pub use unregister::unregister;
@@ -108,6 +111,14 @@ pub enum TransferError {
         /// Why.
         reason: String,
     },
+    /// This server may not do everything that moving takes.
+    #[error("{group} is not moved: this server's account lacks rights: {rights}")]
+    Forbidden {
+        /// The group.
+        group: String,
+        /// What is missing: `create, delete policyreports.wgpolicyk8s.io; …`.
+        rights: String,
+    },
     /// Some objects cannot be moved.
     #[error("{count} objects of {group} cannot be moved")]
     Stays {
@@ -144,7 +155,7 @@ impl TransferError {
     /// Whether trying again soon may help, without anybody doing anything about it.
     #[must_use]
     pub fn passes(&self) -> bool {
-        !matches!(self, Self::Refused { .. } | Self::Stays { .. })
+        !matches!(self, Self::Refused { .. } | Self::Forbidden { .. } | Self::Stays { .. })
     }
 }
 
@@ -164,6 +175,8 @@ pub struct Parties {
     pub gate: Gate,
     /// Which of several replicas moves.
     pub leadership: Arc<dyn Leadership>,
+    /// Whether it is found out by a Lease in the namespace of the backend.
+    pub has_lease: bool,
 }
 
 /// Moves groups in and out.
@@ -175,6 +188,7 @@ pub struct Transfer {
     watches: Watches,
     gate: Gate,
     leadership: Arc<dyn Leadership>,
+    has_lease: bool,
     options: Options,
     pace: Arc<Pace>,
     tally: Tally,
@@ -184,10 +198,10 @@ impl Transfer {
     /// A transfer; nothing is done yet.
     #[must_use]
     pub fn new(parties: Parties, options: Options) -> Self {
-        let Parties { client, backend, registry, store, watches, gate, leadership } = parties;
+        let Parties { client, backend, registry, store, watches, gate, leadership, has_lease } = parties;
         let (cluster, pace, tally) =
             (Cluster::new(client), Arc::new(Pace::new(options.rate)), Tally::default());
-        Self { cluster, backend, registry, store, watches, gate, leadership, options, pace, tally }
+        Self { cluster, backend, registry, store, watches, gate, leadership, has_lease, options, pace, tally }
     }
 
     /// How far it is.
@@ -206,6 +220,15 @@ impl Transfer {
         let mut groups: Vec<_> = self.registry.iter().map(|it| it.group.clone()).collect();
         groups.dedup();
         groups
+    }
+
+    /// The versions of a group that this server answers, of any of its resources.
+    fn versions(&self, group: &str) -> Vec<String> {
+        let resources = self.registry.iter().filter(|it| it.group == group);
+        let mut versions: Vec<_> = resources.flat_map(|it| &it.versions).map(|it| it.name.clone()).collect();
+        versions.sort();
+        versions.dedup();
+        versions
     }
 
     /// Brings a group in, from wherever it is on its way, to the end.

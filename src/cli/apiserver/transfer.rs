@@ -130,6 +130,7 @@ impl TransferArgs {
             watches,
             gate,
             leadership: Arc::clone(&leadership),
+            has_lease: kubeconfig.is_none(),
         };
         let transfer = Arc::new(Transfer::new(parties, self.options()));
         let progress = transfer.progress();
