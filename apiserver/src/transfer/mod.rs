@@ -45,11 +45,12 @@ mod survey;
 mod unregister;
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use larder_client::migrate::{Leadership, NotLeading};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 pub use cluster::ClusterError;
 pub use gate::{Gate, Intent, Pass, Turned};
@@ -74,6 +75,9 @@ pub struct Options {
     pub settle: Duration,
     /// How long nothing may happen in etcd before the side entrance is closed.
     pub quiet: Duration,
+    /// How long clients may take to watch again after a server has ended. A watch of revisions that were given here learns nothing from kube-apiserver,
+    /// and no error either: so a group is left only when everybody who was cut off by a restart has come back.
+    pub reconnect: Duration,
     /// Whether to take over although some objects cannot be moved or would not be reached any more.
     pub force: bool,
 }
@@ -81,7 +85,9 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let rate = NonZeroU32::new(50).expect("positive");
-        Self { rate, settle: Duration::from_secs(2), quiet: Duration::from_secs(30), force: false }
+        let (settle, quiet) = (Duration::from_secs(2), Duration::from_secs(30));
+        // client-go and kube-rs wait for half a minute at most between two attempts.
+        Self { rate, settle, quiet, reconnect: Duration::from_secs(60), force: false }
     }
 }
 
@@ -192,6 +198,8 @@ pub struct Transfer {
     options: Options,
     pace: Arc<Pace>,
     tally: Tally,
+    /// Since when objects are taken out, by this process.
+    leaving: OnceLock<Instant>,
 }
 
 impl Transfer {
@@ -201,7 +209,20 @@ impl Transfer {
         let Parties { client, backend, registry, store, watches, gate, leadership, has_lease } = parties;
         let (cluster, pace, tally) =
             (Cluster::new(client), Arc::new(Pace::new(options.rate)), Tally::default());
-        Self { cluster, backend, registry, store, watches, gate, leadership, has_lease, options, pace, tally }
+        Self {
+            cluster,
+            backend,
+            registry,
+            store,
+            watches,
+            gate,
+            leadership,
+            has_lease,
+            options,
+            pace,
+            tally,
+            leaving: OnceLock::new(),
+        }
     }
 
     /// How far it is.

@@ -196,6 +196,7 @@ pub(crate) fn options() -> Options {
         rate: NonZeroU32::new(2000).unwrap(),
         settle: Duration::from_millis(300),
         quiet: Duration::from_secs(2),
+        reconnect: Duration::from_secs(1),
         force: false,
     }
 }

@@ -176,7 +176,9 @@ impl Site {
     fn setup(&self, rate: u32) -> larder_harness::ApiServerSetup {
         let register = format!("--register={NAMESPACE}/{NAME}:{}", self.port());
         // The file is in the directory that the server is started in.
-        let args = [register, "--register-ca=ca.crt".to_owned(), format!("--transfer-rate={rate}")];
+        let rate = format!("--transfer-rate={rate}");
+        // The clients of these tests come back at once.
+        let args = [&*register, "--register-ca=ca.crt", &rate, "--transfer-reconnect=3s"];
         larder_harness::apiserver!().named(format!("{NAME}.{NAMESPACE}.svc")).args(args)
     }
 

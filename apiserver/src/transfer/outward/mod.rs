@@ -1,9 +1,11 @@
 //! The way out: copy back, let go, empty.
 //!
 //! 1. The side entrance is opened, after the CRD was made if there is none and there was one, or there are objects; everything is copied back with what changes meanwhile, and read back.
-//! 2. Writes, lists and watches are turned away for a moment; the last changes are copied; kube-apiserver answers again by itself.
-//! 3. Watches end here with `410`: clients list again, and get the revisions of etcd.
+//! 2. Watches end with `410`, and writes and lists are turned away for a moment; the last changes are copied; kube-apiserver answers again by itself.
+//! 3. Clients list again there, and get the revisions of etcd.
 //! 4. What stands here is deleted, object by object; the side entrance is closed; nothing is left.
+//!
+//! A mover that is killed in step 2 serves as before when it comes back, and begins again.
 //!
 //! Another replica that has not heard of step 2 within the time to settle may still take a write. It is found afterwards, kept here and named.
 
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::time::{Duration, sleep};
+use tokio::time::{Duration, Instant, sleep, sleep_until};
 
 use self::returner::Returner;
 use super::definition::Definition;
@@ -92,6 +94,10 @@ impl Outward<'_> {
                 "its APIServices do not point to Larder, and so nobody can tell which objects are right";
             return Err(TransferError::Refused { group, reason: reason.to_owned() });
         }
+        let mark = if mark.stage == Stage::Leaving { self.reopen(&mark).await? } else { mark };
+        // Clients that a restart has cut off have to be there when they are sent away.
+        let leaving = transfer.leaving.get_or_init(Instant::now);
+        sleep_until(*leaving + transfer.options.reconnect).await;
         self.define(mark.was_defined).await?;
         self.survey.check_ways()?;
         let mut returners = self.enter().await?;
@@ -195,13 +201,19 @@ impl Outward<'_> {
     async fn stay(&self, mark: Mark, error: TransferError) -> Result<(), TransferError> {
         let (store, group) = (&self.transfer.store, &self.survey.group);
         if stage::read(store, group).await?.as_ref() == Some(&mark) {
-            // Nothing that stands in etcd is right, however late it was written.
-            let (behind, since) = (BTreeMap::new(), Timestamp::now());
-            let stage = Stage::Open { behind, since, are_originals: false };
-            let mark = stage::begin(store, group, Some(&mark), stage).await?;
-            self.transfer.gate.learn(group, Some(&mark));
+            self.reopen(&mark).await?;
         }
         Err(error)
+    }
+
+    /// Serves as before. Nothing that stands in etcd is right, however late it was written.
+    async fn reopen(&self, mark: &Mark) -> Result<Mark, TransferError> {
+        let (transfer, group) = (self.transfer, &self.survey.group);
+        let (behind, since) = (BTreeMap::new(), Timestamp::now());
+        let stage = Stage::Open { behind, since, are_originals: false };
+        let mark = stage::begin(&transfer.store, group, Some(mark), stage).await?;
+        transfer.gate.learn(group, Some(&mark));
+        Ok(mark)
     }
 
     /// Deletes what stands here, and with it every trace.
