@@ -7,6 +7,7 @@
 
 mod aggregated;
 mod applies;
+mod client_go;
 mod cluster;
 mod controllers;
 mod deletes;

@@ -6,7 +6,7 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::cluster::{Cluster, ClusterError, Form, Lines};
+use super::cluster::{Cluster, ClusterError, Form, Lines, managed};
 use super::definition::ENTRANCE;
 use crate::object::Object;
 use crate::registry::{Resource, Scope};
@@ -166,7 +166,7 @@ impl Entrance {
     pub(super) async fn patch(&self, old: &Old, mut patch: Value) -> Result<Option<Old>, ClusterError> {
         patch["metadata"]["resourceVersion"] = old.revision.to_string().into();
         patch["metadata"]["uid"] = old.object.meta("uid").into();
-        let path = written(&self.item(&old.key));
+        let path = managed(&self.item(&old.key));
         match self.cluster.call(Method::PATCH, &path, Some((Form::Merge, &patch))).await {
             Ok(patched) => Ok(into_map(patched).map(self::old)),
             Err(error) if error.is_missing(&old.key.name) || error.is_conflict() => Ok(None),
@@ -177,7 +177,7 @@ impl Entrance {
     /// Makes an object; `None` if there is one.
     pub(super) async fn create(&self, key: &Key, object: Object) -> Result<Option<Old>, ClusterError> {
         let body = self.body(object, None);
-        let path = written(&self.within(&key.namespace));
+        let path = managed(&self.within(&key.namespace));
         match self.cluster.call(Method::POST, &path, Some((Form::Json, &body))).await {
             Ok(created) => Ok(into_map(created).map(old)),
             Err(error) if error.is_conflict() => Ok(None),
@@ -197,7 +197,7 @@ impl Entrance {
     /// Replaces an object that is still as it was read; `None` if it is not.
     pub(super) async fn replace(&self, before: &Old, object: Object) -> Result<Option<Old>, ClusterError> {
         let body = self.body(object, Some(before.revision));
-        let path = written(&self.item(&before.key));
+        let path = managed(&self.item(&before.key));
         match self.cluster.call(Method::PUT, &path, Some((Form::Json, &body))).await {
             Ok(replaced) => Ok(into_map(replaced).map(old)),
             Err(error) if error.is_missing(&before.key.name) || error.is_conflict() => Ok(None),
@@ -308,11 +308,6 @@ fn into_map(value: Value) -> Option<Map<String, Value>> {
 /// etcd's revisions are numbers, and are compared as such (`k8s.io/client-go/util/resourceversion`).
 fn number(revision: &str) -> Revision {
     revision.parse().unwrap_or_default()
-}
-
-/// With the name of who writes.
-fn written(path: &str) -> String {
-    format!("{path}?fieldManager=larder")
 }
 
 fn escaped(text: &str) -> String {

@@ -1,6 +1,6 @@
 //! A cluster with policy reports in its etcd, in which Larder is installed with the rights of its manifests and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -105,7 +105,7 @@ impl Site {
         let kinds = self.kubectl.says(&["api-resources", "--verbs=list,delete", "-o", "name"]);
         let is_told = |it: &&str| !it.starts_with("events") && *it != "podmetrics" && !it.contains(GROUP);
         let kinds = kinds.split_whitespace().filter(is_told).collect::<Vec<_>>().join(",");
-        let shown = self.kubectl.says(&["get", &kinds, "-A", "-o", "json"]);
+        let shown = self.kubectl.says(&["get", &kinds, "-A", "-o", "json", "--show-managed-fields"]);
         let mut shown: Value = serde_json::from_str(&shown).unwrap();
         let items = shown["items"].as_array_mut().unwrap().iter_mut();
         items
@@ -113,14 +113,15 @@ impl Site {
                 let metadata = &it["metadata"];
                 let name = format!("{} {} {}", it["kind"], metadata["namespace"], metadata["name"]);
                 let managers = metadata["managedFields"].as_array().into_iter().flatten();
-                let managers: Vec<_> = managers.map(|it| it["manager"].clone()).collect();
+                let managers: BTreeSet<_> =
+                    managers.map(|it| it["manager"].as_str().unwrap().to_owned()).collect();
                 let mut all = without_given(it);
                 // What a server of the system renews says nothing about us.
                 if all["kind"] == "Lease" {
                     all["spec"].take();
                 }
                 all["status"].take();
-                all["metadata"]["managers"] = managers.into();
+                all["metadata"]["managers"] = json!(managers);
                 (name, all)
             })
             .collect()

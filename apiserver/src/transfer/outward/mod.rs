@@ -73,7 +73,7 @@ pub(super) async fn run(transfer: &Transfer, group: &str) -> Result<(), Transfer
 /// Closes the side entrances of a group.
 pub(super) async fn close(transfer: &Transfer, group: &str) -> Result<(), TransferError> {
     for definition in
-        Definition::of_group(&transfer.cluster, group).await?.iter().filter(|it| it.has_entrance())
+        Definition::of_group(&transfer.cluster, group).await?.iter().filter(|it| it.bears_traces())
     {
         Definition::close(&transfer.cluster, definition.name()).await?;
     }
