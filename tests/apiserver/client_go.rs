@@ -73,9 +73,9 @@ impl Program {
     }
 }
 
-/// A server that remembers as little as it may, and a wire to it.
+/// A server that remembers little: a few changes, of which its own start is one. And a wire to it.
 fn forgetful() -> (ApiServer, Proxy) {
-    let server = setup().args(["--history", "1s", "--history-changes", "1"]).start();
+    let server = setup().args(["--history", "1s", "--history-changes", "4"]).start();
     let wire = Proxy::start(format!("127.0.0.1:{}", server.port()));
     (server, wire)
 }

@@ -92,6 +92,7 @@ func inform(client dynamic.Interface, namespace string) {
 		key, _ := cache.DeletionHandlingMetaNamespaceKeyFunc(object)
 		return key
 	}
+	must(informer.SetWatchErrorHandler(func(_ *cache.Reflector, err error) { say("broke off", err.Error()) }))
 	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(object any) { say("added", name(object)) },
 		UpdateFunc: func(_, object any) { say("updated", name(object)) },
