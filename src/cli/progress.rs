@@ -1,5 +1,6 @@
 //! A bar or a spinner on standard error, if that is a terminal.
 
+use std::io;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressState, ProgressStyle};
@@ -35,4 +36,18 @@ pub(crate) fn counting(total: u64, what: &str) -> ProgressBar {
 /// `1.23 MiB`.
 pub(crate) fn bytes(count: u64) -> String {
     HumanBytes(count).to_string()
+}
+
+/// Standard error, with lines standing above a bar that is drawn there.
+#[derive(Clone)]
+pub(crate) struct Above(pub(crate) ProgressBar);
+
+impl io::Write for Above {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }

@@ -35,9 +35,17 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 pub(super) fn start_log(args: &LogArgs) -> anyhow::Result<()> {
+    start_log_on(args, std::io::stderr)
+}
+
+/// As [`start_log`], by another way to standard error.
+pub(super) fn start_log_on<W>(args: &LogArgs, writer: W) -> anyhow::Result<()>
+where
+    W: for<'w> tracing_subscriber::fmt::MakeWriter<'w> + Send + Sync + 'static,
+{
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_new(&args.log).with_context(|| format!("--log {:?}", args.log))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match args.log_format {
         LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),

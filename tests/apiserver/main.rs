@@ -7,6 +7,7 @@
 
 mod aggregated;
 mod applies;
+mod client_go;
 mod cluster;
 mod controllers;
 mod deletes;
@@ -14,6 +15,7 @@ mod discovery;
 mod documents;
 mod kubectl;
 mod lists;
+mod moves;
 mod readme;
 mod replicas;
 mod versions;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::Method;
-use larder_harness::{ApiServer, Proxy, Server};
+use larder_harness::{ApiServer, ApiServerSetup, Proxy, Server};
 use serde_json::json;
 
 use crate::controllers::{Follower, all, client, listed, make_the_last};
@@ -16,22 +16,21 @@ struct Replicas {
     _sidecar: Server,
 }
 
+/// A server that keeps objects in a sidecar, which it reaches by this address.
+pub(crate) fn on_sidecar(setup: ApiServerSetup, url: &str, sidecar: &Server) -> ApiServerSetup {
+    let owner = sidecar.pair("owner");
+    let files = [sidecar.home().join("ca.crt"), owner.cert, owner.key];
+    let flags = ["--database-ca", "--database-cert", "--database-key"];
+    let setup = setup.args(["--database-url", url]);
+    flags.iter().zip(&files).fold(setup, |it, (flag, file)| it.args([flag.as_ref(), file.as_os_str()]))
+}
+
 impl Replicas {
     fn start() -> Self {
         let sidecar = larder_harness::setup!().start();
         let wire = Proxy::start(sidecar.url().trim_start_matches("https://"));
-        let owner = sidecar.pair("owner");
-        let server = || {
-            let url = format!("https://{}", wire.address());
-            let files = [sidecar.home().join("ca.crt"), owner.cert.clone(), owner.key.clone()];
-            let flags = ["--database-ca", "--database-cert", "--database-key"];
-            let setup = setup().args(["--database-url", &url]);
-            let setup = flags
-                .iter()
-                .zip(&files)
-                .fold(setup, |it, (flag, file)| it.args([flag.as_ref(), file.as_os_str()]));
-            Arc::new(setup.start())
-        };
+        let url = format!("https://{}", wire.address());
+        let server = || Arc::new(on_sidecar(setup(), &url, &sidecar).start());
         Self { servers: [server(), server()], wire, _sidecar: sidecar }
     }
 

@@ -152,6 +152,32 @@ async fn check_75_a_watcher_is_told_how_far_it_is_before_the_end() {
 }
 
 #[tokio::test]
+async fn check_75_a_quiet_watcher_is_told_how_far_it_is_again_and_again() {
+    let server = setup().args(["--bookmarks", "100ms"]).start();
+    let mut world = World::on(Arc::new(server)).await;
+    let made = revision(&world.make(&thing("a", "red")).await);
+    let mut watcher = world.watch(&format!("allowWatchBookmarks=true&resourceVersion={made}")).await;
+    let mut quiet = world.watch(&format!("resourceVersion={made}")).await;
+    let another = format!("/apis/example.com/v1/namespaces/{}-else/things", world.namespace);
+    let mut told = 0;
+    for name in ["b", "c"] {
+        let elsewhere = revision(&world.post(&another, &thing(name, "red")).await.json());
+        // What happens elsewhere is no event here; how far it is is told all the same.
+        while told < elsewhere {
+            let bookmark = watcher.event().await.unwrap();
+            assert_eq!(bookmark["type"], "BOOKMARK", "{bookmark}");
+            assert!(revision(&bookmark["object"]) >= told, "{bookmark}");
+            told = revision(&bookmark["object"]);
+        }
+    }
+    world.make(&thing("d", "red")).await;
+    // Who did not ask for them gets none.
+    quiet.expect("ADDED", "d").await;
+    let mut again = world.watch(&format!("resourceVersion={told}")).await;
+    again.expect("ADDED", "d").await;
+}
+
+#[tokio::test]
 async fn check_76_a_watch_ends_in_order_when_its_time_is_up() {
     let world = World::new().await;
     let started = Instant::now();

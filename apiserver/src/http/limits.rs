@@ -37,6 +37,8 @@ pub struct RequestLimits {
     pub timeout: Duration,
     /// How long a write may take.
     pub write_timeout: Duration,
+    /// How often a watch that is told nothing is told how far it is, if it wants to know.
+    pub bookmarks: Duration,
 }
 
 impl Default for RequestLimits {
@@ -48,6 +50,7 @@ impl Default for RequestLimits {
             body_memory: 64 << 20,
             timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(34),
+            bookmarks: Duration::from_secs(60),
         }
     }
 }
@@ -100,6 +103,11 @@ impl Budget {
             bodies: semaphore(limits.body_memory.max(limits.body) >> 10),
             limits,
         }
+    }
+
+    /// How often a quiet watch is told how far it is.
+    pub(super) fn bookmarks(&self) -> Duration {
+        self.limits.bookmarks
     }
 
     /// A place among the requests that are done at the moment.

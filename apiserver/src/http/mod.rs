@@ -276,7 +276,8 @@ impl ApiServer {
         }
         let intent = match verb {
             Verb::Get => Intent::Read,
-            Verb::List | Verb::Watch => Intent::List,
+            Verb::List => Intent::List,
+            Verb::Watch => Intent::Watch,
             _ => Intent::Write,
         };
         let name = Some(place.name.as_str()).filter(|it| !it.is_empty());

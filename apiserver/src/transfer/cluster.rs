@@ -20,6 +20,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest answer that is read.
 pub(super) const LONGEST: usize = 64 << 20;
 
+/// How often a change is tried that others change too.
+pub(super) const ATTEMPTS: usize = 16;
+
+/// As whom this server manages fields.
+const MANAGER: &str = "larder";
+
+/// With the name of who writes.
+pub(super) fn managed(path: &str) -> String {
+    format!("{path}?fieldManager={MANAGER}")
+}
+
+/// Whether this server manages fields of an object.
+pub(super) fn is_owned(object: &Value) -> bool {
+    let managers = object["metadata"]["managedFields"].as_array();
+    managers.into_iter().flatten().any(|it| it["manager"] == MANAGER)
+}
+
 /// The Kubernetes API, as one service account sees it.
 #[derive(Clone)]
 pub(super) struct Cluster {
@@ -152,6 +169,32 @@ impl Cluster {
             Err(reason) => return Err(away(reason)),
         };
         Ok(Answer { status: parts.status, call, body })
+    }
+
+    /// Takes this server out of those who manage fields of an object: whoever applies it later would have a conflict with somebody who is not there.
+    /// What has gone meanwhile is nobody's.
+    pub(super) async fn disown(&self, path: &str, name: &str) -> Result<(), ClusterError> {
+        for attempt in 1.. {
+            let Some(found) = self.find(path, name).await? else { return Ok(()) };
+            if !is_owned(&found) {
+                return Ok(());
+            }
+            let mut others = found["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+            others.retain(|it| it["manager"] != MANAGER);
+            if others.is_empty() {
+                // An empty list would change nothing.
+                others.push(Value::Object(serde_json::Map::new()));
+            }
+            let revision = &found["metadata"]["resourceVersion"];
+            let patch =
+                serde_json::json!({"metadata": {"resourceVersion": revision, "managedFields": others}});
+            match self.call(Method::PATCH, &managed(path), Some((Form::Merge, &patch))).await {
+                Err(error) if error.is_missing(name) => return Ok(()),
+                Err(error) if error.is_conflict() && attempt < ATTEMPTS => {}
+                done => return done.map(drop),
+            }
+        }
+        Ok(())
     }
 
     /// Begins a watch.

@@ -11,14 +11,11 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::time::{Duration, sleep};
 
-use super::cluster::{Cluster, ClusterError, Form};
+use super::cluster::{ATTEMPTS, Cluster, ClusterError, Form, is_owned, managed};
 use crate::registry::Resource;
 
 /// The version that is the side entrance.
 pub(super) const ENTRANCE: &str = "v0larder";
-
-/// How often a change is tried that others change too.
-const ATTEMPTS: usize = 16;
 
 /// How often is looked whether kube-apiserver has heard of a change.
 const LOOK: Duration = Duration::from_millis(100);
@@ -52,7 +49,7 @@ impl Definition {
 
     /// Makes a CRD, unless there is one.
     pub(super) async fn create(cluster: &Cluster, document: &Value) -> Result<(), ClusterError> {
-        match cluster.call(Method::POST, PATH, Some((Form::Json, document))).await {
+        match cluster.call(Method::POST, &managed(PATH), Some((Form::Json, document))).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_conflict() => Ok(()),
             Err(error) => Err(error),
@@ -118,14 +115,20 @@ impl Definition {
         .await
     }
 
-    /// Takes the side entrance away.
+    /// Whether something of this server is in it.
+    pub(super) fn bears_traces(&self) -> bool {
+        self.has_entrance() || is_owned(&self.document)
+    }
+
+    /// Takes the side entrance away, and every other trace.
     pub(super) async fn close(cluster: &Cluster, name: &str) -> Result<(), ClusterError> {
         change(cluster, name, |versions| {
             let before = versions.len();
             versions.retain(|it| it["name"] != ENTRANCE);
             versions.len() < before
         })
-        .await
+        .await?;
+        cluster.disown(&format!("{PATH}/{name}"), name).await
     }
 }
 
@@ -153,7 +156,7 @@ async fn change(
         }
         let revision = &found.document["metadata"]["resourceVersion"];
         let patch = json!({"metadata": {"resourceVersion": revision}, "spec": {"versions": versions}});
-        match cluster.call(Method::PATCH, &path, Some((Form::Merge, &patch))).await {
+        match cluster.call(Method::PATCH, &managed(&path), Some((Form::Merge, &patch))).await {
             Err(error) if error.is_conflict() && attempt < ATTEMPTS => {}
             done => return done.map(drop),
         }

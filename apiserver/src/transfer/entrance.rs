@@ -6,7 +6,7 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::cluster::{Cluster, ClusterError, Form, Lines};
+use super::cluster::{Cluster, ClusterError, Form, Lines, managed};
 use super::definition::ENTRANCE;
 use crate::object::Object;
 use crate::registry::{Resource, Scope};
@@ -41,6 +41,8 @@ pub(super) struct Page {
     /// The revision of the list.
     pub(super) revision: Revision,
     pub(super) items: Vec<Old>,
+    /// How many follow.
+    pub(super) remaining: u64,
 }
 
 /// Objects of this name are nobody's: one is made where a watch has to tell how far it is.
@@ -83,6 +85,8 @@ struct ListMeta {
     revision: String,
     #[serde(rename = "continue", default)]
     go_on: String,
+    #[serde(rename = "remainingItemCount", default)]
+    remaining: u64,
 }
 
 #[derive(Deserialize)]
@@ -162,7 +166,7 @@ impl Entrance {
     pub(super) async fn patch(&self, old: &Old, mut patch: Value) -> Result<Option<Old>, ClusterError> {
         patch["metadata"]["resourceVersion"] = old.revision.to_string().into();
         patch["metadata"]["uid"] = old.object.meta("uid").into();
-        let path = written(&self.item(&old.key));
+        let path = managed(&self.item(&old.key));
         match self.cluster.call(Method::PATCH, &path, Some((Form::Merge, &patch))).await {
             Ok(patched) => Ok(into_map(patched).map(self::old)),
             Err(error) if error.is_missing(&old.key.name) || error.is_conflict() => Ok(None),
@@ -173,7 +177,7 @@ impl Entrance {
     /// Makes an object; `None` if there is one.
     pub(super) async fn create(&self, key: &Key, object: Object) -> Result<Option<Old>, ClusterError> {
         let body = self.body(object, None);
-        let path = written(&self.within(&key.namespace));
+        let path = managed(&self.within(&key.namespace));
         match self.cluster.call(Method::POST, &path, Some((Form::Json, &body))).await {
             Ok(created) => Ok(into_map(created).map(old)),
             Err(error) if error.is_conflict() => Ok(None),
@@ -193,7 +197,7 @@ impl Entrance {
     /// Replaces an object that is still as it was read; `None` if it is not.
     pub(super) async fn replace(&self, before: &Old, object: Object) -> Result<Option<Old>, ClusterError> {
         let body = self.body(object, Some(before.revision));
-        let path = written(&self.item(&before.key));
+        let path = managed(&self.item(&before.key));
         match self.cluster.call(Method::PUT, &path, Some((Form::Json, &body))).await {
             Ok(replaced) => Ok(into_map(replaced).map(old)),
             Err(error) if error.is_missing(&before.key.name) || error.is_conflict() => Ok(None),
@@ -245,7 +249,7 @@ impl Pages<'_> {
         let next = Some(list.metadata.go_on).filter(|it| !it.is_empty());
         (self.is_over, self.go_on) = (next.is_none(), next);
         self.adapt(&items);
-        Ok(Some(Page { revision, items }))
+        Ok(Some(Page { revision, items, remaining: list.metadata.remaining }))
     }
 
     /// Asks for as many objects as are about enough bytes.
@@ -304,11 +308,6 @@ fn into_map(value: Value) -> Option<Map<String, Value>> {
 /// etcd's revisions are numbers, and are compared as such (`k8s.io/client-go/util/resourceversion`).
 fn number(revision: &str) -> Revision {
     revision.parse().unwrap_or_default()
-}
-
-/// With the name of who writes.
-fn written(path: &str) -> String {
-    format!("{path}?fieldManager=larder")
 }
 
 fn escaped(text: &str) -> String {

@@ -3,7 +3,8 @@
 //! Between the moment in which requests begin to come here and the one in which the last write to etcd was copied, an object that was just made there is
 //! not here: requests wait for that moment instead of seeing it. On the way out, writes, lists and watches are turned away with `429` and `Retry-After`
 //! for the second that passes until kube-apiserver answers them itself: a write would be lost, and from a list that was answered here and a watch that
-//! is answered there a client would learn nothing ever after, since revisions here are far above those of etcd.
+//! is answered there a client would learn nothing ever after, since revisions here are far above those of etcd. For the same reason watches that are
+//! open are ended with `410` before kube-apiserver answers, and so is one that comes back in that second.
 //!
 //! Every replica follows the stages in the store. Of what it knows nothing, it lets nothing through.
 
@@ -34,8 +35,10 @@ pub(super) const PROBE: &str = "larder-probe-";
 pub enum Intent {
     /// Read one object.
     Read,
-    /// Read many, or begin to follow them.
+    /// Read many.
     List,
+    /// Follow many.
+    Watch,
     /// Change something.
     Write,
 }
@@ -110,15 +113,18 @@ impl Gate {
             (Some(Stage::Open { .. } | Stage::Settled), _) | (Some(Stage::Leaving), Intent::Read) => {
                 Ok(Pass { call })
             }
+            // It is told at once that it is over.
+            (Some(Stage::Leaving | Stage::Gone { .. }), Intent::Watch) => Ok(Pass { call }),
             _ => Err(Turned::Later),
         }
     }
 
-    /// Returns when the watches of a group have to end with `410`, so that clients list again where they are answered then.
+    /// Returns when the watches of a group have to end with `410`, so that clients list again where they are answered then. That is before
+    /// kube-apiserver answers: a watch that broke off in between would go on there.
     pub async fn gone(&self, group: &str) {
         let Some(inner) = &self.0 else { return std::future::pending().await };
         let is_gone = |it: &HashMap<String, Mark>| {
-            matches!(it.get(group), Some(Mark { stage: Stage::Gone { .. }, .. }))
+            matches!(it.get(group), Some(Mark { stage: Stage::Leaving | Stage::Gone { .. }, .. }))
         };
         if inner.marks.subscribe().wait_for(is_gone).await.is_err() {
             std::future::pending::<()>().await;

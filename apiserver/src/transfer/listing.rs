@@ -12,11 +12,13 @@ pub(super) struct Listing<'s> {
     resource: &'s str,
     after: Option<Key>,
     is_over: bool,
+    /// Objects behind the last page.
+    left: u64,
 }
 
 impl<'s> Listing<'s> {
     pub(super) fn new(store: &'s Store, resource: &'s str) -> Self {
-        Self { store, resource, after: None, is_over: false }
+        Self { store, resource, after: None, is_over: false, left: 0 }
     }
 
     /// The next objects; `None` at the end.
@@ -28,7 +30,13 @@ impl<'s> Listing<'s> {
         let page =
             self.store.page(self.resource, &ListQuery { selection, at: At::Latest, after, limit }).await?;
         self.is_over = page.next.is_none();
+        self.left = page.remaining.unwrap_or_default();
         self.after = page.next;
         Ok(Some(page.items).filter(|it| !it.is_empty()))
+    }
+
+    /// Objects behind the last page, as far as was seen.
+    pub(super) fn left(&self) -> u64 {
+        self.left
     }
 }

@@ -14,7 +14,9 @@
 //! | `apiextensions.k8s.io` | `customresourcedefinitions` | `get`, `list`, `patch`; `create` to evacuate without a CRD |
 //! | `apiregistration.k8s.io` | `apiservices`, of the names that are served | `get`, `patch`, `delete`; `create` of any name |
 //! | each group that moves | each resource | `get`, `list`, `watch`, `create`, `patch`, `delete`; `update` to evacuate |
-//! | `coordination.k8s.io` | `leases`, in the own namespace | `get`, `create`, `update`, `delete` |
+//! | `coordination.k8s.io` | `leases`, in the own namespace | `get`, `create`, `update`; `delete` to unregister |
+//!
+//! They are asked about before a group is touched (`rights`).
 //!
 //! # What stays to be done by hand
 //!
@@ -34,6 +36,7 @@ mod listing;
 mod outward;
 mod pace;
 mod progress;
+mod rights;
 mod runner;
 mod service;
 mod shape;
@@ -42,15 +45,16 @@ mod survey;
 mod unregister;
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use larder_client::migrate::{Leadership, NotLeading};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 pub use cluster::ClusterError;
 pub use gate::{Gate, Intent, Pass, Turned};
-pub use progress::{Named, Progress};
+pub use progress::{Named, Phase, Progress, Step};
 pub use runner::Direction;
 pub use service::Backend;
 pub use unregister::unregister;
@@ -71,6 +75,9 @@ pub struct Options {
     pub settle: Duration,
     /// How long nothing may happen in etcd before the side entrance is closed.
     pub quiet: Duration,
+    /// How long clients may take to watch again after a server has ended. A watch of revisions that were given here learns nothing from kube-apiserver,
+    /// and no error either: so a group is left only when everybody who was cut off by a restart has come back.
+    pub reconnect: Duration,
     /// Whether to take over although some objects cannot be moved or would not be reached any more.
     pub force: bool,
 }
@@ -78,7 +85,9 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let rate = NonZeroU32::new(50).expect("positive");
-        Self { rate, settle: Duration::from_secs(2), quiet: Duration::from_secs(30), force: false }
+        let (settle, quiet) = (Duration::from_secs(2), Duration::from_secs(30));
+        // client-go and kube-rs wait for half a minute at most between two attempts.
+        Self { rate, settle, quiet, reconnect: Duration::from_secs(60), force: false }
     }
 }
 
@@ -107,6 +116,14 @@ pub enum TransferError {
         group: String,
         /// Why.
         reason: String,
+    },
+    /// This server may not do everything that moving takes.
+    #[error("{group} is not moved: this server's account lacks rights: {rights}")]
+    Forbidden {
+        /// The group.
+        group: String,
+        /// What is missing: `create, delete policyreports.wgpolicyk8s.io; …`.
+        rights: String,
     },
     /// Some objects cannot be moved.
     #[error("{count} objects of {group} cannot be moved")]
@@ -144,7 +161,7 @@ impl TransferError {
     /// Whether trying again soon may help, without anybody doing anything about it.
     #[must_use]
     pub fn passes(&self) -> bool {
-        !matches!(self, Self::Refused { .. } | Self::Stays { .. })
+        !matches!(self, Self::Refused { .. } | Self::Forbidden { .. } | Self::Stays { .. })
     }
 }
 
@@ -164,6 +181,8 @@ pub struct Parties {
     pub gate: Gate,
     /// Which of several replicas moves.
     pub leadership: Arc<dyn Leadership>,
+    /// Whether it is found out by a Lease in the namespace of the backend.
+    pub has_lease: bool,
 }
 
 /// Moves groups in and out.
@@ -175,19 +194,35 @@ pub struct Transfer {
     watches: Watches,
     gate: Gate,
     leadership: Arc<dyn Leadership>,
+    has_lease: bool,
     options: Options,
     pace: Arc<Pace>,
     tally: Tally,
+    /// Since when objects are taken out, by this process.
+    leaving: OnceLock<Instant>,
 }
 
 impl Transfer {
     /// A transfer; nothing is done yet.
     #[must_use]
     pub fn new(parties: Parties, options: Options) -> Self {
-        let Parties { client, backend, registry, store, watches, gate, leadership } = parties;
+        let Parties { client, backend, registry, store, watches, gate, leadership, has_lease } = parties;
         let (cluster, pace, tally) =
             (Cluster::new(client), Arc::new(Pace::new(options.rate)), Tally::default());
-        Self { cluster, backend, registry, store, watches, gate, leadership, options, pace, tally }
+        Self {
+            cluster,
+            backend,
+            registry,
+            store,
+            watches,
+            gate,
+            leadership,
+            has_lease,
+            options,
+            pace,
+            tally,
+            leaving: OnceLock::new(),
+        }
     }
 
     /// How far it is.
@@ -206,6 +241,15 @@ impl Transfer {
         let mut groups: Vec<_> = self.registry.iter().map(|it| it.group.clone()).collect();
         groups.dedup();
         groups
+    }
+
+    /// The versions of a group that this server answers, of any of its resources.
+    fn versions(&self, group: &str) -> Vec<String> {
+        let resources = self.registry.iter().filter(|it| it.group == group);
+        let mut versions: Vec<_> = resources.flat_map(|it| &it.versions).map(|it| it.name.clone()).collect();
+        versions.sort();
+        versions.dedup();
+        versions
     }
 
     /// Brings a group in, from wherever it is on its way, to the end.

@@ -7,7 +7,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, ClusterError, Form};
+use super::cluster::{Cluster, ClusterError, Form, managed};
 
 const PATH: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 
@@ -88,7 +88,8 @@ pub(super) async fn point(
         "metadata": {"labels": {KEPT: null}},
         "spec": {"service": service, "caBundle": ca, "insecureSkipTLSVerify": null},
     });
-    match cluster.call(Method::PATCH, &format!("{PATH}/{name}"), Some((Form::Merge, &patch))).await {
+    let path = managed(&format!("{PATH}/{name}"));
+    match cluster.call(Method::PATCH, &path, Some((Form::Merge, &patch))).await {
         Err(error) if error.is_missing(&name) => {}
         done => return done.map(drop),
     }
@@ -101,7 +102,7 @@ pub(super) async fn point(
             "service": service, "caBundle": ca,
         },
     });
-    cluster.call(Method::POST, PATH, Some((Form::Json, &created))).await.map(drop)
+    cluster.call(Method::POST, &managed(PATH), Some((Form::Json, &created))).await.map(drop)
 }
 
 /// Lets kube-apiserver answer a version again, if this server does; deletes the registration if there is no CRD to answer from.
@@ -112,22 +113,26 @@ pub(super) async fn give_back(
     version: &str,
     has_definition: bool,
 ) -> Result<(), ClusterError> {
-    if !matches!(answerer(cluster, backend, group, version).await?, Answerer::Larder(_)) {
-        return Ok(());
-    }
     let name = format!("{version}.{group}");
     let path = format!("{PATH}/{name}");
-    let done = if has_definition {
-        let patch = json!({
-            "metadata": {"labels": {KEPT: "true"}},
-            "spec": {"service": null, "caBundle": null, "insecureSkipTLSVerify": null},
-        });
-        cluster.call(Method::PATCH, &path, Some((Form::Merge, &patch))).await
-    } else {
-        cluster.call(Method::DELETE, &path, None).await
-    };
-    match done {
+    match answerer(cluster, backend, group, version).await? {
+        Answerer::Larder(_) => {}
+        Answerer::Local => return cluster.disown(&path, &name).await,
+        Answerer::Other(_) => return Ok(()),
+    }
+    if !has_definition {
+        return match cluster.call(Method::DELETE, &path, None).await {
+            Err(error) if error.is_missing(&name) => Ok(()),
+            done => done.map(drop),
+        };
+    }
+    let patch = json!({
+        "metadata": {"labels": {KEPT: "true"}},
+        "spec": {"service": null, "caBundle": null, "insecureSkipTLSVerify": null},
+    });
+    match cluster.call(Method::PATCH, &managed(&path), Some((Form::Merge, &patch))).await {
         Err(error) if error.is_missing(&name) => Ok(()),
-        done => done.map(drop),
+        Err(error) => Err(error),
+        Ok(_) => cluster.disown(&path, &name).await,
     }
 }

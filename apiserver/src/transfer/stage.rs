@@ -53,6 +53,22 @@ pub(super) struct Mark {
     pub(super) stage: Stage,
     /// Its own revision: what was written before the stage has a lower one, what was written since a higher one.
     pub(super) revision: Revision,
+    /// Whether the cluster had CRDs of the group when it came in, and so has to have them when it leaves.
+    pub(super) was_defined: bool,
+}
+
+/// As it is stored.
+#[derive(Serialize, Deserialize)]
+struct Spec {
+    #[serde(flatten)]
+    stage: Stage,
+    #[serde(rename = "wasDefined", default = "yes")]
+    was_defined: bool,
+}
+
+/// What was written before this was noted.
+fn yes() -> bool {
+    true
 }
 
 impl Stage {
@@ -70,9 +86,10 @@ impl Stage {
 impl Mark {
     pub(super) fn of(stored: &Stored) -> Result<Self, StoreError> {
         let object = stored.object("", "")?;
-        let stage = object.0.get("spec").cloned().unwrap_or_default();
-        let stage = serde_json::from_value(stage).map_err(|it| StoreError::Damaged(it.to_string()))?;
-        Ok(Self { stage, revision: stored.revision })
+        let spec = object.0.get("spec").cloned().unwrap_or_default();
+        let Spec { stage, was_defined } =
+            serde_json::from_value(spec).map_err(|it| StoreError::Damaged(it.to_string()))?;
+        Ok(Self { stage, revision: stored.revision, was_defined })
     }
 }
 
@@ -92,18 +109,34 @@ pub(super) async fn begin(
     before: Option<&Mark>,
     stage: Stage,
 ) -> Result<Mark, TransferError> {
-    let spec = serde_json::to_value(&stage).map_err(|it| StoreError::Damaged(it.to_string()))?;
+    let was_defined = before.is_none_or(|it| it.was_defined);
+    write(store, group, before.map(|it| it.revision), Spec { stage, was_defined }).await
+}
+
+/// Begins the first stage of a group that the cluster has no CRD of.
+pub(super) async fn begin_undefined(store: &Store, group: &str) -> Result<Mark, TransferError> {
+    write(store, group, None, Spec { stage: Stage::Settled, was_defined: false }).await
+}
+
+async fn write(
+    store: &Store,
+    group: &str,
+    before: Option<Revision>,
+    spec: Spec,
+) -> Result<Mark, TransferError> {
+    let written = serde_json::to_value(&spec).map_err(|it| StoreError::Damaged(it.to_string()))?;
     let object: Map<String, Value> =
-        [("metadata".to_owned(), json!({"name": group})), ("spec".to_owned(), spec)].into_iter().collect();
+        [("metadata".to_owned(), json!({"name": group})), ("spec".to_owned(), written)].into_iter().collect();
     let (version, uid) = ("v1".to_owned(), String::new());
     let draft = Draft { key: key(group), uid, version, object: Object(object), fields: Vec::new() };
     let written = match before {
         None => store.create(STAGES, &draft).await,
-        Some(before) => store.update(STAGES, &draft, before.revision).await,
+        Some(before) => store.update(STAGES, &draft, before).await,
     };
     let stored = written.map_err(TransferError::or_overtaken)?;
+    let Spec { stage, was_defined } = spec;
     tracing::info!(group, stage = stage.as_str(), "a stage of the move began");
-    Ok(Mark { stage, revision: stored.revision })
+    Ok(Mark { stage, revision: stored.revision, was_defined })
 }
 
 /// Forgets that a group ever moved.

@@ -22,10 +22,7 @@ pub(super) struct Survey {
 impl Survey {
     pub(super) async fn of(transfer: &Transfer, group: &str) -> Result<Self, TransferError> {
         let resources: Vec<_> = transfer.registry.iter().filter(|it| it.group == group).cloned().collect();
-        let mut versions: Vec<_> =
-            resources.iter().flat_map(|it| &it.versions).map(|it| it.name.clone()).collect();
-        versions.sort();
-        versions.dedup();
+        let versions = transfer.versions(group);
         let (mut definitions, mut strangers) = (Vec::new(), Vec::new());
         for definition in Definition::of_group(&transfer.cluster, group).await? {
             match resources.iter().find(|it| it.id() == definition.name()) {

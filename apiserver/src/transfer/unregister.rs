@@ -26,7 +26,7 @@ pub async fn unregister(
             let has = definitions.iter().any(|it| it.served().any(|it| it == version.name));
             service::give_back(&cluster, backend, &resource.group, &version.name, has).await?;
         }
-        for definition in definitions.iter().filter(|it| it.has_entrance()) {
+        for definition in definitions.iter().filter(|it| it.bears_traces()) {
             Definition::close(&cluster, definition.name()).await?;
         }
     }

@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::site::{GROUP, reports};
+use super::reports::{GROUP, reports};
 
 /// Objects that each writer has.
 const NAMES: usize = 8;
@@ -59,7 +59,7 @@ impl Writers {
     /// Waits until so many more changes were acknowledged.
     pub(crate) async fn proceed(&self, changes: u64) {
         let before = self.seen.lock().unwrap().done;
-        super::site::until("changes", async || self.seen.lock().unwrap().done >= before + changes).await;
+        super::reports::until("changes", async || self.seen.lock().unwrap().done >= before + changes).await;
     }
 
     /// Ends them; returns what there has to be.
@@ -86,8 +86,8 @@ struct Writer {
 /// How a call ended that changes something.
 enum Ended {
     Done,
-    /// It was refused, as it has to be: somebody else was faster, or there is nothing.
-    Refused,
+    /// There is nothing.
+    Missing,
     /// It certainly was not done.
     Not,
     /// It may have been done.
@@ -132,7 +132,7 @@ impl Writer {
         self.told(began, &ended);
         match ended {
             Ended::Done => self.set(name, after),
-            Ended::Not | Ended::Refused => {}
+            Ended::Not | Ended::Missing => {}
             Ended::Unknown => self.find_out(name, before, after).await,
         }
     }
@@ -155,7 +155,7 @@ impl Writer {
             Ok(object) => object,
             Err(error) if is(&error, 404) => {
                 self.wrong(format!("{name} is {value} and was answered with 404"));
-                return Ended::Refused;
+                return Ended::Missing;
             }
             Err(_) => return Ended::Not,
         };
@@ -187,7 +187,7 @@ impl Writer {
         let read = self.api.get(name).await;
         let ended = match &read {
             Ok(_) => Ended::Done,
-            Err(error) if is(error, 404) => Ended::Refused,
+            Err(error) if is(error, 404) => Ended::Missing,
             Err(_) => Ended::Not,
         };
         self.told(began, &ended);
@@ -257,11 +257,11 @@ fn is(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
-/// A refusal with one of these codes says that nothing was done.
+/// The client sends by itself again what was answered with 503: what was refused the second time may have been done the first time. Nobody else writes
+/// these objects, so there is no other reason to refuse a change.
 fn ended(result: Result<(), kube::Error>) -> Ended {
     match result {
         Ok(()) => Ended::Done,
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ended::Refused,
         Err(kube::Error::Api(status)) if status.code == 429 => Ended::Not,
         Err(_) => Ended::Unknown,
     }
@@ -309,7 +309,7 @@ impl Informer {
     /// Waits until it holds what there is.
     pub(crate) async fn holds(&self, expected: &BTreeMap<String, i64>) {
         let held = async || *self.held.lock().unwrap() == *expected;
-        if tokio::time::timeout(Duration::from_secs(45), super::site::until("the informer", held))
+        if tokio::time::timeout(Duration::from_secs(45), super::reports::until("the informer", held))
             .await
             .is_err()
         {

@@ -3,7 +3,8 @@
 use larder_harness::need;
 
 use super::clients::{Informer, Writers};
-use super::site::{GROUP, Site, options, until_done};
+use super::reports::GROUP;
+use super::site::{Site, options, until_done};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mover_that_is_killed_anywhere_loses_nothing() {

@@ -8,4 +8,5 @@ mod clients;
 mod killed;
 mod moves;
 mod refusals;
+mod reports;
 mod site;

@@ -5,7 +5,8 @@ use larder_harness::need;
 use serde_json::{Value, json};
 
 use super::clients::{Informer, Writers};
-use super::site::{GROUP, Site, options};
+use super::reports::GROUP;
+use super::site::{Site, options};
 
 const KEPT: &str = "/apis/wgpolicyk8s.io/v1alpha2/namespaces/default/policyreports";
 
@@ -113,7 +114,7 @@ async fn a_group_without_a_crd_is_simply_served_and_gets_one_on_its_way_out() {
     let object = json!({
         "apiVersion": "wgpolicyk8s.io/v1alpha2", "kind": "PolicyReport", "metadata": {"name": "a"}, "summary": {"pass": 1},
     });
-    super::site::until("the aggregator", async || site.send("POST", KEPT, &object).await.is_ok()).await;
+    super::reports::until("the aggregator", async || site.send("POST", KEPT, &object).await.is_ok()).await;
     site.transfer(options()).take_out(GROUP).await.unwrap();
     assert!(site.is_local().await);
     assert_eq!(read(&site, &format!("{KEPT}/a"), &[]).await["summary"]["pass"], 1);

@@ -4,7 +4,8 @@ use larder_apiserver::transfer::{Options, TransferError};
 use larder_harness::need;
 use serde_json::json;
 
-use super::site::{GROUP, Site, options};
+use super::reports::GROUP;
+use super::site::{Site, options};
 
 const REPORTS: &str = "/apis/wgpolicyk8s.io/v1alpha2/namespaces/default/policyreports";
 
@@ -58,7 +59,7 @@ async fn requests_go_back_if_the_aggregator_does_not_reach_the_server() {
     let reason = refused(&site).await;
     assert!(reason.contains("does not reach Larder"), "{reason}");
     assert!(site.is_local().await);
-    super::site::until("an answer", async || site.get(&format!("{REPORTS}/a")).await.is_ok()).await;
+    super::reports::until("an answer", async || site.get(&format!("{REPORTS}/a")).await.is_ok()).await;
 
     site.larder.backend.port = port;
     site.transfer(options()).bring_in(GROUP).await.unwrap();

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{Request, Response};
-use kube::api::{ApiResource, DynamicObject};
 use kube::client::Body;
-use kube::{Api, Client, Config};
+use kube::{Client, Config};
 use larder_apiserver::auth::{AnyClient, Authenticator, Authorizer, Bundle, FrontProxy, Trust};
 use larder_apiserver::http::{ApiServer, ApiServerParts, ConnectionLimits, RequestLimits, Validation, run};
 use larder_apiserver::registry::Registry;
@@ -29,7 +28,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-pub(crate) const GROUP: &str = "wgpolicyk8s.io";
+use super::reports::{GROUP, in_etcd, until};
+
 pub(crate) const ENTRANCE: &str = "v0larder";
 
 const REPORTS: &str = include_str!("../../resources/policyreports.yaml");
@@ -144,23 +144,14 @@ impl Site {
             watches: watches.clone(),
             gate: gate.clone(),
             leadership: Arc::new(Always::default()),
+            has_lease: false,
         };
         Transfer::new(parties, options)
     }
 
     /// How many objects of the group etcd has.
     pub(crate) async fn in_etcd(&self) -> u64 {
-        use base64::Engine as _;
-        let code = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-        let body = json!({
-            "key": code(&format!("/registry/{GROUP}/")), "range_end": code(&format!("/registry/{GROUP}0")),
-            "count_only": true,
-        });
-        let url = self.kubernetes.etcd();
-        let client = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
-        let request = Request::post("/v3/kv/range").body(body.to_string().into_bytes()).unwrap();
-        let answer: Value = client.request(request).await.unwrap();
-        answer["count"].as_str().map_or(0, |it| it.parse().unwrap())
+        in_etcd(&self.kubernetes).await
     }
 
     /// Whether kube-apiserver answers all versions itself, and would keep doing so.
@@ -199,23 +190,13 @@ impl Site {
     }
 }
 
-pub(crate) fn reports(client: &Client, namespace: &str, version: &str) -> Api<DynamicObject> {
-    let resource = ApiResource {
-        group: GROUP.to_owned(),
-        version: version.to_owned(),
-        api_version: format!("{GROUP}/{version}"),
-        kind: "PolicyReport".to_owned(),
-        plural: "policyreports".to_owned(),
-    };
-    Api::namespaced_with(client.clone(), namespace, &resource)
-}
-
 /// Quick enough for a test, and slow enough for one kube-apiserver.
 pub(crate) fn options() -> Options {
     Options {
         rate: NonZeroU32::new(2000).unwrap(),
         settle: Duration::from_millis(300),
         quiet: Duration::from_secs(2),
+        reconnect: Duration::from_secs(1),
         force: false,
     }
 }
@@ -340,14 +321,4 @@ impl Death {
     pub(crate) async fn came(&self) {
         let _ = self.came.subscribe().wait_for(|it| *it).await;
     }
-}
-
-/// Waits until something is so, for a minute at most.
-pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let looked = tokio::time::timeout(Duration::from_secs(60), async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    assert!(looked.await.is_ok(), "{what} does not come");
 }

@@ -38,6 +38,9 @@ pub(crate) struct ApiServerArgs {
     /// When ready, write the addresses that are listened on to this file as JSON
     #[arg(long, env = "LARDER_ANNOUNCE", value_name = "FILE")]
     pub(crate) announce: Option<PathBuf>,
+    /// How often a quiet watch is told how far it is, if its client wants to know
+    #[arg(long, env = "LARDER_BOOKMARKS", value_name = "TIME", default_value = "60s")]
+    bookmarks: Span,
     /// How long requests may go on after SIGTERM
     #[arg(long, env = "LARDER_DRAIN_TIMEOUT", value_name = "TIME", default_value = "20s")]
     pub(crate) drain_timeout: Span,
@@ -136,6 +139,9 @@ pub(crate) struct StoreArgs {
     /// How long changes are remembered at least, for watches and pages
     #[arg(long, env = "LARDER_HISTORY", value_name = "TIME", default_value = "5m")]
     history: Span,
+    /// How many changes are remembered at least
+    #[arg(long, env = "LARDER_HISTORY_CHANGES", value_name = "N", default_value = "10000")]
+    history_changes: u64,
 }
 
 impl ApiServerArgs {
@@ -166,6 +172,9 @@ impl ApiServerArgs {
 
     /// What only shows when flags are seen together.
     pub(crate) fn check(&self) -> Result<(), String> {
+        if self.bookmarks.0.is_zero() {
+            return Err("--bookmarks takes a time that is not zero".to_owned());
+        }
         if self.dev && !self.listen().ip().is_loopback() {
             return Err(format!("--dev serves on loopback only, --listen is {}", self.listen()));
         }
@@ -185,7 +194,8 @@ impl ApiServerArgs {
     pub(crate) fn limits(&self) -> RequestLimits {
         let body = usize::try_from(self.resources.max_body.0).unwrap_or(usize::MAX);
         let default = RequestLimits::default();
-        RequestLimits { body, body_memory: default.body_memory.max(body.saturating_mul(4)), ..default }
+        let body_memory = default.body_memory.max(body.saturating_mul(4));
+        RequestLimits { body, body_memory, bookmarks: self.bookmarks.0, ..default }
     }
 }
 
@@ -224,6 +234,6 @@ impl StoreArgs {
 
     /// How the store keeps history.
     pub(crate) fn options(&self) -> StoreOptions {
-        StoreOptions { history: self.history.0, ..StoreOptions::default() }
+        StoreOptions { history: self.history.0, changes: self.history_changes }
     }
 }

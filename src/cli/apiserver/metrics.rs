@@ -1,5 +1,6 @@
 //! What the API server counts, for Prometheus. Labels are verbs, resources that are served and codes: nothing that a caller could make up.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(super) struct Metrics {
     operations: Family<OperationLabels, Histogram, fn() -> Histogram>,
     refused: Family<ResourceLabel, Counter>,
     transfer: Family<StateLabel, Gauge>,
+    transfer_left: Family<StepLabels, Gauge>,
+    transfer_failures: Gauge<u64, AtomicU64>,
     results_behind: Gauge<f64, AtomicU64>,
     results_written: Gauge<u64, AtomicU64>,
     results_cut: Gauge<u64, AtomicU64>,
@@ -69,6 +72,16 @@ struct StateLabel {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StepLabels {
+    resource: String,
+    phase: &'static str,
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 /// From 100 µs to 52 s.
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(100e-6, 2.0, 20))
@@ -87,6 +100,8 @@ impl Metrics {
             operations: Family::new_with_constructor(seconds as fn() -> Histogram),
             refused: Family::default(),
             transfer: Family::default(),
+            transfer_left: Family::default(),
+            transfer_failures: Gauge::default(),
             results_behind: Gauge::default(),
             results_written: Gauge::default(),
             results_cut: Gauge::default(),
@@ -96,6 +111,7 @@ impl Metrics {
             loud_lines: LineLimit::default(),
         };
         metrics.register_requests();
+        metrics.register_transfer();
         metrics.register_results();
         metrics.register_certificates();
         metrics
@@ -125,10 +141,24 @@ impl Metrics {
             self.operations.clone(),
         );
         r.register("validation_failures", "Objects refused for what they look like", self.refused.clone());
+    }
+
+    fn register_transfer(&mut self) {
+        let r = &mut self.registry;
         r.register(
             "transfer_objects",
             "Objects between etcd and the store, by what became of them",
             self.transfer.clone(),
+        );
+        r.register(
+            "transfer_left",
+            "Objects that the present step of a move has before it",
+            self.transfer_left.clone(),
+        );
+        r.register(
+            "transfer_failures",
+            "Attempts at moving a group that failed",
+            self.transfer_failures.clone(),
         );
     }
 
@@ -160,26 +190,35 @@ impl Metrics {
     }
 
     /// Counts what is moved, for as long as it is.
-    pub(super) fn follow(&self, mut progress: watch::Receiver<Progress>) {
-        let transfer = self.transfer.clone();
+    pub(super) fn follow(self: Arc<Self>, mut progress: watch::Receiver<Progress>) {
         tokio::spawn(async move {
             while progress.changed().await.is_ok() {
                 let now = progress.borrow_and_update().clone();
-                for (state, count) in [
-                    ("found", now.found),
-                    ("copied", now.copied),
-                    ("same", now.same),
-                    ("deleted", now.deleted),
-                    ("removed", now.removed),
-                    ("overruled", now.overruled),
-                    ("stays", now.stays),
-                ] {
-                    let gauge = transfer.get_or_create(&StateLabel { state });
-                    gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
-                }
+                self.moved(&now);
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
+    }
+
+    fn moved(&self, now: &Progress) {
+        for (state, count) in [
+            ("found", now.found),
+            ("copied", now.copied),
+            ("same", now.same),
+            ("deleted", now.deleted),
+            ("removed", now.removed),
+            ("overruled", now.overruled),
+            ("stays", now.stays),
+        ] {
+            self.transfer.get_or_create(&StateLabel { state }).set(signed(count));
+        }
+        // A step that is over has nothing before it, and so no line.
+        self.transfer_left.clear();
+        for (resource, step) in &now.steps {
+            let labels = StepLabels { resource: resource.clone(), phase: step.phase.as_str() };
+            self.transfer_left.get_or_create(&labels).set(signed(step.left));
+        }
+        self.transfer_failures.set(now.errors);
     }
 
     fn register_certificates(&mut self) {

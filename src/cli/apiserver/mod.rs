@@ -1,6 +1,7 @@
 //! `larder apiserver`: puts the API server together, serves it, and ends in order.
 
 mod args;
+mod bar;
 mod dev;
 mod metrics;
 mod probe;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use arc_swap::ArcSwap;
 use clap::{Args, ValueEnum};
+use indicatif::ProgressBar;
 use larder_apiserver::auth::{Authenticator, Authorizer, Bundle, Cluster, Namespaces, Tokens, Trust};
 use larder_apiserver::http::{self, ApiServer, ApiServerParts, ConnectionLimits, TlsSource};
 use larder_apiserver::registry::Registry;
@@ -25,7 +27,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::serve::{start_log, write_whole};
+use super::progress::Above;
+use super::serve::{start_log, start_log_on, write_whole};
 use crate::tls::Tls;
 use args::{ApiServerArgs, Authorization};
 use metrics::Metrics;
@@ -61,24 +64,28 @@ impl ApiServerCommand {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let args = self.args;
         args.check().map_err(|message| anyhow!(message))?;
-        start_log(&args.log)?;
+        let bar = (self.task == Task::Evacuate).then(bar::on_terminal).flatten();
+        match bar.clone().map(Above) {
+            Some(above) => start_log_on(&args.log, move || above.clone())?,
+            None => start_log(&args.log)?,
+        }
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_IO_THREADS);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
-        let ended = runtime.block_on(run(self.task, args));
+        let ended = runtime.block_on(run(self.task, args, bar));
         runtime.shutdown_background();
         ended
     }
 }
 
-async fn run(task: Task, args: ApiServerArgs) -> anyhow::Result<()> {
+async fn run(task: Task, args: ApiServerArgs, bar: Option<ProgressBar>) -> anyhow::Result<()> {
     if task != Task::Serve && args.transfer.register.is_none() {
         return Err(anyhow!("--register is needed: it says which registration is meant"));
     }
     match task {
-        Task::Serve => serve(args, Direction::In).await,
-        Task::Evacuate => serve(args, Direction::Out).await,
+        Task::Serve => serve(args, Direction::In, None).await,
+        Task::Evacuate => serve(args, Direction::Out, bar).await,
         Task::Unregister => {
             let registry = registry(args.resources.directory.as_deref())?;
             args.transfer.unregister(args.cluster.kubeconfig.as_deref(), &registry).await
@@ -86,7 +93,7 @@ async fn run(task: Task, args: ApiServerArgs) -> anyhow::Result<()> {
     }
 }
 
-async fn serve(args: ApiServerArgs, direction: Direction) -> anyhow::Result<()> {
+async fn serve(args: ApiServerArgs, direction: Direction, bar: Option<ProgressBar>) -> anyhow::Result<()> {
     let started = std::time::Instant::now();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?args, "starting");
     let dev = if args.dev { Some(dev::Directory::prepare(&args.store.data)?) } else { None };
@@ -137,6 +144,9 @@ async fn serve(args: ApiServerArgs, direction: Direction) -> anyhow::Result<()> 
     let moving = args.transfer.start(args.cluster.kubeconfig.as_deref(), direction, parties).await?;
     if let Some(moving) = &moving {
         metrics.follow(moving.progress.clone());
+        if let Some(bar) = bar {
+            tokio::spawn(bar::draw(bar, moving.progress.clone()));
+        }
     }
     crate::memory::forget_start();
     wait_for_a_signal().await?;

@@ -21,6 +21,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::interval;
 
+use crate::config::Span;
+
 /// The Lease by which one of several replicas moves.
 const LEASE: &str = "larder-apiserver-transfer";
 
@@ -43,6 +45,9 @@ pub(crate) struct TransferArgs {
     /// Objects that are moved in a second, at most
     #[arg(long, env = "LARDER_TRANSFER_RATE", value_name = "N", default_value = "50")]
     transfer_rate: NonZeroU32,
+    /// How long clients may take to watch again after a restart, before `evacuate` lets go of anything
+    #[arg(long, env = "LARDER_TRANSFER_RECONNECT", value_name = "TIME", default_value = "60s")]
+    transfer_reconnect: Span,
     /// Take over although some objects cannot be moved, or some clients would not be answered any more
     #[arg(long, env = "LARDER_TRANSFER_FORCE")]
     transfer_force: bool,
@@ -77,7 +82,8 @@ impl FromStr for ServiceName {
 
 impl TransferArgs {
     fn options(&self) -> Options {
-        Options { rate: self.transfer_rate, force: self.transfer_force, ..Options::default() }
+        let (rate, reconnect, force) = (self.transfer_rate, self.transfer_reconnect.0, self.transfer_force);
+        Options { rate, reconnect, force, ..Options::default() }
     }
 
     async fn backend(&self) -> anyhow::Result<Backend> {
@@ -130,6 +136,7 @@ impl TransferArgs {
             watches,
             gate,
             leadership: Arc::clone(&leadership),
+            has_lease: kubeconfig.is_none(),
         };
         let transfer = Arc::new(Transfer::new(parties, self.options()));
         let progress = transfer.progress();

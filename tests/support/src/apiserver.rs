@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::authority::{Authority, Pair};
 use crate::client::{Answer, Connection, trusting};
 use crate::log::Log;
+use crate::pod::Account;
 use crate::server::{ANNOUNCED, Running};
 use crate::skip::Skip;
 use crate::stores::prepared;
@@ -22,8 +23,19 @@ const USER: &str = "alice";
 pub struct ApiServerSetup {
     binary: PathBuf,
     args: Vec<OsString>,
-    kubeconfig: Option<PathBuf>,
+    belongs: Belongs,
     names: Vec<String>,
+    task: Option<&'static str>,
+}
+
+/// The cluster that a server is a part of.
+enum Belongs {
+    /// None.
+    Alone,
+    /// That of this kubeconfig.
+    Outside(PathBuf),
+    /// The one that it is a pod of.
+    Pod(Account),
 }
 
 impl ApiServerSetup {
@@ -31,7 +43,7 @@ impl ApiServerSetup {
     #[must_use]
     pub fn new(binary: impl Into<PathBuf>) -> Self {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        Self { binary: binary.into(), args: Vec::new(), kubeconfig: None, names }
+        Self { binary: binary.into(), args: Vec::new(), belongs: Belongs::Alone, names, task: None }
     }
 
     /// With these arguments behind those of the harness.
@@ -44,7 +56,14 @@ impl ApiServerSetup {
     /// As a part of the cluster of this kubeconfig.
     #[must_use]
     pub fn cluster(mut self, kubeconfig: impl Into<PathBuf>) -> Self {
-        self.kubeconfig = Some(kubeconfig.into());
+        self.belongs = Belongs::Outside(kubeconfig.into());
+        self
+    }
+
+    /// As a pod with this account, as far as it sees.
+    #[must_use]
+    pub fn pod(mut self, account: Account) -> Self {
+        self.belongs = Belongs::Pod(account);
         self
     }
 
@@ -72,19 +91,27 @@ impl ApiServerSetup {
     }
 
     fn run(&self, home: &Path) -> Running {
-        let mut command = Command::new(&self.binary);
-        command.arg("apiserver").arg("--announce").arg(home.join(ANNOUNCED));
+        Running::start(self.command(home, self.task), home)
+    }
+
+    fn command(&self, home: &Path, task: Option<&str>) -> Command {
+        let mut command = match &self.belongs {
+            Belongs::Pod(account) => account.command(&self.binary),
+            Belongs::Alone | Belongs::Outside(_) => Command::new(&self.binary),
+        };
+        command.arg("apiserver").args(task).arg("--announce").arg(home.join(ANNOUNCED));
         command.args(["--listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0", "--log-format", "json"]);
         command.arg("--data").arg(home.join("data"));
         command.arg("--tls-cert").arg(home.join("server.crt")).arg("--tls-key").arg(home.join("server.key"));
-        match &self.kubeconfig {
-            Some(kubeconfig) => _ = command.arg("--kubeconfig").arg(kubeconfig),
-            None => {
+        match &self.belongs {
+            Belongs::Outside(kubeconfig) => _ = command.arg("--kubeconfig").arg(kubeconfig),
+            Belongs::Pod(_) => {}
+            Belongs::Alone => {
                 command.args(["--authorization", "authenticated", "--client-ca"]).arg(home.join("ca.crt"));
             }
         }
         command.args(&self.args);
-        Running::start(command, home)
+        command
     }
 }
 
@@ -215,6 +242,21 @@ impl ApiServer {
         assert!(self.running.has_ended(), "the server is running");
         self.running = self.setup.run(self.home.path());
         self.write_kubeconfig();
+    }
+
+    /// As [`ApiServer::start_again`], for another task from now on.
+    pub fn start_again_to(&mut self, task: &'static str) {
+        self.setup.task = Some(task);
+        self.start_again();
+    }
+
+    /// Has the binary do a task that has an end, with the arguments of the server.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn run_once(&self, task: &str) -> Output {
+        self.setup.command(self.home.path(), Some(task)).current_dir(self.home.path()).output().unwrap()
     }
 
     fn write_kubeconfig(&self) {

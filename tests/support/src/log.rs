@@ -19,7 +19,7 @@ struct Lines {
 
 impl Log {
     /// Collects `output` to its end and then calls `at_end`.
-    pub(crate) fn of(output: impl Read + Send + 'static, at_end: impl FnOnce() + Send + 'static) -> Self {
+    pub fn of(output: impl Read + Send + 'static, at_end: impl FnOnce() + Send + 'static) -> Self {
         let log = Self::default();
         let collected = log.clone();
         thread::spawn(move || {

@@ -22,8 +22,6 @@ use crate::store::{Revision, StoreError};
 use crate::telemetry::Telemetry;
 use crate::watch::{Event, From, Watch};
 
-/// How often a watcher is told how far it is.
-const BOOKMARKS: Duration = Duration::from_secs(60);
 /// How long before the end it is told once more.
 const BEFORE_THE_END: Duration = Duration::from_secs(2);
 /// How long a watch lasts at least, if nobody says; it is up to twice that.
@@ -99,7 +97,8 @@ impl Watcher {
         let seconds = options.timeout_seconds.filter(|it| *it > 0).unwrap_or_else(usual);
         let end = now + Duration::from_secs(seconds.min(24 * 3600));
         let last_word = end.checked_sub(BEFORE_THE_END).filter(|it| options.bookmarks && *it > now);
-        let mut ticks = interval_at(now + BOOKMARKS, BOOKMARKS);
+        let every = call.server.budget.bookmarks();
+        let mut ticks = interval_at(now + every, every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         call.server.telemetry.watchers(&call.id(), 1);
         Self {

@@ -18,7 +18,7 @@ use crate::transfer::decision::{Decision, Here, Opened, decide};
 use crate::transfer::entrance::{Entrance, Event, Following, Old};
 use crate::transfer::listing::Listing;
 use crate::transfer::pace::Pace;
-use crate::transfer::progress::Tally;
+use crate::transfer::progress::{Phase, Tally};
 use crate::transfer::{TransferError, shape};
 
 /// Objects under way at once.
@@ -93,6 +93,7 @@ impl Copier {
         self.touched.clear();
         self.stays.clear();
         self.watch = None;
+        self.tally.begin(&self.id, Phase::Copying);
         let (entrance, mut seen) = (self.entrance.clone(), HashSet::new());
         let mut pages = entrance.pages();
         while let Some(page) = pages.next().await? {
@@ -100,12 +101,15 @@ impl Copier {
                 self.position = page.revision;
                 self.watch = Some(entrance.watch(self.position, LONG).await?);
             }
-            self.tally.count(|it| it.found += page.items.len() as u64);
+            let count = page.items.len() as u64;
+            self.tally.count(|it| it.found += count);
+            self.tally.expect(&self.id, count + page.remaining);
             for some in page.items.chunks(AT_ONCE) {
                 self.drain().await?;
                 let fresh = some.iter().filter(|it| !it.is_mark() && !self.touched.contains(&it.key));
                 let brought = try_join_all(fresh.map(|it| self.bring(it, true))).await?;
                 brought.into_iter().for_each(|it| self.note(it));
+                self.tally.did(&self.id, some.len());
                 seen.extend(some.iter().filter(|_| prunes).map(|it| self.digest(&it.key)));
             }
         }

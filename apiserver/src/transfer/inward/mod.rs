@@ -23,6 +23,7 @@ use super::decision::Opened;
 use super::definition::Definition;
 use super::entrance::Entrance;
 use super::listing::Listing;
+use super::progress::Phase;
 use super::service;
 use super::stage::{self, Mark, Stage};
 use super::survey::Survey;
@@ -71,7 +72,11 @@ fn is_right(stage: &Stage) -> bool {
 async fn without_etcd(transfer: &Transfer, survey: &Survey, mark: Option<Mark>) -> Result<(), TransferError> {
     point(transfer, survey).await?;
     if !matches!(mark, Some(Mark { stage: Stage::Settled, .. })) {
-        let mark = stage::begin(&transfer.store, &survey.group, mark.as_ref(), Stage::Settled).await?;
+        let (store, group) = (&transfer.store, &survey.group);
+        let mark = match &mark {
+            None => stage::begin_undefined(store, group).await?,
+            mark => stage::begin(store, group, mark.as_ref(), Stage::Settled).await?,
+        };
         transfer.gate.learn(&survey.group, Some(&mark));
     }
     Ok(())
@@ -111,7 +116,13 @@ impl Inward<'_> {
         if stays > 0 && !self.transfer.options.force {
             return Err(TransferError::Stays { group: self.survey.group.clone(), count: stays });
         }
+        self.phase(Phase::Switching);
         takeover::take_over(self, mark).await
+    }
+
+    /// Tells what is being done about every resource of the group.
+    fn phase(&self, phase: Phase) {
+        self.copiers.iter().for_each(|it| self.transfer.tally.begin(&it.id, phase));
     }
 
     /// Begins to copy, or goes on. What stands here of another time is not pruned.

@@ -9,8 +9,9 @@ use super::copier::Copier;
 use crate::transfer::definition::Definition;
 use crate::transfer::entrance::Old;
 use crate::transfer::pace::Pace;
+use crate::transfer::progress::Phase;
 use crate::transfer::stage::{self, Mark, Stage};
-use crate::transfer::{TransferError, shape};
+use crate::transfer::{Transfer, TransferError, shape};
 
 /// Objects that are removed at once.
 const AT_ONCE: usize = 8;
@@ -34,6 +35,7 @@ impl Inward<'_> {
             if stays > 0 {
                 return Err(TransferError::Stays { group: self.survey.group.clone(), count: stays });
             }
+            self.phase(Phase::Waiting);
             if self.follow(options.quiet).await? == 0 {
                 return self.settle(mark).await;
             }
@@ -69,13 +71,13 @@ impl Inward<'_> {
         let transfer = self.transfer;
         let removed = self.copiers.iter_mut().map(async |copier| {
             let (entrance, mut begun, mut all) = (copier.entrance.clone(), None, 0);
+            transfer.tally.begin(&copier.id, Phase::Removing);
             let mut pages = entrance.pages();
             while let Some(page) = pages.next().await? {
                 transfer.leadership.confirm().await?;
                 copier.at(*begun.get_or_insert(page.revision));
-                let removed = remove_page(copier, &page.items, &transfer.pace).await?;
-                transfer.tally.count(|it| it.removed += removed);
-                all += removed;
+                transfer.tally.expect(&copier.id, page.items.len() as u64 + page.remaining);
+                all += remove_page(copier, &page.items, transfer).await?;
             }
             Ok::<u64, TransferError>(all)
         });
@@ -91,11 +93,12 @@ impl Inward<'_> {
         }
         let mark = stage::begin(&transfer.store, &self.survey.group, Some(&mark), Stage::Settled).await?;
         transfer.gate.learn(&self.survey.group, Some(&mark));
+        self.phase(Phase::Done);
         Ok(())
     }
 }
 
-async fn remove_page(copier: &mut Copier, items: &[Old], pace: &Pace) -> Result<u64, TransferError> {
+async fn remove_page(copier: &mut Copier, items: &[Old], transfer: &Transfer) -> Result<u64, TransferError> {
     let mut removed = 0;
     for some in items.chunks(AT_ONCE) {
         let mut settled = Vec::new();
@@ -105,8 +108,11 @@ async fn remove_page(copier: &mut Copier, items: &[Old], pace: &Pace) -> Result<
             }
         }
         let copier = &*copier;
-        let released = try_join_all(settled.into_iter().map(|it| release(copier, it, pace))).await?;
-        removed += released.into_iter().filter(|it| *it).count() as u64;
+        let released = settled.into_iter().map(|it| release(copier, it, &transfer.pace));
+        let now = try_join_all(released).await?.into_iter().filter(|it| *it).count() as u64;
+        transfer.tally.count(|it| it.removed += now);
+        transfer.tally.did(&copier.id, some.len());
+        removed += now;
     }
     Ok(removed)
 }

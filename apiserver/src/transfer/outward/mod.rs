@@ -1,29 +1,34 @@
 //! The way out: copy back, let go, empty.
 //!
-//! 1. The side entrance is opened, after the CRD was made if there is none; everything is copied back with what changes meanwhile, and read back.
-//! 2. Writes, lists and watches are turned away for a moment; the last changes are copied; kube-apiserver answers again by itself.
-//! 3. Watches end here with `410`: clients list again, and get the revisions of etcd.
+//! 1. The side entrance is opened, after the CRD was made if there is none and there was one, or there are objects; everything is copied back with what changes meanwhile, and read back.
+//! 2. Watches end with `410`, and writes and lists are turned away for a moment; the last changes are copied; kube-apiserver answers again by itself.
+//! 3. Clients list again there, and get the revisions of etcd.
 //! 4. What stands here is deleted, object by object; the side entrance is closed; nothing is left.
+//!
+//! A mover that is killed in step 2 serves as before when it comes back, and begins again.
 //!
 //! Another replica that has not heard of step 2 within the time to settle may still take a write. It is found afterwards, kept here and named.
 
 mod returner;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::time::{Duration, sleep};
+use tokio::time::{Duration, Instant, sleep, sleep_until};
 
 use self::returner::Returner;
 use super::definition::Definition;
 use super::entrance::Entrance;
 use super::inward::{self, routed};
 use super::listing::Listing;
+use super::progress::Phase;
 use super::stage::{self, Mark, Stage};
 use super::survey::Survey;
 use super::{Transfer, TransferError};
+use crate::registry::Resource;
 use crate::store::{Revision, StoreError};
 
 /// How often everything is compared before the last changes are waited for, if it cannot be followed.
@@ -45,6 +50,7 @@ pub(super) async fn run(transfer: &Transfer, group: &str) -> Result<(), Transfer
     let mark = match mark {
         // It never came in.
         None if !survey.is_ours() => return close(transfer, group).await,
+        None if survey.definitions.is_empty() => stage::begin_undefined(&transfer.store, group).await?,
         None => stage::begin(&transfer.store, group, None, Stage::Settled).await?,
         Some(mark) => mark,
     };
@@ -67,7 +73,7 @@ pub(super) async fn run(transfer: &Transfer, group: &str) -> Result<(), Transfer
 /// Closes the side entrances of a group.
 pub(super) async fn close(transfer: &Transfer, group: &str) -> Result<(), TransferError> {
     for definition in
-        Definition::of_group(&transfer.cluster, group).await?.iter().filter(|it| it.has_entrance())
+        Definition::of_group(&transfer.cluster, group).await?.iter().filter(|it| it.bears_traces())
     {
         Definition::close(&transfer.cluster, definition.name()).await?;
     }
@@ -88,7 +94,11 @@ impl Outward<'_> {
                 "its APIServices do not point to Larder, and so nobody can tell which objects are right";
             return Err(TransferError::Refused { group, reason: reason.to_owned() });
         }
-        self.define().await?;
+        let mark = if mark.stage == Stage::Leaving { self.reopen(&mark).await? } else { mark };
+        // Clients that a restart has cut off have to be there when they are sent away.
+        let leaving = transfer.leaving.get_or_init(Instant::now);
+        sleep_until(*leaving + transfer.options.reconnect).await;
+        self.define(mark.was_defined).await?;
         self.survey.check_ways()?;
         let mut returners = self.enter().await?;
         copy(&mut returners).await?;
@@ -103,16 +113,37 @@ impl Outward<'_> {
         }
     }
 
-    /// Makes the CRDs that there are none of.
-    async fn define(&mut self) -> Result<(), TransferError> {
+    /// Makes the CRDs that there are none of: those of a group that had some, and of what has objects.
+    async fn define(&mut self, was_defined: bool) -> Result<(), TransferError> {
         let (transfer, group) = (self.transfer, self.survey.group.clone());
-        for resource in transfer.registry.iter().filter(|it| it.group == group) {
-            if !self.survey.definitions.iter().any(|(it, _)| it.id() == resource.id()) {
+        for resource in self.undefined() {
+            if was_defined || self.has_objects(resource).await? {
                 let document: Value = serde_json::from_str(&resource.document).unwrap_or_default();
                 Definition::create(&transfer.cluster, &document).await?;
             }
         }
         self.survey = Survey::of(transfer, &group).await?;
+        Ok(())
+    }
+
+    /// The resources that the cluster has no CRD of.
+    fn undefined(&self) -> impl Iterator<Item = &'_ Resource> {
+        let Survey { group, definitions, .. } = &self.survey;
+        let all = self.transfer.registry.iter().filter(move |it| it.group == *group).map(Arc::as_ref);
+        all.filter(|resource| !definitions.iter().any(|(it, _)| it.id() == resource.id()))
+    }
+
+    async fn has_objects(&self, resource: &Resource) -> Result<bool, TransferError> {
+        Ok(Listing::new(&self.transfer.store, &resource.id()).next().await?.is_some())
+    }
+
+    /// Whether nothing is left here that nobody copied: something may have been made for the first time in the last moment.
+    async fn check_undefined(&self) -> Result<(), TransferError> {
+        for resource in self.undefined() {
+            if self.has_objects(resource).await? {
+                return Err(TransferError::Behind);
+            }
+        }
         Ok(())
     }
 
@@ -147,11 +178,13 @@ impl Outward<'_> {
         mut kept: Vec<String>,
     ) -> Result<(Mark, Revision, Vec<String>), TransferError> {
         let (transfer, group) = (self.transfer, &self.survey.group);
+        returners.iter().for_each(|it| transfer.tally.begin(&it.id, Phase::Switching));
         // Other replicas hear of it a little later.
         sleep(transfer.options.settle).await;
         transfer.gate.quiet(LAST_WRITES).await;
         let until = transfer.store.revision().await?;
         try_join_all(returners.iter_mut().map(Returner::catch_up)).await?;
+        self.check_undefined().await?;
         kept.extend(self.stays(returners)?);
         kept.sort();
         kept.dedup();
@@ -168,13 +201,19 @@ impl Outward<'_> {
     async fn stay(&self, mark: Mark, error: TransferError) -> Result<(), TransferError> {
         let (store, group) = (&self.transfer.store, &self.survey.group);
         if stage::read(store, group).await?.as_ref() == Some(&mark) {
-            // Nothing that stands in etcd is right, however late it was written.
-            let (behind, since) = (BTreeMap::new(), Timestamp::now());
-            let stage = Stage::Open { behind, since, are_originals: false };
-            let mark = stage::begin(store, group, Some(&mark), stage).await?;
-            self.transfer.gate.learn(group, Some(&mark));
+            self.reopen(&mark).await?;
         }
         Err(error)
+    }
+
+    /// Serves as before. Nothing that stands in etcd is right, however late it was written.
+    async fn reopen(&self, mark: &Mark) -> Result<Mark, TransferError> {
+        let (transfer, group) = (self.transfer, &self.survey.group);
+        let (behind, since) = (BTreeMap::new(), Timestamp::now());
+        let stage = Stage::Open { behind, since, are_originals: false };
+        let mark = stage::begin(&transfer.store, group, Some(mark), stage).await?;
+        transfer.gate.learn(group, Some(&mark));
+        Ok(mark)
     }
 
     /// Deletes what stands here, and with it every trace.
@@ -186,6 +225,7 @@ impl Outward<'_> {
         let mut left = 0;
         for resource in transfer.registry.iter().filter(|it| it.group == *group) {
             left += self.empty_one(&resource.id(), until, kept).await?;
+            transfer.tally.begin(&resource.id(), Phase::Done);
         }
         close(transfer, group).await?;
         transfer.tally.count(|it| it.stays = left as u64);
@@ -199,10 +239,13 @@ impl Outward<'_> {
     /// Returns how many stay.
     async fn empty_one(&self, id: &str, until: Revision, kept: &[String]) -> Result<usize, TransferError> {
         let (transfer, mut left) = (self.transfer, 0);
+        transfer.tally.begin(id, Phase::Removing);
         let mut here = Listing::new(&transfer.store, id);
         while let Some(page) = here.next().await? {
             transfer.leadership.confirm().await?;
+            transfer.tally.expect(id, page.len() as u64 + here.left());
             for stored in page {
+                transfer.tally.did(id, 1);
                 let name = format!("{id} {}", stored.key);
                 if stored.revision > until {
                     transfer.tally.count(|it| it.overruled += 1);

@@ -16,7 +16,7 @@ use crate::transfer::cluster::ClusterError;
 use crate::transfer::entrance::{Entrance, Old};
 use crate::transfer::listing::Listing;
 use crate::transfer::pace::Pace;
-use crate::transfer::progress::Tally;
+use crate::transfer::progress::{Phase, Tally};
 use crate::transfer::{TransferError, shape};
 use crate::watch::{Event, From, Watch, Watches};
 
@@ -69,20 +69,27 @@ impl Returner {
         let from = From::Revision(self.store.revision().await?);
         self.watch = Mutex::new(Some(self.watches.watch(&self.id, Selection::default(), from).await?));
         let (store, id) = (self.store.clone(), self.id.clone());
+        self.tally.begin(&id, Phase::Copying);
         let mut here = Listing::new(&store, &id);
         while let Some(page) = here.next().await? {
-            self.tally.count(|it| it.found += page.len() as u64);
+            let count = page.len() as u64;
+            self.tally.count(|it| it.found += count);
+            self.tally.expect(&id, count + here.left());
             for some in page.chunks(AT_ONCE) {
                 self.drain().await?;
                 self.sync_all(some.iter().map(|it| it.key.clone()).collect(), true).await?;
+                self.tally.did(&id, some.len());
             }
         }
+        self.tally.begin(&id, Phase::Comparing);
         let entrance = self.entrance.clone();
         let mut there = entrance.pages();
         while let Some(page) = there.next().await? {
+            self.tally.expect(&id, page.items.len() as u64 + page.remaining);
             for some in page.items.chunks(AT_ONCE) {
                 self.drain().await?;
                 self.compare(some).await?;
+                self.tally.did(&id, some.len());
             }
         }
         self.drain().await

@@ -15,6 +15,7 @@ use super::{Shared, binary};
 use crate::apiserver::kubeconfig;
 use crate::authority::{Authority, Pair};
 use crate::log::Log;
+use crate::pod::Account;
 use crate::skip::Skip;
 
 /// May do everything.
@@ -150,6 +151,22 @@ impl Kubernetes {
         let config = kubeconfig(&format!("https://{}", self.address()), &self.ca(), user);
         fs::write(home.join("kubeconfig"), config.to_string()).unwrap();
         home.join("kubeconfig")
+    }
+
+    /// A service account, as pods of the namespace have it that run as this account.
+    ///
+    /// # Errors
+    /// There is no kubectl on this machine, or no way to have a process believe that it is in a pod.
+    ///
+    /// # Panics
+    /// There is no such account.
+    pub fn account(&self, namespace: &str, name: &str) -> Result<Account, Skip> {
+        let made =
+            self.kubectl()?.args(["create", "token", name, "--namespace", namespace]).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let token = String::from_utf8(made.stdout).unwrap();
+        let directory = self.home.path().join(format!("account-{namespace}-{name}"));
+        Account::new(directory, (&self.ca(), self.port), namespace, token.trim())
     }
 
     /// What it was asked about users' rights so far (the `spec` of each SubjectAccessReview).
