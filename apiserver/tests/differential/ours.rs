@@ -91,7 +91,7 @@ impl Ours {
             }
             apply::update(context, None, &mut object, request.manager);
         }
-        warnings.extend(rules::drop_repeated_owners(&mut object));
+        warnings.extend(rules::drop_repeated_owners(&mut object, ""));
         rules::begin_create(&mut object, version, context.now, "the-uid");
         invalid(&object, rules::check_create(&object, resource, version, true))?;
         warnings.extend(rules::finalizer_warnings(&object, None));
@@ -181,7 +181,7 @@ impl Ours {
         };
         done.map_err(|it| match it {
             PatchError::Malformed(text) => bad_request(&text),
-            PatchError::TooMany(_) => status(413, "RequestEntityTooLarge", &it.to_string(), json!({})),
+            PatchError::TooMany { .. } => status(413, "RequestEntityTooLarge", &it.to_string(), json!({})),
             PatchError::Failed(_) => {
                 let text = "the server rejected our request due to an error in our request";
                 status(422, "Invalid", text, json!({}))
