@@ -9,8 +9,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::body::{self, BodyError, Pieces, Wishes};
+use super::body::{self, BodyError, Layout, Pieces, Wishes};
 use super::status::Refusal;
+use crate::present::accept::Encoding;
 
 /// The id of a request, for the log and for whoever asks about it.
 pub(super) const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
@@ -24,6 +25,8 @@ pub(crate) struct Answer {
     /// What the caller is told besides, each once.
     pub(crate) warnings: Vec<String>,
     pub(crate) content: Content,
+    /// What its JSON is sent as.
+    encoding: Encoding,
 }
 
 /// The body of an answer.
@@ -48,12 +51,18 @@ impl Answer {
 
     /// Any code, any content.
     pub(crate) fn new(code: StatusCode, content: Content) -> Self {
-        Self { code, headers: HeaderMap::new(), warnings: Vec::new(), content }
+        Self { code, headers: HeaderMap::new(), warnings: Vec::new(), content, encoding: Encoding::Json }
     }
 
     /// The same, with warnings.
     pub(crate) fn warning(mut self, warnings: Vec<String>) -> Self {
         self.warnings = warnings;
+        self
+    }
+
+    /// The same, sent as that.
+    pub(crate) fn encoded(mut self, encoding: Encoding) -> Self {
+        self.encoding = encoding;
         self
     }
 
@@ -72,12 +81,15 @@ impl Answer {
     }
 
     /// Makes it bytes. The error is that a body failed before anything of it was sent.
-    pub(super) async fn respond(self, wishes: Wishes) -> Result<Response, BodyError> {
+    pub(super) async fn respond(self, mut wishes: Wishes) -> Result<Response, BodyError> {
         let mut headers = self.headers;
         let media_type = match self.content {
             Content::Text(_) => "text/plain; charset=utf-8",
-            _ => "application/json",
+            _ => self.encoding.media_type(),
         };
+        if self.encoding == Encoding::Yaml {
+            wishes.layout = Layout::Yaml;
+        }
         let body = match self.content {
             Content::Json(json) => body::whole(json, wishes, &mut headers),
             Content::Coming(pieces) => body::coming(pieces, wishes, &mut headers).await?,

@@ -20,6 +20,7 @@ mod server;
 mod show;
 mod status;
 mod verbs;
+mod yaml;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub use limits::RequestLimits;
 pub use server::{ConnectionLimits, TlsSource, run};
 
 use answer::{AUDIT_ID, Answer, refused};
-use body::Wishes;
+use body::{Layout, Wishes};
 use call::Call;
 use documents::Documents;
 use limits::Budget;
@@ -45,6 +46,7 @@ use path::Target;
 use status::Refusal;
 
 use crate::auth::{Attributes, Authenticator, Authorizer, Namespaces, Peer, Place, User, Verb};
+use crate::present::accept;
 use crate::registry::{Registry, Resource};
 use crate::selector;
 use crate::store::Store;
@@ -156,10 +158,10 @@ impl ApiServer {
         let audit_id = audit_id(&head.headers);
         head.headers.insert(AUDIT_ID, audit_id.clone());
         let query = Query::parse(head.uri.query());
-        let wishes = Wishes {
-            pretty: pretty::is_wanted(&query, &head.headers),
-            gzip: Wishes::takes_gzip(&head.headers),
-        };
+        let layout =
+            if pretty::is_wanted(&query, &head.headers) { Layout::Indented } else { Layout::Compact };
+        let wishes = Wishes { layout, gzip: Wishes::takes_gzip(&head.headers) };
+        let told = accept::plain(accept::header(&head.headers)).unwrap_or_default();
         let route = self.route(&head, &query);
         let handled = AssertUnwindSafe(self.handle(peer, &route, head, body, query)).catch_unwind().await;
         let handled =
@@ -170,7 +172,7 @@ impl ApiServer {
         };
         let mut response = match response {
             Ok(response) => response,
-            Err(refusal) => refused(&refusal).respond(wishes).await.unwrap_or_default(),
+            Err(refusal) => refused(&refusal).encoded(told).respond(wishes).await.unwrap_or_default(),
         };
         let headers = response.headers_mut();
         headers.insert(AUDIT_ID, audit_id);

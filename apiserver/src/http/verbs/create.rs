@@ -13,6 +13,7 @@ use crate::http::options::{Write, WriteOptions};
 use crate::http::show::Show;
 use crate::http::status::Refusal;
 use crate::object::Object;
+use crate::present::accept::Shown;
 use crate::rules;
 use crate::store::{Key, StoreError, Stored};
 
@@ -20,7 +21,7 @@ use crate::store::{Key, StoreError, Stored};
 const NAMES: usize = 8;
 
 pub(super) async fn create(call: Call, body: Body) -> Result<Answer, Refusal> {
-    let show = Show::of(&call, false)?;
+    let show = Show::of(&call, Shown::One)?;
     let media_type = MediaType::of_object(&call)?;
     let body = call.server.budget.receive(body).await?;
     let options = WriteOptions::read(&call.query, Write::Create)?;
@@ -104,7 +105,7 @@ impl Writing {
     }
 
     fn made(&mut self, json: Vec<u8>) -> Result<Answer, Refusal> {
-        let answer = Answer::new(StatusCode::CREATED, Content::Json(json));
+        let answer = Answer::new(StatusCode::CREATED, Content::Json(json)).encoded(self.show.encoding);
         Ok(answer.warning(std::mem::take(&mut self.warnings)))
     }
 

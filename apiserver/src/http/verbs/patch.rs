@@ -19,13 +19,14 @@ use crate::http::options::{FieldValidation, Write, WriteOptions};
 use crate::http::show::Show;
 use crate::http::status::{Cause, Refusal};
 use crate::object::Object;
+use crate::present::accept::Shown;
 use crate::rules::{self, Part};
 use crate::schema;
 use crate::store::Stored;
 
 pub(super) async fn patch(call: Call, body: Body) -> Result<Answer, Refusal> {
     let media_type = MediaType::of_patch(&call)?;
-    let show = Show::of(&call, false)?;
+    let show = Show::of(&call, Shown::One)?;
     let body = call.server.budget.receive(body).await?;
     let write = if media_type == MediaType::Apply { Write::Apply } else { Write::Patch };
     let options = WriteOptions::read(&call.query, write)?;

@@ -13,11 +13,12 @@ use crate::http::options::{Write, WriteOptions};
 use crate::http::show::Show;
 use crate::http::status::Refusal;
 use crate::object::Object;
+use crate::present::accept::Shown;
 use crate::rules::{self, Effect, Part};
 use crate::store::{StoreError, Stored};
 
 pub(super) async fn update(call: Call, body: Body) -> Result<Answer, Refusal> {
-    let show = Show::of(&call, false)?;
+    let show = Show::of(&call, Shown::One)?;
     let media_type = MediaType::of_object(&call)?;
     let body = call.server.budget.receive(body).await?;
     let options = WriteOptions::read(&call.query, Write::Update)?;
@@ -164,7 +165,8 @@ impl Writing {
     }
 
     fn done(&mut self, json: Vec<u8>) -> Result<Outcome, Refusal> {
-        Ok(Outcome::Done(Answer::json(json).warning(std::mem::take(&mut self.warnings))))
+        let answer = Answer::json(json).encoded(self.show.encoding);
+        Ok(Outcome::Done(answer.warning(std::mem::take(&mut self.warnings))))
     }
 
     pub(super) fn check_uid(&self, new: &Object, old: &Object) -> Result<(), Refusal> {
