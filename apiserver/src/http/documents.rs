@@ -65,6 +65,8 @@ impl ApiServer {
         match parts {
             [] => plain(Some(documents.index.clone())),
             ["version"] => Some(Ok(Answer::json(line(&documents.version)))),
+            // Where there is no cluster every namespace is there. `kubectl` looks, when an object in it is not.
+            ["api", "v1", "namespaces", name] if self.namespaces.is_none() => plain(Some(namespace(name))),
             ["apis"] => Some(self.groups(accept, &head.headers)),
             ["apis", group] => plain(discovery::group(&self.registry, group)),
             ["apis", group, version] => plain(discovery::resource_list(&self.registry, group, version)),
@@ -146,6 +148,12 @@ fn line(value: &Value) -> Vec<u8> {
     let mut json = value.to_string().into_bytes();
     json.push(b'\n');
     json
+}
+
+fn namespace(name: &str) -> Value {
+    json!({
+        "kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}, "spec": {}, "status": {"phase": "Active"},
+    })
 }
 
 /// `/`: every path that is no resource.

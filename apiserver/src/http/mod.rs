@@ -20,6 +20,7 @@ mod server;
 mod show;
 mod status;
 mod verbs;
+mod warnings;
 mod yaml;
 
 use std::panic::AssertUnwindSafe;
@@ -44,6 +45,7 @@ use limits::Budget;
 use options::Query;
 use path::Target;
 use status::Refusal;
+use warnings::Warnings;
 
 use crate::auth::{Attributes, Authenticator, Authorizer, Namespaces, Peer, Place, User, Verb};
 use crate::present::accept;
@@ -163,7 +165,9 @@ impl ApiServer {
         let wishes = Wishes { layout, gzip: Wishes::takes_gzip(&head.headers) };
         let told = accept::plain(accept::header(&head.headers)).unwrap_or_default();
         let route = self.route(&head, &query);
-        let handled = AssertUnwindSafe(self.handle(peer, &route, head, body, query)).catch_unwind().await;
+        let warnings = Warnings::default();
+        let handling = self.handle(peer, &route, head, body, query, warnings.clone());
+        let handled = AssertUnwindSafe(handling).catch_unwind().await;
         let handled =
             handled.unwrap_or_else(|_| Err(Refusal::internal("the request was not handled to its end")));
         let response = match handled {
@@ -176,6 +180,9 @@ impl ApiServer {
         };
         let headers = response.headers_mut();
         headers.insert(AUDIT_ID, audit_id);
+        for warning in warnings.headers() {
+            headers.append(header::WARNING, warning);
+        }
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
         self.telemetry.answered(&route.told(), response.status().as_u16(), started.elapsed());
         response
@@ -202,6 +209,7 @@ impl ApiServer {
         mut head: Parts,
         body: Body,
         query: Query,
+        warnings: Warnings,
     ) -> Result<Answer, Refusal> {
         let user = self.authenticator.authenticate(peer, &mut head.headers).await.map_err(|error| {
             self.telemetry.unknown(&error.to_string());
@@ -226,7 +234,7 @@ impl ApiServer {
         let patience = if is_watch { WATCH_HEAD } else { self.budget.patience(&query, is_read)? };
         let done = async {
             self.authorize(&user, &attributes(route, &head, &query), head.uri.path()).await?;
-            self.dispatch(route, user, head, body, query).await
+            self.dispatch(route, user, head, body, query, warnings).await
         };
         let answer =
             tokio::time::timeout(patience, done).await.unwrap_or_else(|_| Err(Refusal::timeout()))?;
@@ -264,6 +272,7 @@ impl ApiServer {
         head: Parts,
         body: Body,
         query: Query,
+        warnings: Warnings,
     ) -> Result<Answer, Refusal> {
         let (place, is_too_deep) = match &route.target {
             Target::Path(path) => return self.document(path, &head),
@@ -291,8 +300,10 @@ impl ApiServer {
             user,
             place,
             query,
+            warnings,
         };
         call.check(verb)?;
+        call.warn_of_deprecation();
         verbs::run(verb, call, body).await
     }
 

@@ -41,7 +41,6 @@ pub(super) async fn delete(call: Call, body: Body) -> Result<Answer, Refusal> {
         after: moment.after.clone(),
         limit: list.limit.or(Some(PAGE)),
     };
-    let warnings = call.deprecation();
     let deleting = Deleting { call: Arc::new(call), options };
     let mut first =
         page(&deleting, &query).await.map_err(|error| moment.refusal(&deleting.call, VERB, &error))?;
@@ -56,7 +55,7 @@ pub(super) async fn delete(call: Call, body: Body) -> Result<Answer, Refusal> {
     let (sender, deleted) = mpsc::channel(AHEAD);
     tokio::spawn(all(deleting, query, first, sender));
     let content = Content::Coming(shown(show, &heading, deleted));
-    Ok(Answer::new(http::StatusCode::OK, content).encoded(encoding).warning(warnings))
+    Ok(Answer::new(http::StatusCode::OK, content).encoded(encoding))
 }
 
 async fn page(deleting: &Deleting, query: &ListQuery) -> Result<Page, StoreError> {

@@ -30,7 +30,7 @@ pub(super) async fn delete(call: Call, body: Body) -> Result<Answer, Refusal> {
             Deleted::Gone { uid } => success(&call, &uid),
             Deleted::Waits(stored) => show.one(&stored)?,
         };
-        Ok(Answer::json(json).encoded(show.encoding).warning(call.deprecation()))
+        Ok(Answer::json(json).encoded(show.encoding))
     })
     .await
 }

@@ -18,5 +18,5 @@ pub(super) async fn get(call: &Call) -> Result<Answer, Refusal> {
     let found = call.timed("get", call.server.store.get(&call.id(), &call.key())).await;
     let found = found.map_err(|error| call.refusal(Verb::Get, &error))?;
     let stored = found.ok_or_else(|| Refusal::not_found(&call.resource, &call.place.name))?;
-    Ok(Answer::json(show.one(&stored)?).encoded(show.encoding).warning(call.deprecation()))
+    Ok(Answer::json(show.one(&stored)?).encoded(show.encoding))
 }

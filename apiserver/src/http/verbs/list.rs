@@ -33,7 +33,7 @@ pub(super) async fn list(call: &Call) -> Result<Answer, Refusal> {
         Some(_) => Content::Json(page(call, &mut show, &query, &moment).await?),
         None => Content::Coming(whole(call, show, &query, &moment).await?),
     };
-    Ok(Answer::new(http::StatusCode::OK, content).encoded(encoding).warning(call.deprecation()))
+    Ok(Answer::new(http::StatusCode::OK, content).encoded(encoding))
 }
 
 /// Which moment a list shows, and behind which key it begins.

@@ -75,8 +75,7 @@ impl Writing {
         self.check_kind(&new).map_err(|why| wrong(&why))?;
         let coerced = self.call.version().schema.coerce(&mut new.0).map_err(|why| wrong(&why))?;
         findings.unknown = coerced.unknown;
-        self.warnings = self.call.deprecation();
-        self.warnings.extend(findings.judged(self.options.fields).map_err(|why| wrong(&why))?);
+        self.call.warnings.extend(findings.judged(self.options.fields).map_err(|why| wrong(&why))?);
         check_name(&self.call, &new)?;
         self.check_revision(&new, current)?;
         self.drop_repeated_owners(&mut new, " after mutating admission happens");
@@ -110,14 +109,12 @@ impl Writing {
         let findings = Findings { duplicates: read.duplicates, ..Findings::default() };
         if self.options.fields != FieldValidation::Ignore {
             let judged = findings.judged(self.options.fields);
-            self.warnings.extend(
+            self.call.warnings.extend(
                 judged.map_err(|why| Refusal::bad_request(format!("error strict decoding YAML: {why}")))?,
             );
         }
         let config = Object(read.object);
-        let warnings = std::mem::take(&mut self.warnings);
         for _ in 0..ATTEMPTS {
-            self.warnings.clone_from(&warnings);
             let done = match self.current(Verb::Patch).await? {
                 Some(current) => self.apply_to(&current, &config).await?,
                 None => match self.apply_anew(&config).await {
@@ -193,7 +190,7 @@ impl Writing {
         let coerced = self.call.version().schema.coerce(&mut new.0).map_err(Refusal::bad_request)?;
         if self.options.fields == FieldValidation::Warn {
             let findings = Findings { unknown: coerced.unknown, ..Findings::default() };
-            self.warnings.extend(findings.judged(self.options.fields).unwrap_or_default());
+            self.call.warnings.extend(findings.judged(self.options.fields).unwrap_or_default());
         }
         self.drop_repeated_owners(&mut new, " after mutating admission happens");
         self.complete(&mut new);

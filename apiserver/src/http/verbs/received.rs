@@ -1,6 +1,7 @@
 //! What a caller sent: media types, and an object out of a body.
 
 use http::header;
+use serde_json::Value;
 
 use crate::http::call::Call;
 use crate::http::options::FieldValidation;
@@ -50,12 +51,6 @@ fn said(call: &Call) -> String {
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// An object that was sent, and what in it is not known.
-pub(super) struct Received {
-    pub(super) object: Object,
-    pub(super) findings: Findings,
-}
-
 /// Fields that should not be there.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Findings {
@@ -84,19 +79,46 @@ impl Findings {
     }
 }
 
-impl Received {
-    /// Reads an object as the endpoint has them: its kind and version may be left out, not be others.
-    pub(super) fn read(call: &Call, media_type: MediaType, body: &[u8]) -> Result<Self, Refusal> {
-        let read =
-            parsed(media_type, body).map_err(|error| Refusal::bad_request(unhandled(call, None, &error)))?;
-        let mut object = Object(read.object);
-        take_its_place(call, &mut object)?;
-        let coerced = call.version().schema.coerce(&mut object.0);
-        let coerced =
-            coerced.map_err(|error| Refusal::bad_request(unhandled(call, Some(&object), &error)))?;
-        let findings = Findings { duplicates: read.duplicates, unknown: coerced.unknown };
-        Ok(Self { object, findings })
+/// Reads an object as the endpoint has them: its kind and version may be left out, not be others. Warns of fields that should not be there.
+pub(super) fn received(
+    call: &Call,
+    media_type: MediaType,
+    body: &[u8],
+    by: FieldValidation,
+) -> Result<Object, Refusal> {
+    let read =
+        parsed(media_type, body).map_err(|error| Refusal::bad_request(unhandled(call, None, &error)))?;
+    let mut object = Object(read.object);
+    drop_empty_type(&mut object).map_err(Refusal::bad_request)?;
+    let coerced = call.version().schema.coerce(&mut object.0);
+    let coerced = coerced.map_err(|error| Refusal::bad_request(unhandled(call, Some(&object), &error)))?;
+    let findings = Findings { duplicates: read.duplicates, unknown: coerced.unknown };
+    let judged = findings.judged(by);
+    let warnings = judged.map_err(|error| Refusal::bad_request(unhandled(call, Some(&object), &error)))?;
+    call.warnings.extend(warnings);
+    take_its_place(call, &mut object)?;
+    Ok(object)
+}
+
+/// Null is as if kind or version were left out.
+fn drop_empty_type(object: &mut Object) -> Result<(), String> {
+    for field in ["apiVersion", "kind"] {
+        let found = match object.0.get(field) {
+            None | Some(Value::String(_)) => continue,
+            Some(Value::Null) => {
+                object.0.remove(field);
+                continue;
+            }
+            Some(Value::Bool(_)) => "bool",
+            Some(Value::Number(_)) => "number",
+            Some(Value::Array(_)) => "array",
+            Some(Value::Object(_)) => "object",
+        };
+        return Err(format!(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go struct field .{field} of type string"
+        ));
     }
+    Ok(())
 }
 
 /// JSON or YAML as an object. YAML with a key twice is none.
@@ -109,7 +131,7 @@ pub(super) fn parsed(media_type: MediaType, body: &[u8]) -> Result<Read, String>
     if let Ok(read) = read(body) {
         return Ok(read);
     }
-    let value: serde_json::Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    let value: Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
     let json = serde_json::to_vec(&value).map_err(|error| error.to_string())?;
     read(&json).map_err(|error| error.to_string())
 }

@@ -4,7 +4,7 @@ use axum::body::Body;
 
 use super::detached;
 use super::patch::unset_revision;
-use super::received::{MediaType, Received, unhandled};
+use super::received::{MediaType, received};
 use super::write::Writing;
 use crate::auth::Verb;
 use crate::http::answer::Answer;
@@ -22,16 +22,12 @@ pub(super) async fn update(call: Call, body: Body) -> Result<Answer, Refusal> {
     let media_type = MediaType::of_object(&call)?;
     let body = call.server.budget.receive(body).await?;
     let options = WriteOptions::read(&call.query, Write::Update)?;
-    let received = Received::read(&call, media_type, &body.bytes)?;
-    let judged = received.findings.judged(options.fields);
-    let warnings =
-        judged.map_err(|error| Refusal::bad_request(unhandled(&call, Some(&received.object), &error)))?;
-    check_name(&call, &received.object)?;
-    let mut writing = Writing::new(call, show, options);
-    writing.warnings.extend(warnings);
+    let object = received(&call, media_type, &body.bytes, options.fields)?;
+    check_name(&call, &object)?;
+    let writing = Writing::new(call, show, options);
     detached(async move {
         let _body = body;
-        writing.update(received.object).await
+        writing.update(object).await
     })
     .await
 }
@@ -130,7 +126,7 @@ impl Writing {
             Part::Main => schema.validate_update(&new.0, &old.0),
             Part::Status => schema.validate_status(&new.0, &old.0),
         })?;
-        self.warnings.extend(rules::finalizer_warnings(&new, Some(old)));
+        self.call.warnings.extend(rules::finalizer_warnings(&new, Some(old)));
         match rules::effect(&mut new, old) {
             Effect::None => self.done(self.show.one(current)?),
             _ if self.options.dry_run => self.done(self.show.object(&new)?),
@@ -165,8 +161,7 @@ impl Writing {
     }
 
     fn done(&mut self, json: Vec<u8>) -> Result<Outcome, Refusal> {
-        let answer = Answer::json(json).encoded(self.show.encoding);
-        Ok(Outcome::Done(answer.warning(std::mem::take(&mut self.warnings))))
+        Ok(Outcome::Done(Answer::json(json).encoded(self.show.encoding)))
     }
 
     pub(super) fn check_uid(&self, new: &Object, old: &Object) -> Result<(), Refusal> {

@@ -48,7 +48,7 @@ pub(super) async fn watch(call: &Call) -> Result<Answer, Refusal> {
         }
         Err(error) => return Err(call.refusal(Verb::Watch, &error)),
     };
-    Ok(Answer::new(StatusCode::OK, Content::Immediate(pieces)).warning(call.deprecation()))
+    Ok(Answer::new(StatusCode::OK, Content::Immediate(pieces)))
 }
 
 /// Where a watch begins, by `resourceVersion` and `sendInitialEvents`.
