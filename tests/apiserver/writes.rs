@@ -350,3 +350,21 @@ async fn a_request_may_have_many_headers() {
     let answer = world.send(Method::GET, &world.things(""), &headers, "").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
+
+/// What an operation of a JSON patch holds besides is told as unknown fields of an object are.
+#[tokio::test]
+async fn operations_hold_nothing_else() {
+    let mut world = World::new().await;
+    world.make(&thing("a", "red")).await;
+    let patch = r#"[{"op": "replace", "path": "/spec/color", "value": "blue", "zz": 1}]"#;
+    let strict = world.things("/a?fieldValidation=Strict");
+    let refused = world.send(Method::PATCH, &strict, &[JSON_PATCH], patch).await;
+    assert_eq!(refused.status, 422);
+    let why = r#"strict decoding error: json patch unknown field "[0].zz""#;
+    assert!(message(&refused).ends_with(why), "{}", message(&refused));
+    let warned = world.send(Method::PATCH, &world.things("/a"), &[JSON_PATCH], patch).await;
+    assert_eq!((warned.status, warned.json()["spec"]["color"].as_str()), (200, Some("blue")));
+    assert_eq!(warned.headers["warning"], r#"299 - "json patch unknown field \"[0].zz\"""#);
+    let nothing = world.send(Method::PATCH, &strict, &[JSON_PATCH], "null").await;
+    assert_eq!((nothing.status, nothing.json()), (200, warned.json()));
+}

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::call::Call;
 use super::status::Refusal;
+use crate::json;
 use crate::object::Object;
 use crate::present::accept::{self, Encoding, Form, Shown};
 use crate::present::{IncludeObject, ListMeta, Presenter};
@@ -89,7 +90,7 @@ impl Show {
 
     /// An answer of one object that is not stored.
     pub(super) fn object(&self, object: &Object) -> Result<Vec<u8>, Refusal> {
-        self.single(serde_json::to_vec(&object.0).map_err(Refusal::internal)?)
+        self.single(json::to_vec(&object.0))
     }
 
     fn single(&self, json: Vec<u8>) -> Result<Vec<u8>, Refusal> {

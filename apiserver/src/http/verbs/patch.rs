@@ -62,7 +62,9 @@ impl Writing {
         let mut document = Value::Object(self.parsed(current, Verb::Patch)?.0);
         let mut findings = Findings::default();
         let done = match media_type {
-            MediaType::JsonPatch => apply::json_patch(&mut document, patch),
+            MediaType::JsonPatch => {
+                apply::json_patch(&mut document, patch).map(|told| findings.of_patch = told)
+            }
             _ => {
                 findings.duplicates = schema::read(patch).map(|it| it.duplicates).unwrap_or_default();
                 apply::merge_patch(&mut document, patch)

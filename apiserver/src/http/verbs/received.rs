@@ -7,7 +7,7 @@ use crate::http::call::Call;
 use crate::http::options::FieldValidation;
 use crate::http::status::Refusal;
 use crate::object::Object;
-use crate::schema::{Read, read};
+use crate::schema::{Read, go_name, read};
 
 /// What objects are sent as.
 const OBJECTS: [&str; 2] = ["application/json", "application/yaml"];
@@ -58,13 +58,17 @@ pub(super) struct Findings {
     pub(super) duplicates: Vec<String>,
     /// In no schema; they were dropped.
     pub(super) unknown: Vec<String>,
+    /// What operations of a JSON patch hold besides, in words.
+    pub(super) of_patch: Vec<String>,
 }
 
 impl Findings {
     fn texts(&self) -> impl Iterator<Item = String> {
         let told =
             |what: &'static str| move |field: &String| format!("{what} field {}", crate::field::quote(field));
-        self.duplicates.iter().map(told("duplicate")).chain(self.unknown.iter().map(told("unknown")))
+        let of_object =
+            self.duplicates.iter().map(told("duplicate")).chain(self.unknown.iter().map(told("unknown")));
+        self.of_patch.iter().cloned().chain(of_object)
     }
 
     /// What becomes of them: warnings, or, as the error, the text of a refusal.
@@ -92,7 +96,7 @@ pub(super) fn received(
     drop_empty_type(&mut object).map_err(Refusal::bad_request)?;
     let coerced = call.version().schema.coerce(&mut object.0);
     let coerced = coerced.map_err(|error| Refusal::bad_request(unhandled(call, Some(&object), &error)))?;
-    let findings = Findings { duplicates: read.duplicates, unknown: coerced.unknown };
+    let findings = Findings { duplicates: read.duplicates, unknown: coerced.unknown, ..Findings::default() };
     let judged = findings.judged(by);
     let warnings = judged.map_err(|error| Refusal::bad_request(unhandled(call, Some(&object), &error)))?;
     call.warnings.extend(warnings);
@@ -103,20 +107,16 @@ pub(super) fn received(
 /// Null is as if kind or version were left out.
 fn drop_empty_type(object: &mut Object) -> Result<(), String> {
     for field in ["apiVersion", "kind"] {
-        let found = match object.0.get(field) {
-            None | Some(Value::String(_)) => continue,
-            Some(Value::Null) => {
-                object.0.remove(field);
-                continue;
+        match object.0.get(field) {
+            None | Some(Value::String(_)) => {}
+            Some(Value::Null) => _ = object.0.remove(field),
+            Some(other) => {
+                let found = go_name(other);
+                return Err(format!(
+                    "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go struct field .{field} of type string"
+                ));
             }
-            Some(Value::Bool(_)) => "bool",
-            Some(Value::Number(_)) => "number",
-            Some(Value::Array(_)) => "array",
-            Some(Value::Object(_)) => "object",
-        };
-        return Err(format!(
-            "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go struct field .{field} of type string"
-        ));
+        }
     }
     Ok(())
 }
