@@ -22,6 +22,7 @@ pub mod apply;
 pub mod auth;
 pub mod field;
 pub mod http;
+mod json;
 pub mod object;
 pub mod present;
 pub mod registry;

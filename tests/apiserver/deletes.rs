@@ -138,3 +138,54 @@ async fn a_dry_deletion_shows_what_a_deletion_would_leave() {
     assert_eq!(world.thing("a").await["metadata"]["deletionTimestamp"], json!(null));
     world.merge(&world.things("/a"), &json!({"metadata": {"finalizers": null}})).await;
 }
+
+/// As a list does: a page where a limit is set, behind a token, of a revision, and nothing where those are wrong.
+#[tokio::test]
+async fn deletions_of_many_go_page_by_page() {
+    let mut world = World::new().await;
+    for name in ["a", "b", "c", "d", "e"] {
+        world.make(&thing(name, "red")).await;
+    }
+    for (query, code) in [("continue=x", 400), ("resourceVersion=1", 410), ("resourceVersion=x", 400)] {
+        let refused = world.delete(&world.things(&format!("?{query}"))).await;
+        assert_eq!(reason(&refused).0, code, "{query}: {}", refused.text());
+    }
+    let before = world.get(&world.things("")).await.json();
+    assert_eq!(names(&before).len(), 5);
+    let page = world.get(&world.things("?limit=1")).await.json();
+    let token = page["metadata"]["continue"].as_str().unwrap();
+    let two = world.delete(&world.things(&format!("?limit=2&continue={token}"))).await.json();
+    assert_eq!(names(&two), ["b", "c"]);
+    assert_eq!((revision(&two), &two["metadata"]["remainingItemCount"]), (revision(&before), &json!(2)));
+    assert!(two["metadata"]["continue"].is_string(), "{two}");
+    assert_eq!(names(&world.get(&world.things("")).await.json()), ["a", "d", "e"]);
+    // What was made since that revision is none of it.
+    world.make(&thing("f", "red")).await;
+    let query = format!("?resourceVersion={}", revision(&before));
+    let old = world.delete(&world.things(&query)).await.json();
+    assert_eq!(
+        (names(&old), revision(&old)),
+        (vec!["a".to_owned(), "d".to_owned(), "e".to_owned()], revision(&before))
+    );
+    assert!(old["metadata"].get("continue").is_none());
+    assert_eq!(names(&world.get(&world.things("")).await.json()), ["f"]);
+}
+
+/// Single deletions show what waits; deletions of many what was there.
+#[tokio::test]
+async fn deletions_of_many_show_objects_as_they_were() {
+    let mut world = World::new().await;
+    let made = world.make(&thing("a", "red")).await;
+    let deleted = world.delete(&world.things("?propagationPolicy=Foreground")).await.json();
+    assert_eq!(deleted["items"], json!([made]));
+    assert!(world.thing("a").await["metadata"]["deletionTimestamp"].is_string());
+}
+
+#[tokio::test]
+async fn no_options_are_options() {
+    let mut world = World::new().await;
+    world.make(&thing("a", "red")).await;
+    let deleted = world.send(Method::DELETE, &world.things("/a?dryRun=All"), &[JSON], "null\n").await;
+    assert_eq!(deleted.status, 200, "{}", deleted.text());
+    assert_eq!(world.get(&world.things("/a")).await.status, 404);
+}

@@ -130,3 +130,30 @@ async fn people_get_lines() {
     assert_eq!(plain.text().lines().count(), 1);
     assert!(plain.text().ends_with('\n'));
 }
+
+#[tokio::test]
+async fn who_accepts_yaml_gets_yaml() {
+    let mut world = World::new().await;
+    let made = world.make(&thing("a", "red")).await;
+    let wants = |accept: &'static str| [("accept", accept)];
+    for accept in ["application/yaml", "application/json;q=0.1,application/yaml;q=0.9"] {
+        let answer = world.send(Method::GET, &world.things("/a"), &wants(accept), "").await;
+        assert_eq!(
+            (answer.status, answer.headers["content-type"].to_str().unwrap()),
+            (200, "application/yaml")
+        );
+        assert!(answer.text().contains("\nspec:\n  color: red\n"), "{}", answer.text());
+        assert_eq!(serde_saphyr::from_str::<serde_json::Value>(&answer.text()).unwrap(), made);
+    }
+    let yaml = wants("application/yaml");
+    let list = world.get(&world.things("")).await.json();
+    let answer = world.send(Method::GET, &world.things(""), &yaml, "").await;
+    assert_eq!(serde_saphyr::from_str::<serde_json::Value>(&answer.text()).unwrap(), list);
+    let missing = world.send(Method::GET, &world.things("/none"), &yaml, "").await;
+    assert_eq!(missing.status, 404);
+    assert!(missing.text().contains("\nreason: NotFound\n"), "{}", missing.text());
+    let both = wants("application/json, application/yaml");
+    assert_eq!(world.send(Method::GET, &world.things("/a"), &both, "").await.json(), made);
+    let watch = world.send(Method::GET, &world.things("?watch=true"), &yaml, "").await;
+    assert_eq!(watch.status, 406);
+}

@@ -214,3 +214,14 @@ async fn objects_are_edited_labelled_replaced_and_deleted() {
     let nothing = terminal.kubectl.run(&terminal.with(&["get", "things"]));
     assert!(String::from_utf8_lossy(&nothing.stderr).starts_with("No resources found in "));
 }
+
+/// Behind a 404 it looks whether the namespace is there.
+#[tokio::test]
+async fn what_is_missing_is_named() {
+    let terminal = need!(Terminal::open().await);
+    let missing = terminal.complains(&["get", "polr", "none"], "");
+    assert!(
+        missing.contains(r#"Error from server (NotFound): policyreports.wgpolicyk8s.io "none" not found"#),
+        "{missing}"
+    );
+}

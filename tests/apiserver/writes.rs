@@ -380,3 +380,64 @@ async fn preconditions_of_writes_fail_as_what_they_are() {
     assert_eq!(reason(&patched), (422, "Invalid".to_owned()));
     assert!(message(&patched).contains("field is immutable"), "{}", message(&patched));
 }
+
+#[tokio::test]
+async fn who_is_refused_is_warned_all_the_same() {
+    let mut world = World::new().await;
+    let unknown = r#"299 - "unknown field \"spec.zz\"""#;
+    let mut pink = thing("a", "pink");
+    pink["spec"]["zz"] = 1.into();
+    let refused = world.post(&world.things(""), &pink).await;
+    assert_eq!((refused.status, refused.headers["warning"].to_str().unwrap()), (422, unknown));
+    let mut elsewhere = thing("a", "red");
+    elsewhere["apiVersion"] = "example.com/v2".into();
+    elsewhere["spec"]["zz"] = 1.into();
+    let refused = world.post(&world.things(""), &elsewhere).await;
+    assert_eq!((refused.status, refused.headers["warning"].to_str().unwrap()), (400, unknown));
+    world.make(&thing("a", "red")).await;
+    let refused = world.merge(&world.things("/a"), &json!({"spec": {"zz": 1, "color": "pink"}})).await;
+    assert_eq!((refused.status, refused.headers["warning"].to_str().unwrap()), (422, unknown));
+}
+
+#[tokio::test]
+async fn kinds_and_versions_are_texts() {
+    let mut world = World::new().await;
+    for (field, value) in [("apiVersion", json!(1)), ("kind", json!({})), ("kind", json!(["Thing"]))] {
+        let mut sent = thing("a", "red");
+        sent[field] = value;
+        let refused = world.post(&world.things(""), &sent).await;
+        assert_eq!(reason(&refused), (400, "BadRequest".to_owned()), "{sent}");
+        assert!(message(&refused).contains("into Go struct field"), "{}", message(&refused));
+    }
+    let mut sent = thing("a", "red");
+    sent["apiVersion"] = json!(null);
+    assert_eq!(world.make(&sent).await["apiVersion"], "example.com/v1");
+}
+
+/// As many groups as a directory has for a user: the front proxy sends a header for each.
+#[tokio::test]
+async fn a_request_may_have_many_headers() {
+    let mut world = World::new().await;
+    let group = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
+    let headers = vec![("x-remote-group", group); 5000];
+    let answer = world.send(Method::GET, &world.things(""), &headers, "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+/// What an operation of a JSON patch holds besides is told as unknown fields of an object are.
+#[tokio::test]
+async fn operations_hold_nothing_else() {
+    let mut world = World::new().await;
+    world.make(&thing("a", "red")).await;
+    let patch = r#"[{"op": "replace", "path": "/spec/color", "value": "blue", "zz": 1}]"#;
+    let strict = world.things("/a?fieldValidation=Strict");
+    let refused = world.send(Method::PATCH, &strict, &[JSON_PATCH], patch).await;
+    assert_eq!(refused.status, 422);
+    let why = r#"strict decoding error: json patch unknown field "[0].zz""#;
+    assert!(message(&refused).ends_with(why), "{}", message(&refused));
+    let warned = world.send(Method::PATCH, &world.things("/a"), &[JSON_PATCH], patch).await;
+    assert_eq!((warned.status, warned.json()["spec"]["color"].as_str()), (200, Some("blue")));
+    assert_eq!(warned.headers["warning"], r#"299 - "json patch unknown field \"[0].zz\"""#);
+    let nothing = world.send(Method::PATCH, &strict, &[JSON_PATCH], "null").await;
+    assert_eq!((nothing.status, nothing.json()), (200, warned.json()));
+}

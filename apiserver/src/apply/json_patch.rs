@@ -6,7 +6,11 @@
 use serde_json::{Map, Value};
 
 use super::patch::PatchError;
+use crate::field::quote;
+use crate::schema;
 
+/// How many fields that mean nothing are told.
+const MOST: usize = 100;
 /// How many operations a patch may have.
 const OPERATIONS: usize = 10_000;
 /// How many bytes its copies may add: a patch of a few operations could double an object again and again.
@@ -14,18 +18,35 @@ const COPIED: usize = 3 << 20;
 /// How many items of lists its operations may move: to put something before a million others ten thousand times takes minutes.
 const MOVED: usize = 20_000_000;
 
-/// Applies a JSON patch.
+/// Applies a JSON patch; null is one of no operations. Tells what its operations hold that does not belong there, as warnings have it.
 ///
 /// # Errors
 /// It is no patch, too large, or fails; `document` is left half done then.
-pub fn json_patch(document: &mut Value, patch: &[u8]) -> Result<(), PatchError> {
-    let operations: Vec<Map<String, Value>> = serde_json::from_slice(patch).map_err(malformed)?;
+pub fn json_patch(document: &mut Value, patch: &[u8]) -> Result<Vec<String>, PatchError> {
+    let (patch, duplicates) = schema::read_value(patch).map_err(malformed)?;
+    let operations = match patch {
+        Value::Null => Vec::new(),
+        Value::Array(operations) => operations,
+        other => {
+            let of = schema::go_name(&other);
+            return Err(malformed(format_args!(
+                "json: cannot unmarshal {of} into Go value of type []handlers.jsonPatchOp"
+            )));
+        }
+    };
     if operations.len() > OPERATIONS {
         return Err(PatchError::TooMany { most: OPERATIONS, count: operations.len() });
     }
-    let operations: Vec<Operation> = operations.into_iter().map(Operation::read).collect::<Result<_, _>>()?;
+    let mut told: Vec<String> =
+        duplicates.iter().map(|it| format!("json patch duplicate field {}", quote(it))).collect();
     let mut patcher = Patcher { document, copied: 0, moved: 0 };
-    operations.into_iter().try_for_each(|it| patcher.apply(it)).map_err(PatchError::Failed)
+    let operations: Vec<Operation> = operations
+        .into_iter()
+        .enumerate()
+        .map(|(index, it)| Operation::read(index, it, &mut told))
+        .collect::<Result<_, _>>()?;
+    operations.into_iter().try_for_each(|it| patcher.apply(it)).map_err(PatchError::Failed)?;
+    Ok(told)
 }
 
 fn malformed(why: impl std::fmt::Display) -> PatchError {
@@ -41,14 +62,28 @@ struct Operation {
 }
 
 impl Operation {
-    fn read(mut fields: Map<String, Value>) -> Result<Self, PatchError> {
+    /// Reads the operation at an index of a patch. Fields that mean nothing are told.
+    fn read(index: usize, operation: Value, told: &mut Vec<String>) -> Result<Self, PatchError> {
+        let wrong = |value: &Value, what: &str| {
+            let of = schema::go_name(value);
+            malformed(format_args!("json: cannot unmarshal {of} into Go {what}"))
+        };
+        let mut fields = match operation {
+            Value::Null => Map::new(),
+            Value::Object(fields) => fields,
+            other => return Err(wrong(&other, "value of type handlers.jsonPatchOp")),
+        };
         let mut text = |name: &str| match fields.remove(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(malformed(format_args!("{name} of an operation has to be a string"))),
+            Some(other) => Err(wrong(&other, &format!("struct field jsonPatchOp.{name} of type string"))),
         };
         let (kind, path, from) = (text("op")?.unwrap_or_default(), text("path")?, text("from")?);
-        Ok(Self { kind, path, from, value: fields.remove("value").unwrap_or_default() })
+        let value = fields.remove("value").unwrap_or_default();
+        let unknown =
+            fields.keys().map(|it| format!("json patch unknown field {}", quote(&format!("[{index}].{it}"))));
+        told.extend(unknown.take(MOST.saturating_sub(told.len())));
+        Ok(Self { kind, path, from, value })
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::schema::{self, ReadError};
+
 /// Why a patch was not applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatchError {
@@ -26,8 +28,10 @@ pub enum PatchError {
 /// # Errors
 /// It is no JSON object.
 pub fn merge_patch(document: &mut Value, patch: &[u8]) -> Result<(), PatchError> {
-    let patch = crate::schema::read(patch)
-        .map_err(|it| PatchError::Malformed(format!("error decoding patch: {it}")))?;
+    let patch = schema::read(patch).map_err(|it| match it {
+        ReadError::NotAnObject("null") => PatchError::Malformed("Invalid JSON Patch".to_owned()),
+        it => PatchError::Malformed(format!("error decoding patch: {it}")),
+    })?;
     ::json_patch::merge(document, &Value::Object(patch.object));
     Ok(())
 }

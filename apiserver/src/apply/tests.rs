@@ -269,7 +269,7 @@ fn patches_are_bounded() {
         json_patch(&mut document, json!(many).to_string().as_bytes()),
         Err(PatchError::TooMany { most: 10_000, count: 10_001 })
     );
-    assert_eq!(json_patch(&mut document, json!(many[1..]).to_string().as_bytes()), Ok(()));
+    assert_eq!(json_patch(&mut document, json!(many[1..]).to_string().as_bytes()), Ok(Vec::new()));
     // Each copy doubles the document: 40 of them would make a terabyte of it.
     let double: Vec<Value> =
         (0..40).map(|it| json!({"op": "copy", "from": "", "path": format!("/{it}")})).collect();

@@ -9,21 +9,20 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::body::{self, BodyError, Pieces, Wishes};
+use super::body::{self, BodyError, Layout, Pieces, Wishes};
 use super::status::Refusal;
+use crate::present::accept::Encoding;
 
 /// The id of a request, for the log and for whoever asks about it.
 pub(super) const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
-/// All warnings of an answer together.
-const WARNINGS: usize = 4096;
 
 /// What is answered.
 pub(crate) struct Answer {
     pub(crate) code: StatusCode,
     pub(crate) headers: HeaderMap,
-    /// What the caller is told besides, each once.
-    pub(crate) warnings: Vec<String>,
     pub(crate) content: Content,
+    /// What its JSON is sent as.
+    encoding: Encoding,
 }
 
 /// The body of an answer.
@@ -48,12 +47,12 @@ impl Answer {
 
     /// Any code, any content.
     pub(crate) fn new(code: StatusCode, content: Content) -> Self {
-        Self { code, headers: HeaderMap::new(), warnings: Vec::new(), content }
+        Self { code, headers: HeaderMap::new(), content, encoding: Encoding::Json }
     }
 
-    /// The same, with warnings.
-    pub(crate) fn warning(mut self, warnings: Vec<String>) -> Self {
-        self.warnings = warnings;
+    /// The same, sent as that.
+    pub(crate) fn encoded(mut self, encoding: Encoding) -> Self {
+        self.encoding = encoding;
         self
     }
 
@@ -72,12 +71,15 @@ impl Answer {
     }
 
     /// Makes it bytes. The error is that a body failed before anything of it was sent.
-    pub(super) async fn respond(self, wishes: Wishes) -> Result<Response, BodyError> {
+    pub(super) async fn respond(self, mut wishes: Wishes) -> Result<Response, BodyError> {
         let mut headers = self.headers;
         let media_type = match self.content {
             Content::Text(_) => "text/plain; charset=utf-8",
-            _ => "application/json",
+            _ => self.encoding.media_type(),
         };
+        if self.encoding == Encoding::Yaml {
+            wishes.layout = Layout::Yaml;
+        }
         let body = match self.content {
             Content::Json(json) => body::whole(json, wishes, &mut headers),
             Content::Coming(pieces) => body::coming(pieces, wishes, &mut headers).await?,
@@ -87,9 +89,6 @@ impl Answer {
         };
         if !headers.contains_key(header::CONTENT_TYPE) {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-        }
-        for warning in warnings(self.warnings) {
-            headers.append(header::WARNING, warning);
         }
         let mut response = Response::new(body);
         *response.status_mut() = self.code;
@@ -118,36 +117,4 @@ pub(super) fn refused(refusal: &Refusal) -> Answer {
         answer.headers.insert(header::RETRY_AFTER, Duration::from_secs(seconds).as_secs().into());
     }
     answer
-}
-
-/// `299 - "TEXT"` for each, within what a header may hold.
-fn warnings(texts: Vec<String>) -> Vec<HeaderValue> {
-    let mut seen = Vec::<String>::new();
-    let mut left = WARNINGS;
-    let mut values = Vec::new();
-    for text in texts {
-        let length = text.chars().count();
-        if seen.contains(&text) || length > left {
-            continue;
-        }
-        left -= length;
-        let shown: String = text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
-        let quoted = format!("299 - \"{}\"", shown.replace('\\', r"\\").replace('"', r#"\""#));
-        values.extend(HeaderValue::from_bytes(quoted.as_bytes()));
-        seen.push(text);
-    }
-    values
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn warnings_are_quoted_once_and_bounded() {
-        let texts =
-            [r#"unknown field "spec.x""#, r#"unknown field "spec.x""#, "a\nb", &"x".repeat(5000), "c"];
-        let values = warnings(texts.map(str::to_owned).to_vec());
-        assert_eq!(values, [r#"299 - "unknown field \"spec.x\"""#, r#"299 - "a b""#, r#"299 - "c""#]);
-    }
 }

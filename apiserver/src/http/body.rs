@@ -1,4 +1,4 @@
-//! Bodies of answers: JSON that is known or that comes, on its way indented, compressed, and sent as its reader takes it.
+//! Bodies of answers: JSON that is known or that comes, on its way indented or made YAML, compressed, and sent as its reader takes it.
 //!
 //! What comes is an answer with its code already given. Should it fail on the way, the transfer is broken off, so that nobody takes a part for the
 //! whole.
@@ -17,6 +17,7 @@ use http_body_util::{BodyExt as _, Full, StreamBody};
 use super::pretty::Pretty;
 use super::pulse::Watched;
 use super::status::Refusal;
+use super::yaml::Yaml;
 
 /// Why a body broke off, which its source has logged. If nothing was sent yet it is what the caller is told; else the caller sees a broken
 /// connection.
@@ -30,11 +31,22 @@ pub(crate) type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + S
 /// What is shorter than this is not compressed.
 const WORTH_COMPRESSING: usize = 128 << 10;
 
+/// How the bytes of an answer are laid out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Layout {
+    /// JSON as it is: without spaces.
+    #[default]
+    Compact,
+    /// JSON with lines and indents.
+    Indented,
+    /// YAML.
+    Yaml,
+}
+
 /// What a client wants of the bytes of an answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wishes {
-    /// Lines and indents.
-    pub(crate) pretty: bool,
+    pub(crate) layout: Layout,
     /// The client takes gzip.
     pub(crate) gzip: bool,
 }
@@ -53,21 +65,16 @@ impl Wishes {
 
 /// A body that is known as a whole; sets the headers that speak of it.
 pub(crate) fn whole(json: Vec<u8>, wishes: Wishes, headers: &mut HeaderMap) -> Body {
-    let mut bytes = json;
-    if wishes.pretty {
-        let mut out = Vec::with_capacity(bytes.len() * 2);
-        Pretty::default().indent(&bytes, &mut out);
-        bytes = out;
-    }
+    let mut bytes = Writer::of(wishes.layout).pass(json.into());
     if wishes.gzip && bytes.len() > WORTH_COMPRESSING {
         says_gzip(headers);
         let mut encoder = encoder();
         // Writing to memory does not fail.
         let _ = encoder.write_all(&bytes);
-        bytes = encoder.finish().unwrap_or_default();
+        bytes = encoder.finish().unwrap_or_default().into();
     }
     headers.insert(header::CONTENT_LENGTH, bytes.len().into());
-    let known = Full::new(Bytes::from(bytes)).map_err(|never| match never {});
+    let known = Full::new(bytes).map_err(|never| match never {});
     Body::new(Watched::new(known))
 }
 
@@ -102,8 +109,7 @@ fn streamed(
     if wishes.gzip {
         says_gzip(headers);
     }
-    let pretty = wishes.pretty.then(Pretty::default);
-    let filter = Filter { pretty, gzip: wishes.gzip.then(encoder) };
+    let filter = Filter { writer: Writer::of(wishes.layout), gzip: wishes.gzip.then(encoder) };
     let pieces = stream::unfold(Some((Box::pin(pieces), filter)), |state| async move {
         let (mut pieces, mut filter) = state?;
         loop {
@@ -111,7 +117,7 @@ fn streamed(
                 None => return Some((Ok(filter.end()), None)),
                 Some(Err(error)) => return Some((Err(error), None)),
                 Some(Ok(piece)) => {
-                    let out = filter.pass(&piece);
+                    let out = filter.pass(piece);
                     if !out.is_empty() {
                         return Some((Ok(out), Some((pieces, filter))));
                     }
@@ -136,22 +142,48 @@ fn says_gzip(headers: &mut HeaderMap) {
     headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
 }
 
+/// Lays pieces out on their way.
+enum Writer {
+    Compact,
+    Indented(Pretty),
+    Yaml(Yaml),
+}
+
+impl Writer {
+    fn of(layout: Layout) -> Self {
+        match layout {
+            Layout::Compact => Self::Compact,
+            Layout::Indented => Self::Indented(Pretty::default()),
+            Layout::Yaml => Self::Yaml(Yaml::default()),
+        }
+    }
+
+    fn pass(&mut self, piece: Bytes) -> Bytes {
+        let mut out = Vec::new();
+        match self {
+            Self::Compact => return piece,
+            Self::Indented(pretty) => {
+                out.reserve(piece.len() * 2);
+                pretty.indent(&piece, &mut out);
+            }
+            Self::Yaml(yaml) => {
+                out.reserve(piece.len() * 2);
+                yaml.write(&piece, &mut out);
+            }
+        }
+        out.into()
+    }
+}
+
 /// What is done to pieces on their way.
 struct Filter {
-    pretty: Option<Pretty>,
+    writer: Writer,
     gzip: Option<GzEncoder<Vec<u8>>>,
 }
 
 impl Filter {
-    fn pass(&mut self, piece: &Bytes) -> Bytes {
-        let piece = match &mut self.pretty {
-            None => piece.clone(),
-            Some(pretty) => {
-                let mut out = Vec::with_capacity(piece.len() * 2);
-                pretty.indent(piece, &mut out);
-                out.into()
-            }
-        };
+    fn pass(&mut self, piece: Bytes) -> Bytes {
+        let piece = self.writer.pass(piece);
         let Some(gzip) = &mut self.gzip else { return piece };
         // Writing to memory does not fail.
         let _ = gzip.write_all(&piece);
@@ -190,7 +222,7 @@ mod tests {
 
     #[tokio::test]
     async fn long_answers_are_compressed_and_short_ones_are_not() {
-        let wishes = Wishes { gzip: true, pretty: false };
+        let wishes = Wishes { gzip: true, layout: Layout::Compact };
         let (headers, bytes) = sent_with(3, wishes).await;
         assert_eq!(headers.get(header::CONTENT_ENCODING), None);
         assert_eq!(headers[header::CONTENT_LENGTH], bytes.len().to_string());
@@ -206,7 +238,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_indented_is_the_same_json() {
         let (_, plain) = sent_with(1000, Wishes::default()).await;
-        let (_, pretty) = sent_with(1000, Wishes { pretty: true, gzip: false }).await;
+        let (_, pretty) = sent_with(1000, Wishes { layout: Layout::Indented, gzip: false }).await;
         let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).expect("JSON");
         assert!(pretty.starts_with(b"[\n  [\n    1,"));
         assert_eq!(read(&plain), read(&pretty));

@@ -9,6 +9,7 @@ use super::ApiServer;
 use super::answer::AUDIT_ID;
 use super::options::Query;
 use super::status::Refusal;
+use super::warnings::Warnings;
 use crate::auth::{Place, User, Verb};
 use crate::object::Object;
 use crate::registry::{FieldPath, Resource, Scope, Version};
@@ -26,6 +27,8 @@ pub(super) struct Call {
     pub(super) resource: Arc<Resource>,
     pub(super) query: Query,
     pub(super) headers: HeaderMap,
+    /// What the caller is told besides the answer.
+    pub(super) warnings: Warnings,
 }
 
 impl Call {
@@ -80,8 +83,8 @@ impl Call {
     }
 
     /// Warns whoever asks for a version that is going.
-    pub(super) fn deprecation(&self) -> Vec<String> {
-        self.version().deprecation.iter().cloned().collect()
+    pub(super) fn warn_of_deprecation(&self) {
+        self.warnings.extend(self.version().deprecation.clone());
     }
 
     /// Counts an operation on the store and how long it took.

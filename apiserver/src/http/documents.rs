@@ -1,6 +1,6 @@
 //! What the server says of itself: its groups, versions and resources, OpenAPI, its version. All of it is made once.
 
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, VARY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
@@ -54,17 +54,19 @@ impl ApiServer {
 
     fn known_document(&self, parts: &[&str], head: &Parts) -> Option<Result<Answer, Refusal>> {
         let documents = &self.documents;
-        let accept = head.headers.get(ACCEPT).and_then(|it| it.to_str().ok());
+        let accept = accept::header(&head.headers);
         let plain = |value: Option<Value>| {
             let value = value?;
             Some(match accept::plain(accept) {
-                Ok(()) => Ok(Answer::json(line(&value))),
+                Ok(encoding) => Ok(Answer::json(line(&value)).encoded(encoding)),
                 Err(error) => Err(Refusal::not_acceptable(error.to_string())),
             })
         };
         match parts {
             [] => plain(Some(documents.index.clone())),
             ["version"] => Some(Ok(Answer::json(line(&documents.version)))),
+            // Where there is no cluster every namespace is there. `kubectl` looks, when an object in it is not.
+            ["api", "v1", "namespaces", name] if self.namespaces.is_none() => plain(Some(namespace(name))),
             ["apis"] => Some(self.groups(accept, &head.headers)),
             ["apis", group] => plain(discovery::group(&self.registry, group)),
             ["apis", group, version] => plain(discovery::resource_list(&self.registry, group, version)),
@@ -87,7 +89,8 @@ impl ApiServer {
 
     /// `/apis`, in one of its two forms.
     fn groups(&self, accept: Option<&str>, headers: &HeaderMap) -> Result<Answer, Refusal> {
-        let form = accept::discovery(accept).map_err(|error| Refusal::not_acceptable(error.to_string()))?;
+        let negotiated = accept::discovery(accept);
+        let (form, encoding) = negotiated.map_err(|error| Refusal::not_acceptable(error.to_string()))?;
         let found = match form {
             Discovery::Plain => None,
             Discovery::Aggregated(version) => {
@@ -95,7 +98,7 @@ impl ApiServer {
             }
         };
         let Some(found) = found else {
-            return Ok(Answer::json(line(&discovery::group_list(&self.registry))));
+            return Ok(Answer::json(line(&discovery::group_list(&self.registry))).encoded(encoding));
         };
         let mut answer = unless_known(&found.etag, headers, || found.json.clone());
         let media_type =
@@ -111,7 +114,7 @@ impl ApiServer {
 
 /// A document of OpenAPI. Protobuf is not spoken: who takes nothing else gets 406 without a body, and asks for JSON.
 fn openapi(document: &Document, accept: Option<&str>, headers: &HeaderMap) -> Result<Answer, Refusal> {
-    if accept::plain(accept).is_err() {
+    if !accept::takes_json(accept) {
         return Err(Refusal::Text(StatusCode::NOT_ACCEPTABLE, String::new(), None));
     }
     Ok(unless_known(&quoted(&document.etag), headers, || document.json.to_vec()))
@@ -145,6 +148,12 @@ fn line(value: &Value) -> Vec<u8> {
     let mut json = value.to_string().into_bytes();
     json.push(b'\n');
     json
+}
+
+fn namespace(name: &str) -> Value {
+    json!({
+        "kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}, "spec": {}, "status": {"phase": "Active"},
+    })
 }
 
 /// `/`: every path that is no resource.

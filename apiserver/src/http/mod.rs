@@ -20,6 +20,8 @@ mod server;
 mod show;
 mod status;
 mod verbs;
+mod warnings;
+mod yaml;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -36,15 +38,17 @@ pub use limits::RequestLimits;
 pub use server::{ConnectionLimits, TlsSource, run};
 
 use answer::{AUDIT_ID, Answer, refused};
-use body::Wishes;
+use body::{Layout, Wishes};
 use call::Call;
 use documents::Documents;
 use limits::Budget;
 use options::Query;
 use path::Target;
 use status::Refusal;
+use warnings::Warnings;
 
 use crate::auth::{Attributes, Authenticator, Authorizer, Namespaces, Peer, Place, User, Verb};
+use crate::present::accept;
 use crate::registry::{Registry, Resource};
 use crate::selector;
 use crate::store::Store;
@@ -156,12 +160,14 @@ impl ApiServer {
         let audit_id = audit_id(&head.headers);
         head.headers.insert(AUDIT_ID, audit_id.clone());
         let query = Query::parse(head.uri.query());
-        let wishes = Wishes {
-            pretty: pretty::is_wanted(&query, &head.headers),
-            gzip: Wishes::takes_gzip(&head.headers),
-        };
+        let layout =
+            if pretty::is_wanted(&query, &head.headers) { Layout::Indented } else { Layout::Compact };
+        let wishes = Wishes { layout, gzip: Wishes::takes_gzip(&head.headers) };
+        let told = accept::plain(accept::header(&head.headers)).unwrap_or_default();
         let route = self.route(&head, &query);
-        let handled = AssertUnwindSafe(self.handle(peer, &route, head, body, query)).catch_unwind().await;
+        let warnings = Warnings::default();
+        let handling = self.handle(peer, &route, head, body, query, warnings.clone());
+        let handled = AssertUnwindSafe(handling).catch_unwind().await;
         let handled =
             handled.unwrap_or_else(|_| Err(Refusal::internal("the request was not handled to its end")));
         let response = match handled {
@@ -170,10 +176,13 @@ impl ApiServer {
         };
         let mut response = match response {
             Ok(response) => response,
-            Err(refusal) => refused(&refusal).respond(wishes).await.unwrap_or_default(),
+            Err(refusal) => refused(&refusal).encoded(told).respond(wishes).await.unwrap_or_default(),
         };
         let headers = response.headers_mut();
         headers.insert(AUDIT_ID, audit_id);
+        for warning in warnings.headers() {
+            headers.append(header::WARNING, warning);
+        }
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
         self.telemetry.answered(&route.told(), response.status().as_u16(), started.elapsed());
         response
@@ -200,6 +209,7 @@ impl ApiServer {
         mut head: Parts,
         body: Body,
         query: Query,
+        warnings: Warnings,
     ) -> Result<Answer, Refusal> {
         let user = self.authenticator.authenticate(peer, &mut head.headers).await.map_err(|error| {
             self.telemetry.unknown(&error.to_string());
@@ -224,7 +234,7 @@ impl ApiServer {
         let patience = if is_watch { WATCH_HEAD } else { self.budget.patience(&query, is_read)? };
         let done = async {
             self.authorize(&user, &attributes(route, &head, &query), head.uri.path()).await?;
-            self.dispatch(route, user, head, body, query).await
+            self.dispatch(route, user, head, body, query, warnings).await
         };
         let answer =
             tokio::time::timeout(patience, done).await.unwrap_or_else(|_| Err(Refusal::timeout()))?;
@@ -262,6 +272,7 @@ impl ApiServer {
         head: Parts,
         body: Body,
         query: Query,
+        warnings: Warnings,
     ) -> Result<Answer, Refusal> {
         let (place, is_too_deep) = match &route.target {
             Target::Path(path) => return self.document(path, &head),
@@ -290,8 +301,10 @@ impl ApiServer {
             user,
             place,
             query,
+            warnings,
         };
         call.check(verb)?;
+        call.warn_of_deprecation();
         verbs::run(verb, call, body).await
     }
 

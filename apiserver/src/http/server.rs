@@ -22,8 +22,12 @@ use crate::auth::Peer;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// What a connection holds of a request head, and of an answer that its client has not read.
+/// What a connection holds of an answer that its client has not read.
 const BUFFER: usize = 128 << 10;
+/// The longest head of a request, as of Go's servers: a front proxy sends the groups of a user in a header each. Addresses end at 64 KiB.
+const HEAD: u32 = 1 << 20;
+/// Headers of a request over HTTP/1.
+const HEADERS: usize = 10_000;
 /// Requests at the same time on one HTTP/2 connection. The kube-apiserver sends those of all its users over one.
 const STREAMS: u32 = 1000;
 /// How often a silent HTTP/2 connection is asked whether it lives.
@@ -106,13 +110,18 @@ struct Server {
 
 fn builder(limits: ConnectionLimits) -> auto::Builder<Cutting> {
     let mut builder = auto::Builder::new(Cutting(limits.stall));
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.idle).max_buf_size(BUFFER);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle)
+        .max_buf_size(HEAD as usize)
+        .max_headers(HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_send_buf_size(BUFFER)
-        .max_header_list_size(64 << 10)
+        .max_header_list_size(HEAD)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
     builder

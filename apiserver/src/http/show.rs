@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use http::header;
 use serde_json::json;
 
 use super::call::Call;
 use super::status::Refusal;
+use crate::json;
 use crate::object::Object;
-use crate::present::accept::{self, Form};
+use crate::present::accept::{self, Encoding, Form, Shown};
 use crate::present::{IncludeObject, ListMeta, Presenter};
 use crate::registry::Resource;
 use crate::store::{Json, Revision, Stored};
@@ -23,6 +23,8 @@ pub(super) struct Show {
     /// `GROUP/VERSION`.
     api_version: String,
     form: Form,
+    /// What it is sent as.
+    pub(super) encoding: Encoding,
     include: IncludeObject,
     presenter: Presenter,
     made: jiff::Timestamp,
@@ -41,9 +43,9 @@ pub(super) struct Heading {
 
 impl Show {
     /// As the caller accepts it.
-    pub(super) fn of(call: &Call, is_list: bool) -> Result<Self, Refusal> {
-        let accept = call.headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
-        let form = accept::objects(accept, is_list).map_err(|it| Refusal::not_acceptable(it.to_string()))?;
+    pub(super) fn of(call: &Call, what: Shown) -> Result<Self, Refusal> {
+        let negotiated = accept::objects(accept::header(&call.headers), what);
+        let (form, encoding) = negotiated.map_err(|it| Refusal::not_acceptable(it.to_string()))?;
         let include = match form {
             Form::Table(_) => {
                 let text = call.query.text("includeObject").unwrap_or_default();
@@ -60,6 +62,7 @@ impl Show {
             version: version.name.clone(),
             api_version,
             form,
+            encoding,
             include,
             made,
             scratch: Vec::new(),
@@ -101,7 +104,7 @@ impl Show {
 
     /// An answer of one object that is not stored.
     pub(super) fn object(&self, object: &Object) -> Result<Vec<u8>, Refusal> {
-        self.single(serde_json::to_vec(&object.0).map_err(Refusal::internal)?)
+        self.single(json::to_vec(&object.0))
     }
 
     fn single(&self, json: Vec<u8>) -> Result<Vec<u8>, Refusal> {

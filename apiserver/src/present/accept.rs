@@ -1,7 +1,9 @@
 //! Which representation a caller gets, by its `Accept` header.
 //!
 //! Clauses are tried by their `q`, then the more specific first, then as they stand. A clause that asks for what is not made here (protobuf, CBOR,
-//! a transformation of another group) is skipped, not refused. There is nothing but JSON.
+//! a transformation of another group) is skipped, not refused. There is JSON, which comes first, and YAML.
+
+use http::{HeaderMap, header};
 
 /// The version of `meta.k8s.io` in which a table or metadata is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,47 @@ pub enum Form {
     Metadata(MetaVersion),
 }
 
+/// What an answer is written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// JSON.
+    #[default]
+    Json,
+    /// YAML.
+    Yaml,
+}
+
+impl Encoding {
+    const ALL: &[Self] = &[Self::Json, Self::Yaml];
+
+    /// Its name.
+    #[must_use]
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Yaml => "application/yaml",
+        }
+    }
+
+    const fn subtype(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Yaml => "yaml",
+        }
+    }
+}
+
+/// What of a resource is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// An object.
+    One,
+    /// A list of objects.
+    List,
+    /// Events, which there is no YAML of.
+    Watch,
+}
+
 /// How the server's groups are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Discovery {
@@ -49,17 +92,26 @@ pub enum Discovery {
 pub struct NotAcceptable(String);
 
 impl NotAcceptable {
-    fn only_json() -> Self {
-        Self("only the following media types are accepted: application/json".to_owned())
+    fn among(encodings: &[Encoding]) -> Self {
+        let names: Vec<_> = encodings.iter().map(|it| it.media_type()).collect();
+        Self(format!("only the following media types are accepted: {}", names.join(", ")))
     }
 }
 
-/// How a caller wants an object (`is_list` false) or a list of objects; a watch is asked for as single objects are.
+/// What a caller says that it accepts.
+#[must_use]
+pub fn header(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::ACCEPT).and_then(|it| it.to_str().ok())
+}
+
+/// How a caller wants what is shown. Of events metadata is asked for as of single objects.
 ///
 /// # Errors
 /// Nothing that it accepts is made here, or metadata was asked for as a list and it is none, or the other way round.
-pub fn objects(accept: Option<&str>, is_list: bool) -> Result<Form, NotAcceptable> {
-    let form = |clause: &Clause<'_>| match clause.transformation() {
+pub fn objects(accept: Option<&str>, what: Shown) -> Result<(Form, Encoding), NotAcceptable> {
+    let is_list = what == Shown::List;
+    let encodings = if what == Shown::Watch { &[Encoding::Json] } else { Encoding::ALL };
+    let form = |clause: &Clause<'_>, _| match clause.transformation() {
         (None, None, None) => Some(Ok(Form::Object)),
         (Some(kind), Some("meta.k8s.io"), version) => {
             let version = match version? {
@@ -79,7 +131,10 @@ pub fn objects(accept: Option<&str>, is_list: bool) -> Result<Form, NotAcceptabl
         }
         _ => None,
     };
-    negotiate(accept, form).unwrap_or(Err(NotAcceptable::only_json()))
+    match negotiate(accept, encodings, form) {
+        Some((form, encoding)) => Ok((form?, encoding)),
+        None => Err(NotAcceptable::among(encodings)),
+    }
 }
 
 fn mismatch(kind: &str, what: &str) -> NotAcceptable {
@@ -89,22 +144,33 @@ fn mismatch(kind: &str, what: &str) -> NotAcceptable {
     ))
 }
 
-/// Whether a caller takes JSON that is not transformed, as Status answers and documents are.
-///
-/// # Errors
-/// It does not.
-pub fn plain(accept: Option<&str>) -> Result<(), NotAcceptable> {
-    let form = |clause: &Clause<'_>| (clause.transformation() == (None, None, None)).then_some(());
-    negotiate(accept, form).ok_or_else(NotAcceptable::only_json)
-}
-
-/// How a caller wants the server's groups.
+/// What a caller wants that is not transformed, as Status answers and documents are.
 ///
 /// # Errors
 /// Nothing that it accepts is made here.
-pub fn discovery(accept: Option<&str>) -> Result<Discovery, NotAcceptable> {
-    let form = |clause: &Clause<'_>| match clause.transformation() {
+pub fn plain(accept: Option<&str>) -> Result<Encoding, NotAcceptable> {
+    let found = negotiate(accept, Encoding::ALL, is_plain);
+    found.map(|it| it.1).ok_or_else(|| NotAcceptable::among(Encoding::ALL))
+}
+
+/// Whether a caller takes JSON that is not transformed.
+#[must_use]
+pub fn takes_json(accept: Option<&str>) -> bool {
+    negotiate(accept, &[Encoding::Json], is_plain).is_some()
+}
+
+fn is_plain(clause: &Clause<'_>, _: Encoding) -> Option<()> {
+    (clause.transformation() == (None, None, None)).then_some(())
+}
+
+/// How a caller wants the server's groups; aggregated they are JSON.
+///
+/// # Errors
+/// Nothing that it accepts is made here.
+pub fn discovery(accept: Option<&str>) -> Result<(Discovery, Encoding), NotAcceptable> {
+    let form = |clause: &Clause<'_>, encoding| match clause.transformation() {
         (None, None, None) => Some(Discovery::Plain),
+        _ if encoding != Encoding::Json => None,
         (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), version) => match version {
             Some("v2") => Some(Discovery::Aggregated("v2")),
             Some("v2beta1") => Some(Discovery::Aggregated("v2beta1")),
@@ -112,15 +178,20 @@ pub fn discovery(accept: Option<&str>) -> Result<Discovery, NotAcceptable> {
         },
         _ => None,
     };
-    negotiate(accept, form).ok_or_else(NotAcceptable::only_json)
+    negotiate(accept, Encoding::ALL, form).ok_or_else(|| NotAcceptable::among(Encoding::ALL))
 }
 
-/// The first clause that can be satisfied. Without a header everything can.
-fn negotiate<T>(accept: Option<&str>, form: impl Fn(&Clause<'_>) -> Option<T>) -> Option<T> {
+/// The first clause that can be satisfied, and the first encoding that it can be in. Without a header everything can.
+fn negotiate<T>(
+    accept: Option<&str>,
+    encodings: &[Encoding],
+    form: impl Fn(&Clause<'_>, Encoding) -> Option<T>,
+) -> Option<(T, Encoding)> {
     let accept = accept.filter(|it| !it.trim().is_empty()).unwrap_or("*/*");
     let mut clauses: Vec<Clause<'_>> = accept.split(',').filter_map(Clause::parse).collect();
     clauses.sort_by_key(|it| (std::cmp::Reverse(it.quality), it.kind == "*", it.subtype == "*"));
-    clauses.iter().filter(|it| it.is_json()).find_map(form)
+    let tried = clauses.iter().flat_map(|clause| encodings.iter().map(move |it| (clause, *it)));
+    tried.filter(|(clause, it)| clause.takes(*it)).find_map(|(clause, it)| Some((form(clause, it)?, it)))
 }
 
 struct Clause<'a> {
@@ -143,9 +214,10 @@ impl<'a> Clause<'a> {
         Some(Self { kind, subtype, parameters, quality })
     }
 
-    fn is_json(&self) -> bool {
-        let names_json = self.kind == "application" && matches!(self.subtype, "json" | "*");
-        self.quality > 0 && (names_json || (self.kind, self.subtype) == ("*", "*"))
+    fn takes(&self, encoding: Encoding) -> bool {
+        let is_named =
+            self.kind == "application" && (self.subtype == "*" || self.subtype == encoding.subtype());
+        self.quality > 0 && (is_named || (self.kind, self.subtype) == ("*", "*"))
     }
 
     fn parameter(&self, name: &str) -> Option<&'a str> {
@@ -196,49 +268,71 @@ mod tests {
             (Some("*/*, application/json;as=Table;g=meta.k8s.io;v=v1"), Form::Table(MetaVersion::V1)),
             (Some("application/json;stream=watch"), Form::Object),
         ] {
-            assert_eq!(objects(accept, true), Ok(form), "{accept:?}");
+            assert_eq!(objects(accept, Shown::List), Ok((form, Encoding::Json)), "{accept:?}");
         }
     }
 
     #[test]
     fn who_accepts_nothing_of_ours_is_told() {
-        for accept in
-            ["text/html", "application/vnd.kubernetes.protobuf", "application/json;q=0", "application/yaml"]
-        {
-            let error = objects(Some(accept), true).map_err(|it| it.to_string());
-            assert_eq!(
-                error,
-                Err("only the following media types are accepted: application/json".to_owned()),
-                "{accept}"
-            );
+        let only = "only the following media types are accepted: application/json";
+        for accept in ["text/html", "application/vnd.kubernetes.protobuf", "application/json;q=0"] {
+            let error = objects(Some(accept), Shown::List).map_err(|it| it.to_string());
+            assert_eq!(error, Err(format!("{only}, application/yaml")), "{accept}");
         }
+        let error = objects(Some("application/yaml"), Shown::Watch).map_err(|it| it.to_string());
+        assert_eq!(error, Err(only.to_owned()));
         let metadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
-        let error = objects(Some(metadata), true).map_err(|it| it.to_string());
+        let error = objects(Some(metadata), Shown::List).map_err(|it| it.to_string());
         assert_eq!(
             error,
             Err("you requested PartialObjectMetadata, but the requested object is a list (*unstructured.UnstructuredList)"
                 .to_owned())
         );
-        assert_eq!(objects(Some(metadata), false), Ok(Form::Metadata(MetaVersion::V1)));
-        assert!(objects(Some(&metadata.replace("Metadata;", "MetadataList;")), false).is_err());
+        let form = Form::Metadata(MetaVersion::V1);
+        assert_eq!(objects(Some(metadata), Shown::One), Ok((form, Encoding::Json)));
+        assert_eq!(objects(Some(metadata), Shown::Watch), Ok((form, Encoding::Json)));
+        assert!(objects(Some(&metadata.replace("Metadata;", "MetadataList;")), Shown::One).is_err());
+    }
+
+    #[test]
+    fn yaml_is_made_for_who_prefers_it() {
+        let table = Form::Table(MetaVersion::V1);
+        for (accept, expected) in [
+            ("application/yaml", (Form::Object, Encoding::Yaml)),
+            ("application/json, application/yaml", (Form::Object, Encoding::Json)),
+            ("application/json;q=0.1,application/yaml;q=0.9", (Form::Object, Encoding::Yaml)),
+            ("*/*;q=0.5, application/yaml", (Form::Object, Encoding::Yaml)),
+            ("application/*", (Form::Object, Encoding::Json)),
+            ("application/yaml;as=Table;g=meta.k8s.io;v=v1", (table, Encoding::Yaml)),
+        ] {
+            assert_eq!(objects(Some(accept), Shown::List), Ok(expected), "{accept}");
+        }
+        assert_eq!(
+            objects(Some("application/yaml, */*;q=0.1"), Shown::Watch),
+            Ok((Form::Object, Encoding::Json))
+        );
+        assert_eq!(plain(Some("application/yaml")), Ok(Encoding::Yaml));
+        assert!(!takes_json(Some("application/yaml")) && takes_json(Some("application/yaml, */*;q=0.1")));
     }
 
     #[test]
     fn discovery_is_aggregated_for_who_asks() {
         let v2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
         let both = format!("{v2},{},application/json", v2.replace("v2", "v2beta1"));
-        assert_eq!(discovery(Some(&both)), Ok(Discovery::Aggregated("v2")));
-        assert_eq!(discovery(Some(&format!("{v2};profile=nopeer"))), Ok(Discovery::Aggregated("v2")));
-        assert_eq!(discovery(Some(&v2.replace("v2", "v2beta1"))), Ok(Discovery::Aggregated("v2beta1")));
-        assert_eq!(discovery(Some(&format!("{},*/*", v2.replace("v2", "v3")))), Ok(Discovery::Plain));
-        assert_eq!(discovery(None), Ok(Discovery::Plain));
+        let form = |accept: Option<&str>| discovery(accept).map(|it| it.0);
+        assert_eq!(form(Some(&both)), Ok(Discovery::Aggregated("v2")));
+        assert_eq!(form(Some(&format!("{v2};profile=nopeer"))), Ok(Discovery::Aggregated("v2")));
+        assert_eq!(form(Some(&v2.replace("v2", "v2beta1"))), Ok(Discovery::Aggregated("v2beta1")));
+        assert_eq!(form(Some(&format!("{},*/*", v2.replace("v2", "v3")))), Ok(Discovery::Plain));
+        assert_eq!(form(None), Ok(Discovery::Plain));
+        assert_eq!(discovery(Some("application/yaml")), Ok((Discovery::Plain, Encoding::Yaml)));
         assert!(plain(Some(v2)).is_err() && plain(Some("*/*")).is_ok());
     }
 
     proptest! {
         #[test]
         fn no_header_breaks_negotiation(accept in "[a-z*/;,=. q0-9\"]{0,80}") {
-            let _ = (objects(Some(&accept), true), discovery(Some(&accept)), plain(Some(&accept)));
+            let _ = (objects(Some(&accept), Shown::List), discovery(Some(&accept)), plain(Some(&accept)));
         }
     }
 }

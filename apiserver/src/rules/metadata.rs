@@ -20,11 +20,34 @@ pub fn check(object: &Object, scope: Scope) -> Vec<FieldError> {
     let metadata = object.metadata().unwrap_or(&empty);
     let mut errors = Vec::new();
     check_names(metadata, scope, &mut errors);
+    check_generation(metadata, "metadata", &mut errors);
+    errors.extend(check_shared(metadata, "metadata"));
+    errors
+}
+
+fn check_generation(metadata: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>) {
     if let Some(generation) = metadata.get("generation").filter(|it| it.as_i64().is_some_and(|it| it < 0)) {
         let detail = "must be greater than or equal to 0";
-        errors.push(FieldError::invalid("metadata.generation", generation, detail));
+        errors.push(FieldError::invalid(&format!("{path}.generation"), generation, detail));
     }
-    errors.extend(check_shared(metadata, "metadata"));
+}
+
+/// What is wrong with the metadata of an object within an object: it may be of any kind, so its name need only fit into a path.
+#[must_use]
+pub fn check_embedded(metadata: &Map<String, Value>, path: &str) -> Vec<FieldError> {
+    let text = |name: &str| metadata.get(name).and_then(Value::as_str).unwrap_or_default();
+    let mut errors = Vec::new();
+    let mut each = |field: &str, wrong: Vec<String>| {
+        let path = format!("{path}.{field}");
+        errors.extend(wrong.iter().map(|it| FieldError::invalid_text(&path, text(field), it)));
+    };
+    each("generateName", names::path_prefix(text("generateName")));
+    each("name", names::path_segment(text("name")));
+    if !text("namespace").is_empty() {
+        each("namespace", names::label(text("namespace")));
+    }
+    check_generation(metadata, path, &mut errors);
+    errors.extend(check_shared(metadata, path));
     errors
 }
 
@@ -108,8 +131,7 @@ fn check_owners(owners: &[Value], path: &str, errors: &mut Vec<FieldError>) {
         }
         let text = |name: &str| owner.get(name).and_then(Value::as_str).unwrap_or_default();
         let version = text("apiVersion");
-        let is_known = version.rsplit('/').next().is_some_and(|it| !it.is_empty());
-        if !is_known {
+        if version_of(version).is_empty() {
             errors.push(FieldError::invalid_text(
                 &format!("{path}.apiVersion"),
                 version,
@@ -139,6 +161,15 @@ fn check_owners(owners: &[Value], path: &str, errors: &mut Vec<FieldError>) {
                 }
             }
         }
+    }
+}
+
+/// The version of a `GROUP/VERSION`; what has more parts has none.
+fn version_of(api_version: &str) -> &str {
+    match api_version.split_once('/') {
+        None => api_version,
+        Some((_, version)) if version.contains('/') => "",
+        Some((_, version)) => version,
     }
 }
 

@@ -14,7 +14,9 @@ mod update;
 
 pub use create::{begin_create, check_create, generated_name, set_namespace};
 pub use delete::{DeleteOptions, Deletion, Preconditions, Propagation, delete};
-pub use metadata::{check, check_manager, check_shared, drop_repeated_owners, finalizer_warnings};
+pub use metadata::{
+    check, check_embedded, check_manager, check_shared, drop_repeated_owners, finalizer_warnings,
+};
 pub use update::{Effect, Part, begin_update, check_update, effect};
 
 use crate::object::Object;

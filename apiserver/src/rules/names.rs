@@ -14,6 +14,8 @@ const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alpha
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must \
     start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
     '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const DNS_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, \
+    and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const LABEL_LENGTH: usize = 63;
 const SUBDOMAIN_LENGTH: usize = 253;
 
@@ -33,6 +35,17 @@ pub fn label(name: &str) -> Vec<String> {
     let mut wrong = longer_than(LABEL_LENGTH, name);
     if !is_label(name) {
         wrong.push(if is_subdomain(name) { "must not contain dots" } else { LABEL }.to_owned());
+    }
+    wrong
+}
+
+/// The name of a kind: a DNS label of RFC 1035, in any case.
+#[must_use]
+pub fn kind(kind: &str) -> Vec<String> {
+    let label = kind.to_lowercase();
+    let mut wrong = longer_than(LABEL_LENGTH, &label);
+    if !is_label(&label) || label.starts_with(|it: char| it.is_ascii_digit()) {
+        wrong.push(DNS_1035.to_owned());
     }
     wrong
 }
@@ -105,6 +118,12 @@ pub fn path_segment(name: &str) -> Vec<String> {
     if name == "." || name == ".." {
         return vec![format!("may not be '{name}'")];
     }
+    path_prefix(name)
+}
+
+/// What a segment of a path may begin with.
+#[must_use]
+pub fn path_prefix(name: &str) -> Vec<String> {
     ["/", "%"].iter().filter(|it| name.contains(**it)).map(|it| format!("may not contain '{it}'")).collect()
 }
 

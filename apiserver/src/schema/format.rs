@@ -1,12 +1,13 @@
 //! Formats of texts: those that Kubernetes checks in custom resources. Others say something to people and are not checked, there as here.
 //!
-//! A URI and a mail address are looked at more roughly than Go does: what is refused here is refused there.
+//! A mail address is looked at more roughly than Go does: what is refused here is refused there.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::uri::is_uri;
 use crate::rules::names;
 
 /// A format that is checked.
@@ -141,21 +142,6 @@ static DURATION: LazyLock<Regex> = LazyLock::new(|| fixed(r"([0-9]+)\s*([A-Za-zÂ
 
 fn is_hex(text: &str) -> bool {
     text.bytes().all(|it| it.is_ascii_hexdigit())
-}
-
-fn is_uri(text: &str) -> bool {
-    if text.chars().any(|it| it.is_control() || it == ' ' || it == '#') {
-        return false;
-    }
-    match text.split_once(':') {
-        _ if text.starts_with('/') => true,
-        Some((scheme, rest)) => {
-            let mut bytes = scheme.bytes();
-            let first = bytes.next().is_some_and(|it| it.is_ascii_alphabetic());
-            first && bytes.all(|it| it.is_ascii_alphanumeric() || b"+-.".contains(&it)) && !rest.is_empty()
-        }
-        None => false,
-    }
 }
 
 fn is_email(text: &str) -> bool {

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use super::Node;
+use super::read::go_name;
 use super::validate::{at, at_field, each_field};
 use crate::field::{FieldError, quote};
 use crate::rules;
@@ -99,18 +100,6 @@ pub(super) fn coerce_in(
     };
     let mut coercer = Coercer { path: path.to_owned(), unknown };
     coercer.fields(fields, &OBJECT_META, "ObjectMeta")
-}
-
-/// What Go's decoder calls a JSON value.
-fn go_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }
 
 struct Coercer<'a> {
@@ -268,19 +257,31 @@ fn walk(value: &Value, node: &Node, path: &mut String, errors: &mut Vec<FieldErr
 }
 
 fn check_embedded(object: &Map<String, Value>, path: &mut String, errors: &mut Vec<FieldError>) {
-    for name in ["apiVersion", "kind"] {
+    for (name, wrong) in [("apiVersion", wrong_version as fn(&str) -> Option<String>), ("kind", wrong_kind)] {
         at_field(path, name, |path| match object.get(name) {
             None => errors.push(FieldError::required(path, "")),
             Some(Value::String(text)) if text.is_empty() => {
                 errors.push(FieldError::invalid_text(path, "", "must not be empty"));
             }
-            Some(Value::String(_)) => {}
+            Some(Value::String(text)) => {
+                errors.extend(wrong(text).map(|it| FieldError::invalid_text(path, text, &it)));
+            }
             Some(other) => errors.push(FieldError::invalid(path, other, "must be a string")),
         });
     }
     if let Some(metadata) = object.get("metadata").and_then(Value::as_object) {
-        at_field(path, "metadata", |path| errors.extend(rules::check_shared(metadata, path)));
+        at_field(path, "metadata", |path| errors.extend(rules::check_embedded(metadata, path)));
     }
+}
+
+fn wrong_version(text: &str) -> Option<String> {
+    (text.matches('/').count() > 1).then(|| format!("unexpected GroupVersion string: {text}"))
+}
+
+fn wrong_kind(text: &str) -> Option<String> {
+    let wrong = rules::names::kind(text);
+    (!wrong.is_empty())
+        .then(|| format!("may have mixed case, but should otherwise match: {}", wrong.join(",")))
 }
 
 #[cfg(test)]

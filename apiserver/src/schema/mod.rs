@@ -13,6 +13,7 @@ mod parse;
 mod read;
 #[cfg(test)]
 mod tests;
+mod uri;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ pub use coerce::Coerced;
 pub use format::Format;
 pub use parse::SchemaError;
 pub use read::{Read, ReadError, read};
+pub(crate) use read::{go_name, read_value};
 
 /// A structural schema. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -36,18 +36,33 @@ pub enum ReadError {
 /// # Errors
 /// The text is no JSON, nested too deep, or no object.
 pub fn read(text: &[u8]) -> Result<Read, ReadError> {
+    match read_value(text)? {
+        (Value::Object(object), duplicates) => Ok(Read { object, duplicates }),
+        (other, _) => Err(ReadError::NotAnObject(go_name(&other))),
+    }
+}
+
+/// Reads JSON, and the paths of fields that stand there twice.
+///
+/// # Errors
+/// The text is no JSON, or nested too deep.
+pub(crate) fn read_value(text: &[u8]) -> Result<(Value, Vec<String>), ReadError> {
     let mut notes = Notes::default();
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = Seed(&mut notes).deserialize(&mut deserializer);
-    let value =
-        value.and_then(|it| deserializer.end().map(|()| it)).map_err(|it| ReadError::Json(it.to_string()))?;
+    let value = value.and_then(|it| deserializer.end().map(|()| it));
+    Ok((value.map_err(|it| ReadError::Json(it.to_string()))?, notes.duplicates))
+}
+
+/// What Go's decoder calls a JSON value.
+pub(crate) fn go_name(value: &Value) -> &'static str {
     match value {
-        Value::Object(object) => Ok(Read { object, duplicates: notes.duplicates }),
-        Value::Array(_) => Err(ReadError::NotAnObject("array")),
-        Value::String(_) => Err(ReadError::NotAnObject("string")),
-        Value::Number(_) => Err(ReadError::NotAnObject("number")),
-        Value::Bool(_) => Err(ReadError::NotAnObject("bool")),
-        Value::Null => Err(ReadError::NotAnObject("null")),
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }
 
@@ -136,9 +151,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
 /// A double; one without a fraction that fits is an integer, since that is how Go writes it.
 pub(crate) fn double(value: f64) -> Value {
-    // 2^63 is the first that does not fit.
-    const END: f64 = 9_223_372_036_854_775_808.0;
-    if value.fract() == 0.0 && (-END..END).contains(&value) {
+    // Up to 2^53 every integer is a double.
+    const EXACT: f64 = 9_007_199_254_740_991.0;
+    if value.fract() == 0.0 && value.abs() <= EXACT {
         #[expect(clippy::cast_possible_truncation, reason = "it was looked at")]
         return Value::from(value as i64);
     }

@@ -409,14 +409,17 @@ fn best(results: Vec<Found>) -> Found {
     results.into_iter().find(|it| it.right == most).unwrap_or_default()
 }
 
+/// Doubles are integers as far as all of those are doubles.
 fn is_integer(value: &Value) -> bool {
     match value {
         Value::Number(number) => {
-            number.is_i64() || number.is_u64() || number.as_f64().is_some_and(|it| it.fract() == 0.0)
+            number.is_i64() || number.as_f64().is_some_and(|it| it.fract() == 0.0 && it.abs() <= EXACT)
         }
         _ => false,
     }
 }
+
+const EXACT: f64 = 9_007_199_254_740_991.0;
 
 fn is_above(number: &Number, bound: Bound) -> bool {
     compared(number, bound.value).is_some_and(|it| if bound.exclusive { it.is_gt() } else { it.is_ge() })

@@ -13,6 +13,7 @@ use zstd::zstd_safe::get_frame_content_size;
 
 use super::error::damaged;
 use super::{Key, Revision, StoreError};
+use crate::json::write;
 use crate::object::Object;
 
 /// An object as it is stored. Cheap to clone.
@@ -118,10 +119,6 @@ pub(super) fn write_packed(
         out.remove(start - 1);
     }
     Ok(())
-}
-
-fn write(out: &mut Vec<u8>, value: &impl serde::Serialize) {
-    serde_json::to_writer(out, value).expect("memory takes everything, and keys are texts");
 }
 
 /// The JSON of an object behind its head. `metadata` comes first, whatever is in it.
@@ -234,7 +231,7 @@ mod tests {
     #[test]
     fn the_head_is_replaced_and_the_rest_stays() {
         let object = json!({
-            "apiVersion": "old/v0", "kind": "Old", "results": [{"a": 1.0}, {}], "z": null,
+            "apiVersion": "old/v0", "kind": "Old", "results": [{"a": 1.5}, {}], "z": null,
             "metadata": {"name": "b", "namespace": "a", "resourceVersion": "3", "labels": {"ä\"": "\u{1}"}},
         });
         let mut out = b"x".to_vec();
@@ -246,7 +243,7 @@ mod tests {
         assert_eq!(
             read,
             json!({
-                "apiVersion": "g/v1", "kind": "Kind", "results": [{"a": 1.0}, {}], "z": null,
+                "apiVersion": "g/v1", "kind": "Kind", "results": [{"a": 1.5}, {}], "z": null,
                 "metadata": {"name": "b", "namespace": "a", "resourceVersion": "7", "labels": {"ä\"": "\u{1}"}},
             })
         );

@@ -22,7 +22,9 @@ pub(super) struct Driver {
 /// More values than that are tested and not searched for.
 const BRANCHES: usize = 8;
 /// More values than that are not even bound.
-const BOUND: usize = 500;
+const BOUND: usize = 100;
+/// More labels or fields than that are not tested in SQL: each makes the expression deeper, and SQLite takes no more than so many levels.
+const TESTED: usize = 20;
 
 /// The statements of one list.
 pub(super) struct Select<'q> {
@@ -48,7 +50,7 @@ pub(super) fn drivers(selection: &Selection) -> Vec<Driver> {
     let fields = fields.filter(|(path, ..)| !path.starts_with("metadata."));
     let fields = fields.map(|(path, _, value)| (terms::field(path), vec![value.clone()]));
     let found = labels.chain(fields).map(|(name, values)| Driver { name, values });
-    found.filter(|it| (1..=BRANCHES).contains(&it.values.len())).collect()
+    found.filter(|it| (1..=BRANCHES).contains(&it.values.len())).take(TESTED).collect()
 }
 
 fn distinct(values: &[String]) -> Vec<String> {
@@ -89,7 +91,8 @@ impl Select<'_> {
         let by_field = |(path, equal, value): &(String, bool, String)| {
             !equal || value.is_empty() || path.starts_with("metadata.")
         };
-        by_label || selection.fields.iter().any(by_field)
+        let is_long = selection.labels.len() > TESTED || selection.fields.len() > TESTED;
+        is_long || by_label || selection.fields.iter().any(by_field)
     }
 
     /// Whether nothing narrows the range of keys.
@@ -177,10 +180,10 @@ impl Select<'_> {
         Sql::new(&format!("SELECT {key}, o.revision, o.version, o.body, {terms}"), [])
     }
 
-    /// Everything that is required of an object of the present.
+    /// What is required of an object of the present, as far as it is not left to the caller.
     fn narrow(&self, sql: &mut Sql, key: &str) {
         sql.append(self.keys(key));
-        for requirement in &self.query.selection.labels {
+        for requirement in self.query.selection.labels.iter().take(TESTED) {
             match &requirement.test {
                 Test::In(values) if values.len() <= BOUND => {
                     self.having(sql, &requirement.key, values, key);
@@ -193,7 +196,7 @@ impl Select<'_> {
                 _ => {}
             }
         }
-        for (path, equal, value) in &self.query.selection.fields {
+        for (path, equal, value) in self.query.selection.fields.iter().take(TESTED) {
             if *equal && !value.is_empty() && !path.starts_with("metadata.") {
                 self.having(sql, &terms::field(path), std::slice::from_ref(value), key);
             }

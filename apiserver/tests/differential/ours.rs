@@ -176,7 +176,11 @@ impl Ours {
         let old = self.stored(&request.name)?;
         let mut patched = Value::Object(old.0.clone());
         let done = match request.verb {
-            Verb::JsonPatch => apply::json_patch(&mut patched, request.body.as_bytes()),
+            Verb::JsonPatch => apply::json_patch(&mut patched, request.body.as_bytes()).map(|told| {
+                if request.validation == "Warn" {
+                    warnings.extend(told);
+                }
+            }),
             _ => apply::merge_patch(&mut patched, request.body.as_bytes()),
         };
         done.map_err(|it| match it {

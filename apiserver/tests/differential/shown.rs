@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use larder_apiserver::present::accept::{self, Form};
+use larder_apiserver::present::accept::{self, Shown};
 use larder_apiserver::present::openapi::OpenApi;
 use larder_apiserver::present::{IncludeObject, ListMeta, Presenter, discovery};
 use larder_apiserver::registry::{Registry, Resource, Scope, Version};
@@ -75,7 +75,7 @@ fn without_ages(mut table: Value) -> Value {
 }
 
 fn ours(resource: &Resource, version: &Version, list: &Value, accept: &str, include: &str) -> Value {
-    let form: Form = accept::objects(Some(accept), true).unwrap();
+    let (form, _) = accept::objects(Some(accept), Shown::List).unwrap();
     let include = IncludeObject::parse(include).unwrap();
     let presenter = Presenter::new(resource, version, form, include, jiff::Timestamp::now());
     let resource_version = list["metadata"]["resourceVersion"].as_str().unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! `DELETE …` of many: each object as if by itself, several at a time, and what they were is the answer.
+//! `DELETE …` of many: each object as if by itself, several at a time, and what they were before is the answer.
 //!
 //! It is not atomic. The objects are not held: they go to the reader as they are deleted, and the deletion goes on when nobody reads.
 
@@ -8,7 +8,8 @@ use axum::body::Body;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::mpsc;
 
-use super::delete::{Deleted, Deleting, received_options};
+use super::delete::{Deleting, received_options};
+use super::list::{Moment, heading};
 use crate::auth::Verb;
 use crate::http::answer::{Answer, Content};
 use crate::http::body::{BodyError, Pieces};
@@ -16,9 +17,11 @@ use crate::http::call::Call;
 use crate::http::options::ListOptions;
 use crate::http::show::{Heading, Show};
 use crate::http::status::Refusal;
-use crate::store::{At, Key, ListQuery, Page, Revision, Stored};
+use crate::present::accept::Shown;
+use crate::store::{ListQuery, Page, StoreError, Stored};
 
-/// Objects that are looked at together.
+const VERB: Verb = Verb::DeleteCollection;
+/// Objects that are looked at together, where no limit says how many.
 const PAGE: usize = 500;
 /// Deletions under way at a time: they share commits.
 const AT_A_TIME: usize = 16;
@@ -26,53 +29,62 @@ const AT_A_TIME: usize = 16;
 const AHEAD: usize = 64;
 
 pub(super) async fn delete(call: Call, body: Body) -> Result<Answer, Refusal> {
-    let show = Show::of(&call, true)?;
+    let show = Show::of(&call, Shown::List)?;
+    let encoding = show.encoding;
     let list = ListOptions::read(&call.query, call.resource.scope, call.version())?;
     let options = received_options(&call, body).await?;
+    // Pages are read in any case, so a revision is always meant exactly.
+    let moment = Moment::of(&list, true, &call.place.namespace)?;
     let query = ListQuery {
         selection: list.selection(&call.place.namespace),
-        at: At::Latest,
-        after: None,
-        limit: Some(list.limit.map_or(PAGE, |it| it.min(PAGE))),
+        at: moment.at,
+        after: moment.after.clone(),
+        limit: list.limit.or(Some(PAGE)),
     };
-    let warnings = call.deprecation();
     let deleting = Deleting { call: Arc::new(call), options };
-    let first = page(&deleting, &query).await?;
-    let revision = first.revision;
+    let mut first =
+        page(&deleting, &query).await.map_err(|error| moment.refusal(&deleting.call, VERB, &error))?;
+    let heading = match list.limit {
+        // Whoever wants no more than so many asks for the others himself.
+        Some(_) => heading(&first, &deleting.call.place.namespace),
+        None => Heading { revision: first.revision, go_on: None, remaining: None },
+    };
+    if list.limit.is_some() {
+        first.next = None;
+    }
     let (sender, deleted) = mpsc::channel(AHEAD);
-    tokio::spawn(all(deleting, query, first, list.limit, sender));
-    let content = Content::Coming(shown(show, revision, deleted));
-    Ok(Answer::new(http::StatusCode::OK, content).warning(warnings))
+    tokio::spawn(all(deleting, query, first, sender));
+    let content = Content::Coming(shown(show, &heading, deleted));
+    Ok(Answer::new(http::StatusCode::OK, content).encoded(encoding))
 }
 
-async fn page(deleting: &Deleting, query: &ListQuery) -> Result<Page, Refusal> {
+async fn page(deleting: &Deleting, query: &ListQuery) -> Result<Page, StoreError> {
     let call = &deleting.call;
-    let page = call.timed("page", call.server.store.page(&call.id(), query)).await;
-    page.map_err(|error| call.refusal(Verb::DeleteCollection, &error))
+    call.timed("page", call.server.store.page(&call.id(), query)).await
 }
 
 type Sender = mpsc::Sender<Result<Stored, Refusal>>;
 
 /// Deletes page after page. What fails is told at the end, after everything else was tried.
-async fn all(deleting: Deleting, query: ListQuery, first: Page, limit: Option<usize>, sender: Sender) {
+async fn all(deleting: Deleting, query: ListQuery, first: Page, sender: Sender) {
     let mut failure = None;
-    let mut left = limit;
     let mut next = Some(first);
     while let Some(page) = next.take() {
-        left = left.map(|it| it.saturating_sub(page.items.len()));
-        let after = page.next.filter(|_| left != Some(0));
+        let after = page.next;
         if let Err(refusal) = some(&deleting, page.items, &sender).await {
             failure.get_or_insert(refusal);
         }
         next = match after {
             None => None,
-            Some(after) => match self::page(&deleting, &behind(&query, after, left)).await {
-                Ok(page) => Some(page),
-                Err(refusal) => {
-                    failure.get_or_insert(refusal);
-                    None
+            Some(after) => {
+                match self::page(&deleting, &ListQuery { after: Some(after), ..query.clone() }).await {
+                    Ok(page) => Some(page),
+                    Err(error) => {
+                        failure.get_or_insert(deleting.call.refusal(VERB, &error));
+                        None
+                    }
                 }
-            },
+            }
         };
     }
     if let Some(refusal) = failure {
@@ -80,26 +92,21 @@ async fn all(deleting: Deleting, query: ListQuery, first: Page, limit: Option<us
     }
 }
 
-fn behind(query: &ListQuery, after: Key, left: Option<usize>) -> ListQuery {
-    let limit = Some(left.map_or(PAGE, |it| it.min(PAGE)));
-    ListQuery { after: Some(after), limit, ..query.clone() }
-}
-
 async fn some(deleting: &Deleting, items: Vec<Stored>, sender: &Sender) -> Result<(), Refusal> {
     let deletions = stream::iter(items).map(|stored| {
         let deleting = deleting.clone();
         async move {
-            let key = stored.key.clone();
-            deleting.delete(&key, Some(stored), Verb::DeleteCollection).await
+            let (key, seen) = (stored.key.clone(), Some(stored.clone()));
+            deleting.delete(&key, seen, VERB).await.map(|_| stored)
         }
     });
     let mut deletions = std::pin::pin!(deletions.buffered(AT_A_TIME));
     let mut failure = None;
     while let Some(deleted) = deletions.next().await {
         match deleted {
-            Ok(Deleted::Gone { last, .. } | Deleted::Waits(last)) => {
+            Ok(stored) => {
                 // Nobody has to be there to see it.
-                let _ = sender.send(Ok(last)).await;
+                let _ = sender.send(Ok(stored)).await;
             }
             Err(refusal) if refusal.code() == http::StatusCode::NOT_FOUND => {}
             Err(refusal) => _ = failure.get_or_insert(refusal),
@@ -109,9 +116,9 @@ async fn some(deleting: &Deleting, items: Vec<Stored>, sender: &Sender) -> Resul
 }
 
 /// What was deleted, as a list.
-fn shown(show: Show, revision: Revision, deleted: mpsc::Receiver<Result<Stored, Refusal>>) -> Pieces {
+fn shown(show: Show, heading: &Heading, deleted: mpsc::Receiver<Result<Stored, Refusal>>) -> Pieces {
     let mut begin = Vec::new();
-    show.begin(&Heading { revision, go_on: None, remaining: None }, &mut begin);
+    show.begin(heading, &mut begin);
     let state = Some((show, deleted, true));
     let items = stream::unfold(state, |state| async move {
         let (mut show, mut deleted, is_first) = state?;

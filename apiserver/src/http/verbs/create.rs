@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::StatusCode;
 
 use super::detached;
-use super::received::{MediaType, Received, unhandled};
+use super::received::{MediaType, received};
 use super::write::Writing;
 use crate::auth::Verb;
 use crate::http::answer::{Answer, Content};
@@ -13,6 +13,7 @@ use crate::http::options::{Write, WriteOptions};
 use crate::http::show::Show;
 use crate::http::status::Refusal;
 use crate::object::Object;
+use crate::present::accept::Shown;
 use crate::rules;
 use crate::store::{Key, StoreError, Stored};
 
@@ -20,19 +21,15 @@ use crate::store::{Key, StoreError, Stored};
 const NAMES: usize = 8;
 
 pub(super) async fn create(call: Call, body: Body) -> Result<Answer, Refusal> {
-    let show = Show::of(&call, false)?;
+    let show = Show::of(&call, Shown::One)?;
     let media_type = MediaType::of_object(&call)?;
     let body = call.server.budget.receive(body).await?;
     let options = WriteOptions::read(&call.query, Write::Create)?;
-    let received = Received::read(&call, media_type, &body.bytes)?;
-    let judged = received.findings.judged(options.fields);
-    let warnings =
-        judged.map_err(|error| Refusal::bad_request(unhandled(&call, Some(&received.object), &error)))?;
-    let mut writing = Writing::new(call, show, options);
-    writing.warnings.extend(warnings);
+    let object = received(&call, media_type, &body.bytes, options.fields)?;
+    let writing = Writing::new(call, show, options);
     detached(async move {
         let _body = body;
-        writing.create(received.object).await
+        writing.create(object).await
     })
     .await
 }
@@ -83,7 +80,7 @@ impl Writing {
         let name = object.meta("name").unwrap_or_default().to_owned();
         let schema = self.call.version().schema.clone();
         self.judge(&name, &errors, || schema.validate(&object.0))?;
-        self.warnings.extend(rules::finalizer_warnings(&object, None));
+        self.call.warnings.extend(rules::finalizer_warnings(&object, None));
         let draft = self.draft(object);
         let id = self.call.id();
         if self.options.dry_run {
@@ -104,8 +101,7 @@ impl Writing {
     }
 
     fn made(&mut self, json: Vec<u8>) -> Result<Answer, Refusal> {
-        let answer = Answer::new(StatusCode::CREATED, Content::Json(json));
-        Ok(answer.warning(std::mem::take(&mut self.warnings)))
+        Ok(Answer::new(StatusCode::CREATED, Content::Json(json)).encoded(self.show.encoding))
     }
 
     async fn existing(&self, key: &Key) -> Result<Option<Stored>, Refusal> {

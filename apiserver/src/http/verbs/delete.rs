@@ -15,21 +15,22 @@ use crate::http::call::Call;
 use crate::http::options::delete_options;
 use crate::http::show::Show;
 use crate::http::status::Refusal;
+use crate::present::accept::Shown;
 use crate::rules::{self, DeleteOptions, Deletion};
 use crate::store::{Draft, Key, StoreError, Stored};
 
 pub(super) async fn delete(call: Call, body: Body) -> Result<Answer, Refusal> {
-    let show = Show::of(&call, false)?;
+    let show = Show::of(&call, Shown::One)?;
     let options = received_options(&call, body).await?;
     let call = Arc::new(call);
     detached(async move {
         let key = call.key();
         let deleted = Deleting { call: Arc::clone(&call), options }.delete(&key, None, Verb::Delete).await?;
         let json = match deleted {
-            Deleted::Gone { uid, .. } => success(&call, &uid),
+            Deleted::Gone { uid } => success(&call, &uid),
             Deleted::Waits(stored) => show.one(&stored)?,
         };
-        Ok(Answer::json(json).warning(call.deprecation()))
+        Ok(Answer::json(json).encoded(show.encoding))
     })
     .await
 }
@@ -46,6 +47,10 @@ fn read_options(call: &Call, body: &Bytes) -> Result<Option<Map<String, Value>>,
         return Ok(None);
     }
     let media_type = MediaType::of_object(call)?;
+    // What a client sends that has no options.
+    if body.trim_ascii() == b"null" {
+        return Ok(Some(Map::new()));
+    }
     let read = parsed(media_type, body);
     read.map(|it| Some(it.object))
         .map_err(|error| Refusal::bad_request(format!("DeleteOptions cannot be read: {error}")))
@@ -75,7 +80,7 @@ pub(super) struct Deleting {
 /// What became of an object.
 pub(super) enum Deleted {
     /// It is not there any more.
-    Gone { uid: String, last: Stored },
+    Gone { uid: String },
     /// It waits for its finalizers.
     Waits(Stored),
 }
@@ -119,11 +124,11 @@ impl Deleting {
         let (id, store) = (call.id(), &call.server.store);
         Ok(Ok(match deletion {
             Deletion::Waiting => Deleted::Waits(current),
-            Deletion::Remove if is_dry => Deleted::Gone { uid, last: current },
+            Deletion::Remove if is_dry => Deleted::Gone { uid },
             Deletion::Remove => {
                 call.timed("delete", store.delete(&id, key, current.revision)).await?;
                 call.audit(key, &uid, "deleted");
-                Deleted::Gone { uid, last: current }
+                Deleted::Gone { uid }
             }
             Deletion::Mark(marked) if is_dry => Deleted::Waits(current.with(&marked)),
             Deletion::Mark(marked) => {

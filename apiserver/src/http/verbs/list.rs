@@ -10,7 +10,8 @@ use crate::http::call::Call;
 use crate::http::options::{ListOptions, Match};
 use crate::http::show::{Heading, Show};
 use crate::http::status::Refusal;
-use crate::store::{At, Json as _, Key, List, ListQuery, StoreError};
+use crate::present::accept::Shown;
+use crate::store::{At, Json as _, Key, List, ListQuery, Page, StoreError};
 
 /// A piece of a list is sent once it is as long as this.
 const PIECE: usize = 48 << 10;
@@ -18,9 +19,10 @@ const PIECE: usize = 48 << 10;
 const HEAD: usize = 256;
 
 pub(super) async fn list(call: &Call) -> Result<Answer, Refusal> {
-    let mut show = Show::of(call, true)?;
+    let mut show = Show::of(call, Shown::List)?;
+    let encoding = show.encoding;
     let options = ListOptions::read(&call.query, call.resource.scope, call.version())?;
-    let moment = Moment::of(&options, &call.place.namespace)?;
+    let moment = Moment::of(&options, options.limit.is_some(), &call.place.namespace)?;
     let query = ListQuery {
         selection: options.selection(&call.place.namespace),
         at: moment.at,
@@ -31,20 +33,20 @@ pub(super) async fn list(call: &Call) -> Result<Answer, Refusal> {
         Some(_) => Content::Json(page(call, &mut show, &query, &moment).await?),
         None => Content::Coming(whole(call, show, &query, &moment).await?),
     };
-    Ok(Answer::new(http::StatusCode::OK, content).warning(call.deprecation()))
+    Ok(Answer::new(http::StatusCode::OK, content).encoded(encoding))
 }
 
 /// Which moment a list shows, and behind which key it begins.
-struct Moment {
-    at: At,
-    after: Option<Key>,
+pub(super) struct Moment {
+    pub(super) at: At,
+    pub(super) after: Option<Key>,
     /// It goes on behind a page of a revision.
     is_token: bool,
 }
 
 impl Moment {
     /// By the table of the API conventions on `resourceVersion` and `resourceVersionMatch`. Anything that may be old is the latest here.
-    fn of(options: &ListOptions, namespace: &str) -> Result<Self, Refusal> {
+    pub(super) fn of(options: &ListOptions, is_paged: bool, namespace: &str) -> Result<Self, Refusal> {
         let revision = options.resource_version.filter(|it| *it > 0);
         if let Some(token) = &options.go_on {
             if revision.is_some() {
@@ -56,18 +58,17 @@ impl Moment {
             let at = go_on.revision.map_or(At::Latest, At::Exactly);
             return Ok(Self { at, after: Some(go_on.after), is_token: true });
         }
-        let at = match (revision, options.matching, options.limit) {
-            (None, ..) => At::Latest,
-            (Some(revision), Some(Match::Exact), _) | (Some(revision), None, Some(_)) => {
-                At::Exactly(revision)
-            }
-            (Some(revision), ..) => At::AtLeast(revision),
+        let at = match (revision, options.matching) {
+            (None, _) => At::Latest,
+            (Some(revision), Some(Match::Exact)) => At::Exactly(revision),
+            (Some(revision), None) if is_paged => At::Exactly(revision),
+            (Some(revision), _) => At::AtLeast(revision),
         };
         Ok(Self { at, after: None, is_token: false })
     }
 
-    fn refusal(&self, call: &Call, error: &StoreError) -> Refusal {
-        let StoreError::Expired { .. } = error else { return call.refusal(Verb::List, error) };
+    pub(super) fn refusal(&self, call: &Call, verb: Verb, error: &StoreError) -> Refusal {
+        let StoreError::Expired { .. } = error else { return call.refusal(verb, error) };
         match &self.after {
             Some(after) if self.is_token => {
                 let go_on = GoOn { revision: None, after: after.clone() };
@@ -85,10 +86,8 @@ const EXPIRED_TOKEN: &str = "The provided continue parameter is too old to displ
 
 async fn page(call: &Call, show: &mut Show, query: &ListQuery, moment: &Moment) -> Result<Vec<u8>, Refusal> {
     let page = call.timed("page", call.server.store.packed_page(&call.id(), query)).await;
-    let page = page.map_err(|error| moment.refusal(call, &error))?;
-    let go_on =
-        page.next.map(|after| GoOn { revision: Some(page.revision), after }.encode(&call.place.namespace));
-    let heading = Heading { revision: page.revision, go_on, remaining: page.remaining };
+    let page = page.map_err(|error| moment.refusal(call, Verb::List, &error))?;
+    let heading = heading(&page, &call.place.namespace);
     let lengths = page.items.iter().map(|it| it.length().map_or(0, |it| it + HEAD));
     let mut json = Vec::with_capacity(lengths.sum::<usize>() + HEAD);
     show.begin(&heading, &mut json);
@@ -99,10 +98,16 @@ async fn page(call: &Call, show: &mut Show, query: &ListQuery, moment: &Moment) 
     Ok(json)
 }
 
+/// What is said of a page: where the next one begins, if there is one.
+pub(super) fn heading<T>(page: &Page<T>, namespace: &str) -> Heading {
+    let next = page.next.clone().map(|after| GoOn { revision: Some(page.revision), after });
+    Heading { revision: page.revision, go_on: next.map(|it| it.encode(namespace)), remaining: page.remaining }
+}
+
 /// Everything there is, as it comes.
 async fn whole(call: &Call, show: Show, query: &ListQuery, moment: &Moment) -> Result<Pieces, Refusal> {
     let list = call.timed("list", call.server.store.list(&call.id(), query)).await;
-    let list = list.map_err(|error| moment.refusal(call, &error))?;
+    let list = list.map_err(|error| moment.refusal(call, Verb::List, &error))?;
     let heading = Heading { revision: list.revision, go_on: None, remaining: None };
     let mut piece = Vec::with_capacity(PIECE + (16 << 10));
     show.begin(&heading, &mut piece);

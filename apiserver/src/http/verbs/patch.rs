@@ -19,13 +19,14 @@ use crate::http::options::{FieldValidation, Write, WriteOptions};
 use crate::http::show::Show;
 use crate::http::status::{Cause, Refusal};
 use crate::object::Object;
+use crate::present::accept::Shown;
 use crate::rules::{self, Part};
 use crate::schema;
 use crate::store::Stored;
 
 pub(super) async fn patch(call: Call, body: Body) -> Result<Answer, Refusal> {
     let media_type = MediaType::of_patch(&call)?;
-    let show = Show::of(&call, false)?;
+    let show = Show::of(&call, Shown::One)?;
     let body = call.server.budget.receive(body).await?;
     let write = if media_type == MediaType::Apply { Write::Apply } else { Write::Patch };
     let options = WriteOptions::read(&call.query, write)?;
@@ -61,7 +62,9 @@ impl Writing {
         let mut document = Value::Object(self.parsed(current, Verb::Patch)?.0);
         let mut findings = Findings::default();
         let done = match media_type {
-            MediaType::JsonPatch => apply::json_patch(&mut document, patch),
+            MediaType::JsonPatch => {
+                apply::json_patch(&mut document, patch).map(|told| findings.of_patch = told)
+            }
             _ => {
                 findings.duplicates = schema::read(patch).map(|it| it.duplicates).unwrap_or_default();
                 apply::merge_patch(&mut document, patch)
@@ -74,8 +77,7 @@ impl Writing {
         self.check_kind(&new).map_err(|why| wrong(&why))?;
         let coerced = self.call.version().schema.coerce(&mut new.0).map_err(|why| wrong(&why))?;
         findings.unknown = coerced.unknown;
-        self.warnings = self.call.deprecation();
-        self.warnings.extend(findings.judged(self.options.fields).map_err(|why| wrong(&why))?);
+        self.call.warnings.extend(findings.judged(self.options.fields).map_err(|why| wrong(&why))?);
         check_name(&self.call, &new)?;
         self.check_revision(&new, current)?;
         self.drop_repeated_owners(&mut new, " after mutating admission happens");
@@ -99,14 +101,12 @@ impl Writing {
         let findings = Findings { duplicates: read.duplicates, ..Findings::default() };
         if self.options.fields != FieldValidation::Ignore {
             let judged = findings.judged(self.options.fields);
-            self.warnings.extend(
+            self.call.warnings.extend(
                 judged.map_err(|why| Refusal::bad_request(format!("error strict decoding YAML: {why}")))?,
             );
         }
         let config = Object(read.object);
-        let warnings = std::mem::take(&mut self.warnings);
         for _ in 0..ATTEMPTS {
-            self.warnings.clone_from(&warnings);
             let done = match self.current(Verb::Patch).await? {
                 Some(current) => self.apply_to(&current, &config).await?,
                 None => match self.apply_anew(&config).await {
@@ -181,7 +181,7 @@ impl Writing {
         let coerced = self.call.version().schema.coerce(&mut new.0).map_err(Refusal::bad_request)?;
         if self.options.fields == FieldValidation::Warn {
             let findings = Findings { unknown: coerced.unknown, ..Findings::default() };
-            self.warnings.extend(findings.judged(self.options.fields).unwrap_or_default());
+            self.call.warnings.extend(findings.judged(self.options.fields).unwrap_or_default());
         }
         self.drop_repeated_owners(&mut new, " after mutating admission happens");
         self.complete(&mut new);

@@ -1,12 +1,13 @@
 //! What a caller sent: media types, and an object out of a body.
 
 use http::header;
+use serde_json::Value;
 
 use crate::http::call::Call;
 use crate::http::options::FieldValidation;
 use crate::http::status::Refusal;
 use crate::object::Object;
-use crate::schema::{Read, read};
+use crate::schema::{Read, go_name, read};
 
 /// What objects are sent as.
 const OBJECTS: [&str; 2] = ["application/json", "application/yaml"];
@@ -50,12 +51,6 @@ fn said(call: &Call) -> String {
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// An object that was sent, and what in it is not known.
-pub(super) struct Received {
-    pub(super) object: Object,
-    pub(super) findings: Findings,
-}
-
 /// Fields that should not be there.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Findings {
@@ -63,13 +58,17 @@ pub(super) struct Findings {
     pub(super) duplicates: Vec<String>,
     /// In no schema; they were dropped.
     pub(super) unknown: Vec<String>,
+    /// What operations of a JSON patch hold besides, in words.
+    pub(super) of_patch: Vec<String>,
 }
 
 impl Findings {
     fn texts(&self) -> impl Iterator<Item = String> {
         let told =
             |what: &'static str| move |field: &String| format!("{what} field {}", crate::field::quote(field));
-        self.duplicates.iter().map(told("duplicate")).chain(self.unknown.iter().map(told("unknown")))
+        let of_object =
+            self.duplicates.iter().map(told("duplicate")).chain(self.unknown.iter().map(told("unknown")));
+        self.of_patch.iter().cloned().chain(of_object)
     }
 
     /// What becomes of them: warnings, or, as the error, the text of a refusal.
@@ -84,19 +83,42 @@ impl Findings {
     }
 }
 
-impl Received {
-    /// Reads an object as the endpoint has them: its kind and version may be left out, not be others.
-    pub(super) fn read(call: &Call, media_type: MediaType, body: &[u8]) -> Result<Self, Refusal> {
-        let read =
-            parsed(media_type, body).map_err(|error| Refusal::bad_request(unhandled(call, None, &error)))?;
-        let mut object = Object(read.object);
-        take_its_place(call, &mut object)?;
-        let coerced = call.version().schema.coerce(&mut object.0);
-        let coerced =
-            coerced.map_err(|error| Refusal::bad_request(unhandled(call, Some(&object), &error)))?;
-        let findings = Findings { duplicates: read.duplicates, unknown: coerced.unknown };
-        Ok(Self { object, findings })
+/// Reads an object as the endpoint has them: its kind and version may be left out, not be others. Warns of fields that should not be there.
+pub(super) fn received(
+    call: &Call,
+    media_type: MediaType,
+    body: &[u8],
+    by: FieldValidation,
+) -> Result<Object, Refusal> {
+    let read =
+        parsed(media_type, body).map_err(|error| Refusal::bad_request(unhandled(call, None, &error)))?;
+    let mut object = Object(read.object);
+    drop_empty_type(&mut object).map_err(Refusal::bad_request)?;
+    let coerced = call.version().schema.coerce(&mut object.0);
+    let coerced = coerced.map_err(|error| Refusal::bad_request(unhandled(call, Some(&object), &error)))?;
+    let findings = Findings { duplicates: read.duplicates, unknown: coerced.unknown, ..Findings::default() };
+    let judged = findings.judged(by);
+    let warnings = judged.map_err(|error| Refusal::bad_request(unhandled(call, Some(&object), &error)))?;
+    call.warnings.extend(warnings);
+    take_its_place(call, &mut object)?;
+    Ok(object)
+}
+
+/// Null is as if kind or version were left out.
+fn drop_empty_type(object: &mut Object) -> Result<(), String> {
+    for field in ["apiVersion", "kind"] {
+        match object.0.get(field) {
+            None | Some(Value::String(_)) => {}
+            Some(Value::Null) => _ = object.0.remove(field),
+            Some(other) => {
+                let found = go_name(other);
+                return Err(format!(
+                    "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go struct field .{field} of type string"
+                ));
+            }
+        }
     }
+    Ok(())
 }
 
 /// JSON or YAML as an object. YAML with a key twice is none.
@@ -109,7 +131,7 @@ pub(super) fn parsed(media_type: MediaType, body: &[u8]) -> Result<Read, String>
     if let Ok(read) = read(body) {
         return Ok(read);
     }
-    let value: serde_json::Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    let value: Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
     let json = serde_json::to_vec(&value).map_err(|error| error.to_string())?;
     read(&json).map_err(|error| error.to_string())
 }

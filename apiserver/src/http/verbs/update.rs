@@ -3,7 +3,7 @@
 use axum::body::Body;
 
 use super::detached;
-use super::received::{MediaType, Received, unhandled};
+use super::received::{MediaType, received};
 use super::write::Writing;
 use crate::auth::Verb;
 use crate::field::FieldError;
@@ -13,24 +13,21 @@ use crate::http::options::{Write, WriteOptions};
 use crate::http::show::Show;
 use crate::http::status::Refusal;
 use crate::object::Object;
+use crate::present::accept::Shown;
 use crate::rules::{self, Effect, Part};
 use crate::store::{StoreError, Stored};
 
 pub(super) async fn update(call: Call, body: Body) -> Result<Answer, Refusal> {
-    let show = Show::of(&call, false)?;
+    let show = Show::of(&call, Shown::One)?;
     let media_type = MediaType::of_object(&call)?;
     let body = call.server.budget.receive(body).await?;
     let options = WriteOptions::read(&call.query, Write::Update)?;
-    let received = Received::read(&call, media_type, &body.bytes)?;
-    let judged = received.findings.judged(options.fields);
-    let warnings =
-        judged.map_err(|error| Refusal::bad_request(unhandled(&call, Some(&received.object), &error)))?;
-    check_name(&call, &received.object)?;
-    let mut writing = Writing::new(call, show, options);
-    writing.warnings.extend(warnings);
+    let object = received(&call, media_type, &body.bytes, options.fields)?;
+    check_name(&call, &object)?;
+    let writing = Writing::new(call, show, options);
     detached(async move {
         let _body = body;
-        writing.update(received.object).await
+        writing.update(object).await
     })
     .await
 }
@@ -124,7 +121,7 @@ impl Writing {
             Part::Main => schema.validate_update(&new.0, &old.0),
             Part::Status => schema.validate_status(&new.0, &old.0),
         })?;
-        self.warnings.extend(rules::finalizer_warnings(&new, Some(old)));
+        self.call.warnings.extend(rules::finalizer_warnings(&new, Some(old)));
         match rules::effect(&mut new, old) {
             Effect::None => self.done(self.show.one(current)?),
             _ if self.options.dry_run => self.done(self.show.object(&new)?),
@@ -159,7 +156,7 @@ impl Writing {
     }
 
     fn done(&mut self, json: Vec<u8>) -> Result<Outcome, Refusal> {
-        Ok(Outcome::Done(Answer::json(json).warning(std::mem::take(&mut self.warnings))))
+        Ok(Outcome::Done(Answer::json(json).encoded(self.show.encoding)))
     }
 
     /// Whoever writes an object has seen what he replaces.

@@ -18,6 +18,7 @@ use crate::http::call::Call;
 use crate::http::options::ListOptions;
 use crate::http::show::Show;
 use crate::http::status::Refusal;
+use crate::present::accept::Shown;
 use crate::store::{Revision, StoreError};
 use crate::telemetry::Telemetry;
 use crate::watch::{Event, From, Watch};
@@ -30,7 +31,7 @@ const USUAL: u64 = 1800;
 const PIECE: usize = 48 << 10;
 
 pub(super) async fn watch(call: &Call) -> Result<Answer, Refusal> {
-    let show = Show::of(call, false)?;
+    let show = Show::of(call, Shown::Watch)?;
     let options = ListOptions::read(&call.query, call.resource.scope, call.version())?;
     let place = Arc::clone(&call.server.watchers).try_acquire_owned().map_err(|_| Refusal::too_many())?;
     let from = from(&options);
@@ -45,7 +46,7 @@ pub(super) async fn watch(call: &Call) -> Result<Answer, Refusal> {
         }
         Err(error) => return Err(call.refusal(Verb::Watch, &error)),
     };
-    Ok(Answer::new(StatusCode::OK, Content::Immediate(pieces)).warning(call.deprecation()))
+    Ok(Answer::new(StatusCode::OK, Content::Immediate(pieces)))
 }
 
 /// Where a watch begins, by `resourceVersion` and `sendInitialEvents`.

@@ -18,20 +18,18 @@ use crate::store::{Draft, Key, Stored};
 /// How often a write is done anew because somebody else was faster. Somebody always gets ahead, so it is many.
 pub(super) const ATTEMPTS: usize = 1000;
 
-/// A write under way: the request, how its answer is shown, and what its writer is warned of.
+/// A write under way: the request, and how its answer is shown.
 pub(super) struct Writing {
     pub(super) call: Call,
     pub(super) show: Show,
     pub(super) options: WriteOptions,
-    pub(super) warnings: Vec<String>,
     /// It is an apply, which notes by itself who owns what.
     pub(super) is_apply: bool,
 }
 
 impl Writing {
     pub(super) fn new(call: Call, show: Show, options: WriteOptions) -> Self {
-        let warnings = call.deprecation();
-        Self { call, show, options, warnings, is_apply: false }
+        Self { call, show, options, is_apply: false }
     }
 
     /// Who owns the fields that are written.
@@ -49,7 +47,7 @@ impl Writing {
 
     /// `when` says what came before, in the words of Kubernetes' warning.
     pub(super) fn drop_repeated_owners(&mut self, object: &mut Object, when: &str) {
-        self.warnings.extend(rules::drop_repeated_owners(object, when));
+        self.call.warnings.extend(rules::drop_repeated_owners(object, when));
     }
 
     pub(super) fn fill_defaults(&self, object: &mut Object) {
@@ -88,7 +86,7 @@ impl Writing {
             return Err(Refusal::invalid(&self.call.resource, name, errors));
         }
         if self.call.server.validation == Validation::Warn {
-            self.warnings.extend(by_schema().iter().map(ToString::to_string));
+            self.call.warnings.extend(by_schema().iter().map(ToString::to_string));
         }
         Ok(())
     }

@@ -44,6 +44,12 @@ fn selections() -> Vec<(Selection, &'static str)> {
     };
     let many: Vec<String> = (0..20).map(|it| it.to_string()).collect();
     let too_many: Vec<String> = (0..600).map(|it| it.to_string()).collect();
+    // As many as a query of a URL may hold, and the last decides.
+    let one_more = |last: Requirement, others: &dyn Fn(usize) -> Requirement| {
+        labels((0..300).map(others).chain([last]).collect())
+    };
+    let other = |number: usize| format!("other{number}");
+    let hundred: Vec<String> = (0..100).map(|it| it.to_string()).collect();
     vec![
         (Selection::default(), "abcdef"),
         (in_a(Selection::default()), "abcd"),
@@ -84,6 +90,36 @@ fn selections() -> Vec<(Selection, &'static str)> {
         (named(None, "f"), "f"),
         (Selection { labels: vec![test("x", Test::In(values(&["2"])))], ..named(None, "c") }, ""),
         (Selection { labels: vec![test("x", Test::In(values(&["1"])))], ..named(Some("a"), "c") }, "c"),
+        (
+            one_more(test("x", Test::In(values(&["1"]))), &|it| {
+                test(&other(it), Test::NotIn(values(&["1"])))
+            }),
+            "ac",
+        ),
+        (one_more(test("x", Test::Absent), &|it| test(&other(it), Test::Absent)), "df"),
+        (
+            one_more(test("x", Test::NotIn(values(&["1"]))), &|it| {
+                test(&other(it), Test::In(values(&["1"])))
+            }),
+            "",
+        ),
+        (one_more(test("x", Test::NotIn(values(&["1"]))), &|_| test("x", Test::Exists)), "be"),
+        (
+            one_more(test("x", Test::In((0..8).map(|it| it.to_string()).collect())), &|_| {
+                test("x", Test::In(hundred.clone()))
+            }),
+            "abce",
+        ),
+        (
+            Selection {
+                fields: (0..300)
+                    .map(|_| ("spec.owner".to_owned(), true, "me".to_owned()))
+                    .chain([("metadata.name".to_owned(), false, "a".to_owned())])
+                    .collect(),
+                ..Selection::default()
+            },
+            "e",
+        ),
     ]
 }
 
