@@ -1,6 +1,6 @@
 //! The sidecar over HTTP with mutual TLS.
 //!
-//! A [`Sidecar`] sends calls and reads answers; [`answer`] and [`rows`] read piece by piece; connections are those of
+//! A [`Sidecar`] sends calls and reads answers; [`answer`], [`rows`] and [`row`] read piece by piece; connections are those of
 //! [`crate::http`]. Nothing is repeated that could be done twice: a write goes out again only under an idempotency key,
 //! or if none of it was sent. [`database`] is the sidecar as one database among others, which gives such keys and repeats what
 //! [`retry`] allows.
@@ -10,6 +10,7 @@ mod boundary;
 mod database;
 mod error;
 mod retry;
+mod row;
 mod rows;
 mod upload;
 mod watch;
