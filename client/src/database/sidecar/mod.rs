@@ -286,7 +286,9 @@ impl Sidecar {
         request: &Request,
         accept: &'static str,
     ) -> Result<Call<'static>, Error> {
-        let body = rmp_serde::to_vec_named(request).map_err(|error| Error::Body(io::Error::other(error)))?;
+        let mut body = Vec::with_capacity(request.length());
+        rmp_serde::encode::write_named(&mut body, request)
+            .map_err(|error| Error::Body(io::Error::other(error)))?;
         let content = self.content(MSGPACK, body)?;
         let repeatable = operation == Operation::Query;
         Ok(Call { accept, content: Some(content), repeatable, ..post(operation.path()) })
