@@ -62,12 +62,12 @@ impl Bodies {
 
     /// Reads a whole body and undoes its `Content-Encoding`.
     pub(super) async fn receive(&self, headers: &HeaderMap, mut body: Body) -> Result<Received, Error> {
-        let declared = http_body::Body::size_hint(&body).lower();
-        if declared > self.longest as u64 {
+        let declared = usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
+        if declared > self.longest {
             self.discard(&mut body).await;
             return Err(self.too_long());
         }
-        let mut collecting = std::pin::pin!(self.collect(body));
+        let mut collecting = std::pin::pin!(self.collect(body, declared));
         // Most bodies have come with their head, and need no timer.
         let received = match futures_util::poll!(&mut collecting) {
             Poll::Ready(received) => received?,
@@ -81,7 +81,7 @@ impl Bodies {
         }
     }
 
-    async fn collect(&self, mut body: Body) -> Result<Received, Error> {
+    async fn collect(&self, mut body: Body, declared: usize) -> Result<Received, Error> {
         let mut received = Received { bytes: Bytes::new(), _memory: None };
         let mut parts = BytesMut::new();
         while let Some(frame) = body.frame().await {
@@ -98,6 +98,8 @@ impl Bodies {
                 continue;
             }
             if parts.is_empty() {
+                // What is announced has room at once, and takes memory as it comes.
+                parts.reserve(declared.min(self.longest));
                 parts.extend_from_slice(&std::mem::take(&mut received.bytes));
             }
             parts.extend_from_slice(&data);

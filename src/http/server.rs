@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
@@ -23,6 +23,10 @@ use crate::tls::{Grants, Identity};
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// What a connection holds of a request head, and of an answer that its client has not read.
 const BUFFER: usize = 128 << 10;
+/// What is read from a socket at once. rustls asks for 4 KiB at a time, so that a long body would be mostly system calls.
+const READ: usize = 32 << 10;
+/// The largest frame of HTTP/2 that a client may send: long bodies come in few pieces.
+const FRAME: u32 = 64 << 10;
 /// Requests at the same time on one HTTP/2 connection.
 const STREAMS: u32 = 256;
 /// How often a silent HTTP/2 connection is asked whether it lives.
@@ -91,6 +95,7 @@ fn builder(idle: Duration) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_send_buf_size(BUFFER)
+        .max_frame_size(FRAME)
         .max_header_list_size(64 << 10)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
@@ -107,8 +112,10 @@ impl Server {
             return self.converse(stream, Caller::developer(), watcher).await;
         };
         let acceptor = TlsAcceptor::from(tls.server_config());
+        let stream = BufReader::with_capacity(READ, stream);
         match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => {
+            Ok(Ok(mut stream)) => {
+                stream.get_mut().1.set_buffer_limit(Some(BUFFER));
                 let caller = self.identify(stream.get_ref().1.peer_certificates(), &peer);
                 self.converse(stream, caller, watcher).await;
             }

@@ -35,8 +35,10 @@ const FIRST: usize = 8 << 10;
 /// Places in the channel that rows never take: for what is left to say at the end, and for the end. So nobody waits to
 /// say why an answer broke off, however slow its reader is.
 const LAST_WORDS: usize = 2;
-/// Length at which a buffer is sent.
-const CHUNK: usize = 64 << 10;
+/// Length from which on an answer is streamed.
+const WHOLE: usize = 64 << 10;
+/// Length at which a buffer is sent. Each wakes whoever sends and whoever reads, which takes as long as some ten KiB.
+const CHUNK: usize = 128 << 10;
 
 enum Part {
     Chunk(Bytes),
@@ -94,7 +96,8 @@ impl StreamSink {
 
     /// Sends the buffer if it is full.
     fn flush_if_full(&mut self) -> Result<(), SinkClosed> {
-        if self.buffer.len() < CHUNK {
+        let full = if matches!(self.output, Output::Held(_)) { WHOLE } else { CHUNK };
+        if self.buffer.len() < full {
             return Ok(());
         }
         if self.encoder.streams() {

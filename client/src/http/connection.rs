@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 
 use super::credentials::Credentials;
 use super::endpoint::Endpoint;
+use super::filling::Filling;
 use super::reason::{Reason, explain, find};
 use super::telling::Telling;
 
@@ -36,7 +37,7 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 /// The largest frame that the other side may send: that of a whole buffer, with one header instead of many.
 const FRAME: u32 = 128 << 10;
 
-/// What is read from a socket at once. rustls asks for 4 KiB at a time, so that a large answer would be mostly system calls.
+/// What is read from a socket at once, and handed on. rustls asks for 4 KiB at a time, so that a large answer would be mostly system calls.
 const READ: usize = 128 << 10;
 
 /// The connections to one endpoint.
@@ -147,11 +148,9 @@ impl Connections {
         let tcp = BufReader::with_capacity(READ, tcp);
         let tls =
             connector.connect(name.clone(), Telling::new(tcp)).await.map_err(|error| tls_reason(&error))?;
-        if tls.get_ref().1.alpn_protocol() == Some(b"h2") {
-            handshake_http2(TokioIo::new(tls)).await
-        } else {
-            handshake_http1(TokioIo::new(tls)).await
-        }
+        let is_http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+        let io = TokioIo::new(Filling::new(tls));
+        if is_http2 { handshake_http2(io).await } else { handshake_http1(io).await }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
@@ -197,7 +196,8 @@ async fn keep(mut sender: http1::SendRequest<Body>, home: Weak<Connections>) {
 }
 
 async fn handshake_http1<T: Read + Write + Unpin + Send + 'static>(io: T) -> Result<Sender, Reason> {
-    let (sender, connection) = http1::handshake(io).await.map_err(|error| Reason::of(&error))?;
+    let handshake = http1::Builder::new().max_buf_size(READ).handshake(io);
+    let (sender, connection) = handshake.await.map_err(|error| Reason::of(&error))?;
     // What goes wrong on a connection is told to the calls that are on it.
     tokio::spawn(async move { drop(connection.await) });
     Ok(Sender::Http1(sender))

@@ -1,12 +1,13 @@
 //! HTTP calls, whoever answers them: to the sidecar, to Consul, to etcd.
 //!
-//! [`endpoint`] and [`credentials`] say where and as whom, [`connection`] keeps connections, [`reason`] says what stood in
+//! [`endpoint`] and [`credentials`] say where and as whom, [`connection`] keeps connections, which are read as [`filling`] says, [`reason`] says what stood in
 //! the way, and [`telling`] lets the other side say it. A [`Caller`] sends a call and sends it once more if the connection had gone stale and nothing can be done
 //! twice. What an answer means is for the room that called.
 
 mod connection;
 mod credentials;
 mod endpoint;
+mod filling;
 mod reason;
 mod telling;
 

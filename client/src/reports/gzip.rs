@@ -89,6 +89,7 @@ const KEPT: usize = 2 << 20;
 thread_local! {
     // Tables and pages that would otherwise be set up for every payload.
     static DEFLATE: RefCell<Decompressor> = RefCell::new(Decompressor::new());
+    static BEGINNING: RefCell<Decompress> = RefCell::new(Decompress::new(false));
     static THROWN_AWAY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -135,11 +136,23 @@ pub(crate) fn unpack(payload: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<
 
 /// The first bytes of what is packed, up to `out.len()`; fewer if there are not more, or if it is damaged.
 pub(crate) fn beginning<'a>(payload: &[u8], out: &'a mut [u8]) -> &'a [u8] {
-    let mut zlib = Decompress::new_gzip(WINDOW);
-    let _ = zlib.decompress(payload, out, FlushDecompress::None);
-    let length = zlib.total_out() as usize;
+    let begin = |zlib: &mut Decompress, payload, out: &mut [u8]| {
+        let _ = zlib.decompress(payload, out, FlushDecompress::None);
+        zlib.total_out() as usize
+    };
+    // The header that Go and most others write has nothing in it.
+    let length = match payload.split_first_chunk::<HEADER>() {
+        Some(([0x1f, 0x8b, 8, 0, ..], deflated)) => BEGINNING.with_borrow_mut(|zlib| {
+            zlib.reset(false);
+            begin(zlib, deflated, out)
+        }),
+        _ => begin(&mut Decompress::new_gzip(WINDOW), payload, out),
+    };
     &out[..length]
 }
+
+/// Bytes of a gzip header without name, comment and the like (RFC 1952, section 2.3).
+const HEADER: usize = 10;
 
 /// How large it will be, by the stream's own last word: right for whole streams, harmless for others.
 fn hint(payload: &[u8]) -> usize {
@@ -205,6 +218,21 @@ mod tests {
         assert_eq!(check(&gzip[..gzip.len() - 1]), Err(GzipError::Incomplete));
         gzip.push(0);
         assert_eq!(check(&gzip), Ok(()));
+    }
+
+    #[test]
+    fn the_beginning_is_read_whatever_the_header_says() {
+        let text = b"{\"Vuls\":[]}".repeat(9);
+        let mut named =
+            flate2::GzBuilder::new().filename("report").write(Vec::new(), flate2::Compression::fast());
+        named.write_all(&text).unwrap();
+        for gzip in [packed(&text), named.finish().unwrap()] {
+            let mut out = [0; 5];
+            assert_eq!(beginning(&gzip, &mut out), &text[..5]);
+            assert_eq!(beginning(&gzip[..10], &mut out), b"");
+            assert_eq!(beginning(&gzip[..4], &mut out), b"");
+        }
+        assert_eq!(beginning(&packed(b"{}"), &mut [0; 64]), b"{}");
     }
 
     #[test]

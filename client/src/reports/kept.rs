@@ -90,13 +90,10 @@ impl Kept {
     }
 
     fn take(&mut self, findings: Packed) {
-        match packed::marks(&findings.blob) {
-            Ok(marks) => self.names = marks.names,
-            // More than can be read: then it is not kept either.
-            Err(_) => return self.unread = Some(ExtractError::TooMany),
-        }
-        self.summary = findings.summary;
-        self.packed = Some(findings.blob);
+        let Packed { blob, summary, names } = findings;
+        // What is more than can be read does not come here: `fits`, and the limits of the extractor.
+        debug_assert_eq!(packed::marks(&blob).map(|it| it.names).as_ref(), Ok(&names));
+        (self.packed, self.summary, self.names) = (Some(blob), summary, names);
     }
 }
 

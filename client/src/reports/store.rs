@@ -9,6 +9,7 @@
 //!
 //! What a finding is and how questions are answered is not known here; [`super::kept`] says what to keep.
 
+mod bring;
 mod departures;
 mod error;
 mod list;
@@ -30,6 +31,8 @@ use self::readiness::Readiness;
 use super::{Clock, ReportKey, Version};
 use crate::database::Database;
 
+pub(crate) use bring::Moved;
+pub use bring::{Confirmed, Moving};
 pub use departures::{Departures, Mark, Told};
 pub use error::ReportError;
 pub use list::{ClassStats, List, Listed, Page};
@@ -38,8 +41,7 @@ pub use moves::{RowStamp, TombstoneStamp};
 pub use read::{Found, ReportStream, Selection};
 pub use rows::Stored;
 pub use tombstones::Tombstone;
-pub(crate) use write::Moved;
-pub use write::{Confirmed, Moving, Put};
+pub use write::Put;
 
 /// Bytes that a payload may have.
 pub const PAYLOAD_LIMIT: usize = 64 << 20;

@@ -52,6 +52,24 @@ impl Request {
         self.statements.iter().map(of_statement).sum()
     }
 
+    /// Bytes that it has as MessagePack, about: never much less.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        /// The marker and the length of a text or a number.
+        const HEAD: usize = 9;
+        let of_value = |value: &Value| HEAD + value.borrowed().heap_size();
+        let of_set = |set: &Bindings| match set {
+            Bindings::Positional(values) => HEAD + values.iter().map(of_value).sum::<usize>(),
+            Bindings::Named(pairs) => {
+                HEAD + pairs.iter().map(|(name, value)| HEAD + name.len() + of_value(value)).sum::<usize>()
+            }
+        };
+        let of_statement = |it: &Statement| {
+            size_of::<Statement>() + it.sql.len() + it.args.sets().iter().map(of_set).sum::<usize>()
+        };
+        size_of::<Self>() + self.statements.iter().map(of_statement).sum::<usize>()
+    }
+
     /// Reads one SQL statement given as plain text.
     ///
     /// # Errors
@@ -199,4 +217,35 @@ where
     }
     context.leave_statements();
     Ok(statements)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_about_as_long_as_is_said() {
+        let row =
+            || vec![Value::Null, i64::MIN.into(), "text".into(), Value::Blob(vec![0; 70_000]), 1.5.into()];
+        let named =
+            vec![("name".to_owned(), Value::from("x")), ("body".to_owned(), Value::Blob(vec![1; 300]))];
+        let requests = [
+            Request::default(),
+            Request::new([Statement::new("SELECT 1")]),
+            Request::new([
+                Statement::many("INSERT", (0..3).map(|_| row())),
+                Statement::with("DELETE", row()),
+            ]),
+            Request::new([Statement {
+                args: crate::Args::One(Bindings::Named(named)),
+                ..Statement::new("SELECT :name")
+            }]),
+        ];
+        for request in requests {
+            let (said, length) = (request.length(), rmp_serde::to_vec_named(&request).unwrap().len());
+            assert!((length..length + 1000).contains(&said), "{said} for {length}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! Where a MessagePack object ends (<https://github.com/msgpack/msgpack/blob/master/spec.md>), found without
-//! decoding it. The search goes on where it stopped when more bytes have come, so that a large row costs one
+//! decoding it. The search goes on where it stopped when more bytes have come, so that a long one costs one
 //! pass however small the pieces are in which it arrives.
 
 /// How far the search for the end of one object has come.
@@ -74,7 +74,8 @@ impl Token {
     }
 }
 
-fn big_endian(bytes: &[u8]) -> u64 {
+/// A number of up to eight bytes.
+pub(super) fn big_endian(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte))
 }
 

@@ -1,6 +1,6 @@
 //! The sidecar over HTTP with mutual TLS.
 //!
-//! A [`Sidecar`] sends calls and reads answers; [`answer`] and [`rows`] read piece by piece; connections are those of
+//! A [`Sidecar`] sends calls and reads answers; [`answer`], [`rows`] and [`row`] read piece by piece; connections are those of
 //! [`crate::http`]. Nothing is repeated that could be done twice: a write goes out again only under an idempotency key,
 //! or if none of it was sent. [`database`] is the sidecar as one database among others, which gives such keys and repeats what
 //! [`retry`] allows.
@@ -10,6 +10,7 @@ mod boundary;
 mod database;
 mod error;
 mod retry;
+mod row;
 mod rows;
 mod upload;
 mod watch;
@@ -285,7 +286,9 @@ impl Sidecar {
         request: &Request,
         accept: &'static str,
     ) -> Result<Call<'static>, Error> {
-        let body = rmp_serde::to_vec_named(request).map_err(|error| Error::Body(io::Error::other(error)))?;
+        let mut body = Vec::with_capacity(request.length());
+        rmp_serde::encode::write_named(&mut body, request)
+            .map_err(|error| Error::Body(io::Error::other(error)))?;
         let content = self.content(MSGPACK, body)?;
         let repeatable = operation == Operation::Query;
         Ok(Call { accept, content: Some(content), repeatable, ..post(operation.path()) })

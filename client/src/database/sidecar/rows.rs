@@ -1,5 +1,5 @@
-//! An answer as it streams in: the objects of the MessagePack stream, one by one, each decoded once it is
-//! whole. What has not arrived yet or was handed out already is not kept.
+//! An answer as it streams in: the objects of the MessagePack stream, one by one. Rows are taken as they arrive ([`super::row`]), the few
+//! other objects once they are whole. What was handed out already is not kept.
 
 use bytes::{Bytes, BytesMut};
 use larder_wire::encode::Trailer;
@@ -9,9 +9,10 @@ use serde::Deserialize;
 use super::answer::Answer;
 use super::boundary::Boundary;
 use super::error::Error;
+use super::row::{Row, is_array};
 
-/// One object of the stream, at most: far above what a sidecar keeps in one row.
-const OBJECT_LIMIT: usize = 1 << 30;
+/// What is no row is shorter.
+const OBJECT_LIMIT: usize = 64 << 20;
 
 /// A part of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,10 +52,9 @@ pub enum Event {
 #[derive(Debug)]
 pub struct RowStream {
     answer: Answer,
-    /// What has arrived and was not handed out yet.
+    /// What has arrived and was not taken yet.
     arrived: Bytes,
-    /// Instead of it, an object that more than one piece is needed for.
-    begun: BytesMut,
+    row: Row,
     boundary: Boundary,
     ahead: Option<Item>,
     finished: bool,
@@ -123,8 +123,8 @@ struct Changed {
 
 impl RowStream {
     pub(super) fn new(answer: Answer) -> Self {
-        let (arrived, begun, boundary) = (Bytes::new(), BytesMut::new(), Boundary::default());
-        Self { answer, arrived, begun, boundary, ahead: None, finished: false }
+        let (arrived, row, boundary) = (Bytes::new(), Row::default(), Boundary::default());
+        Self { answer, arrived, row, boundary, ahead: None, finished: false }
     }
 
     /// The next part; `None` once the answer is whole.
@@ -154,57 +154,47 @@ impl RowStream {
     }
 
     async fn item(&mut self) -> Result<Option<Item>, Error> {
-        let Some(bytes) = self.object().await? else { return Ok(None) };
-        let malformed = |error: rmp_serde::decode::Error| Error::Broken(error.to_string());
-        if is_array(bytes[0]) {
-            let row = rmp_serde::from_slice(&bytes).map_err(malformed)?;
-            return Ok(Some(Item::Event(Event::Row(row))));
-        }
-        let object: Object = rmp_serde::from_slice(&bytes).map_err(malformed)?;
-        self.finished |= object.end.as_ref().is_some_and(|it| it.time.is_some());
-        object.understood().map(Some)
-    }
-
-    /// The bytes of the next object: those of the piece in which it arrived, and a copy only where it is in several.
-    async fn object(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
-            if let Some(object) = self.whole()? {
-                return Ok(Some(object));
-            }
-            let waiting = self.arrived.len() + self.begun.len();
-            if waiting > OBJECT_LIMIT {
-                return Err(Error::Broken(format!("a row of it is longer than {OBJECT_LIMIT} bytes")));
+            if let Some(item) = self.arrived()? {
+                return Ok(Some(item));
             }
             match self.answer.chunk().await? {
-                Some(chunk) if waiting == 0 => self.arrived = chunk,
+                Some(chunk) if self.arrived.is_empty() => self.arrived = chunk,
                 Some(chunk) => {
-                    self.begun.extend_from_slice(&std::mem::take(&mut self.arrived));
-                    self.begun.extend_from_slice(&chunk);
+                    let mut both = BytesMut::from(std::mem::take(&mut self.arrived));
+                    both.extend_from_slice(&chunk);
+                    self.arrived = both.freeze();
                 }
-                None if waiting == 0 => return Ok(None),
+                None if self.arrived.is_empty() && !self.row.is_begun() => return Ok(None),
                 None => return Err(Error::Broken("it ends within a row".to_owned())),
             }
         }
     }
 
     /// The next object, if all of it is here.
-    fn whole(&mut self) -> Result<Option<Bytes>, Error> {
-        let bytes = if self.begun.is_empty() { &self.arrived[..] } else { &self.begun[..] };
-        let Some(end) = self.boundary.find(bytes).map_err(Error::Broken)? else { return Ok(None) };
-        self.boundary = Boundary::default();
-        if !self.begun.is_empty() {
-            self.arrived = std::mem::take(&mut self.begun).freeze();
+    fn arrived(&mut self) -> Result<Option<Item>, Error> {
+        let is_row = self.row.is_begun() || self.arrived.first().is_some_and(|first| is_array(*first));
+        if is_row {
+            let row = self.row.read(&mut self.arrived).map_err(Error::Broken)?;
+            return Ok(row.map(|row| Item::Event(Event::Row(row))));
         }
-        Ok(Some(self.arrived.split_to(end)))
+        let Some(end) = self.boundary.find(&self.arrived).map_err(Error::Broken)? else {
+            let is_long = self.arrived.len() > OBJECT_LIMIT;
+            return if is_long {
+                Err(Error::Broken("an object of it is too long".to_owned()))
+            } else {
+                Ok(None)
+            };
+        };
+        self.boundary = Boundary::default();
+        let object: Object = rmp_serde::from_slice(&self.arrived.split_to(end))
+            .map_err(|error| Error::Broken(error.to_string()))?;
+        self.finished |= object.end.as_ref().is_some_and(|it| it.time.is_some());
+        object.understood().map(Some)
     }
 
     fn refused(&self, error: SqlError) -> Error {
         let reply = ErrorReply { error, applied: larder_wire::Applied::No, request_id: None };
         Error::Refused { status: self.answer.status(), reply: Box::new(reply) }
     }
-}
-
-/// Whether a MessagePack object that begins with this byte is an array (fixarray, array 16, array 32).
-fn is_array(first: u8) -> bool {
-    matches!(first, 0x90..=0x9f | 0xdc | 0xdd)
 }

@@ -9,13 +9,14 @@
 mod document;
 mod plain;
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 
 use jiff::Timestamp;
 
 use super::gzip::{self, GzipError, UNPACKED};
 use super::packed::{self, Row};
-use super::{Asset, Check, Encoding, Finding, Severity};
+use super::{Asset, Check, Encoding, Finding, Severity, VulnerabilityId};
 use document::{Document, Lengths};
 
 /// Bytes kept from one payload to the next.
@@ -92,6 +93,8 @@ pub struct Packed {
     pub blob: Vec<u8>,
     /// What lists say of them.
     pub summary: Summary,
+    /// The vulnerabilities whose number does not spell their name, each once.
+    pub names: Vec<(VulnerabilityId, String)>,
 }
 
 /// Findings in numbers.
@@ -130,7 +133,10 @@ impl Packed {
             summary.score = summary.score.max(row.rating.score);
             summary.score_v3 = summary.score_v3.max(row.rating.score_v3);
         }
-        Self { blob: packed::encode_rows(rows), summary }
+        let others: BTreeSet<_> =
+            rows.iter().filter(|row| !row.id.is_canonical()).map(|row| (row.id, row.name)).collect();
+        let names = others.into_iter().map(|(id, name)| (id, name.to_owned())).collect();
+        Self { blob: packed::encode_rows(rows), summary, names }
     }
 }
 
@@ -185,7 +191,11 @@ impl Extractor {
         let text = match sniffed(encoding, payload) {
             Encoding::Json if payload.len() > UNPACKED => return Err(ExtractError::TooLarge),
             Encoding::Json => Some(payload),
-            Encoding::GzipJson => unpack_gzip(payload, &mut self.text)?,
+            Encoding::GzipJson if encoding == Encoding::Opaque => unpack_gzip(payload, &mut self.text)?,
+            Encoding::GzipJson => {
+                gzip::unpack(payload, &mut self.text, UNPACKED)?;
+                Some(&self.text[..])
+            }
             Encoding::ZstdJson => Some(unpack_zstd(payload, &mut self.text)?),
             Encoding::GzipGob | Encoding::Opaque => None,
         };

@@ -76,7 +76,7 @@ fn a_scanners_report_is_read() {
 fn packed_findings_are_those_that_are_not_packed() {
     let findings = scan(SCAN).findings;
     let packed = Extractor::new().extract_packed(Encoding::Json, SCAN.as_bytes()).unwrap();
-    let Extracted::Scan(Scan { findings: Packed { blob, summary }, .. }) = packed else { panic!() };
+    let Extracted::Scan(Scan { findings: Packed { blob, summary, .. }, .. }) = packed else { panic!() };
     assert_eq!(blob, encode(&findings));
     assert_eq!(decode(&blob).unwrap().len(), 4);
     assert_eq!(summary, Packed::of(&findings).summary);

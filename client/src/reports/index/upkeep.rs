@@ -24,7 +24,7 @@ const RETIRED_SHARE: i64 = 32;
 /// A segment takes part in a merge if it is at most so many times as large as those after it together.
 const LIKE: i64 = 3;
 /// Segments that are left alone while reports come by the thousand.
-const IN_BULK: usize = 16;
+const IN_BULK: usize = 64;
 /// How often a fold is tried again when a report of it was replaced at the same time.
 const ATTEMPTS: usize = 8;
 
@@ -33,7 +33,7 @@ const ATTEMPTS: usize = 8;
 pub enum Pace {
     /// A few at a time: questions come first.
     Steady,
-    /// By the thousand, with [`Index::compact`] at the end: each report is merged twice at most in ten thousand.
+    /// By the thousand, with [`Index::compact`] at the end: of ten thousand, each report is merged once.
     Bulk,
 }
 

@@ -1,4 +1,5 @@
-//! Putting reports, those of a scan and those that are moved here from another store.
+//! Putting reports: one or many, each looked into, and a batch of them in one request. Those that are moved here from another store take the same
+//! way, which [`super::bring`] leads to.
 //!
 //! A batch runs five statements for all of its reports: what the index still counts of an older one is kept as retired, its pieces and its row
 //! go, the new row comes unless there is one, and the last statement tells what stands there now. No statement raises a sequence: a request may
@@ -11,15 +12,13 @@ use jiff::{SignedDuration, Timestamp};
 use larder_wire::{Request, Statement, StatementReply, Value};
 
 use super::departures::{Departures, Mark, Told, left, read_left};
-use super::moves::{STANDING, Standing, read_standing, standing_of};
 use super::parts::PART;
 use super::range::Range;
-use super::rows::{COLUMNS, Row, Stored, Upload, WHOLE, bound, columns, read_stored, texts};
+use super::rows::{COLUMNS, Row, Upload, bound, columns, texts};
 use super::{PAYLOAD_LIMIT, ReportError, ReportStore, nanoseconds};
-use crate::reports::extract::{ExtractError, Extractor};
+use crate::reports::extract::Extractor;
 use crate::reports::kept::{Kept, PACKED};
-use crate::reports::packed::{self, PackedError};
-use crate::reports::{Report, ReportKey, Version};
+use crate::reports::{Report, Version};
 
 /// What became of a report that was put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,37 +31,6 @@ pub enum Put {
     Suppressed(i64),
 }
 
-/// What a look at a report that was moved has found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Confirmed {
-    /// Payload and everything else are the same bit for bit.
-    Same,
-    /// A newer report has taken its place.
-    Newer(Version),
-    /// It is not there, or an older one is.
-    Missing,
-    /// It is there under its version, and is another one.
-    Different,
-}
-
-/// What became of a report that came from another store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Moved {
-    /// Its version stood there already, and was marked as brought once more.
-    Renewed,
-    /// It was put, or not.
-    Put(Put),
-}
-
-/// A report on its way from another store: it keeps its version.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Moving {
-    report: Report,
-    sequence: i64,
-    kept: Kept,
-    over: Option<Version>,
-}
-
 /// Scans may be ahead of our clock by this much.
 const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 /// Bytes of each text of a report.
@@ -71,106 +39,13 @@ const TEXT_LIMIT: usize = 4 << 10;
 const BATCH_BYTES: usize = 4 << 20;
 const BATCH_REPORTS: usize = 256;
 
-/// How often what was moved is read back before it counts as an outage.
-const ATTEMPTS: u32 = 3;
-
-impl Moving {
-    /// A report of the version that its `scanned_at` and `sequence` make. It is looked into here, which takes a millisecond or two, or more if
-    /// the payload is large.
-    ///
-    /// # Errors
-    /// It cannot be stored: [`ReportError::ClockAhead`], [`ReportError::TooLarge`].
-    pub fn new(report: Report, sequence: i64) -> Result<Self, ReportError> {
-        Self::with(report, sequence, &mut Extractor::new())
-    }
-
-    /// As [`Moving::new`], one of many, with what is kept from one to the next.
-    pub(crate) fn with(
-        report: Report,
-        sequence: i64,
-        extractor: &mut Extractor,
-    ) -> Result<Self, ReportError> {
-        let kept = looked_into(&report, extractor)?;
-        Ok(Self { report, sequence, kept, over: None })
-    }
-
-    /// Whether findings or checks were read out of the payload, so that it is whole.
-    pub(crate) fn is_read(&self) -> bool {
-        !self.report.is_given() && (self.kept.packed.is_some() || self.kept.checks.is_some())
-    }
-
-    /// The same, with the findings that it is given and no others: its payload stays closed.
-    ///
-    /// # Errors
-    /// As for [`Moving::new`].
-    pub fn closed(report: Report, sequence: i64) -> Result<Self, ReportError> {
-        let kept = checked(&report, Kept::given)?;
-        Ok(Self { report, sequence, kept, over: None })
-    }
-
-    /// The same, which may replace this version although that was written later. Without it, an earlier scan that was written later stays: the
-    /// report may have been deleted before that, elsewhere.
-    #[must_use]
-    pub fn over(self, version: Option<Version>) -> Self {
-        Self { over: version, ..self }
-    }
-
-    /// The report.
-    #[must_use]
-    pub fn report(&self) -> &Report {
-        &self.report
-    }
-
-    /// Its version.
-    #[must_use]
-    pub fn version(&self) -> Version {
-        version_of(&self.report, self.sequence)
-    }
-
-    /// Why its payload could not be looked into, though it says that it can. It is stored without findings.
-    #[must_use]
-    pub fn unread(&self) -> Option<&ExtractError> {
-        self.kept.unread.as_ref()
-    }
-
-    /// Bytes that it takes in a request, about.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        bytes(&self.report, &self.kept)
-    }
-
-    /// Whether this is what stands there.
-    fn is(&self, stored: &Stored) -> bool {
-        let (ours, theirs) = (&self.report, &stored.report);
-        ours.payload == theirs.payload
-            && ours.scanner_version == theirs.scanner_version
-            && ours.encoding == theirs.encoding
-            && ours.asset == theirs.asset
-            && ours.is_given() == stored.given
-            && same_findings(self.kept.packed.as_deref(), stored.packed.as_deref())
-            && self.kept.checks.as_deref() == stored.checks.as_deref()
-    }
-}
-
-/// Whether two blobs hold the same findings. A neighbour of another release may have packed the same report in another way, or in one that is
-/// not known here.
-fn same_findings(ours: Option<&[u8]>, theirs: Option<&[u8]>) -> bool {
-    match (ours, theirs) {
-        (Some(ours), Some(theirs)) if ours != theirs => match packed::decode(theirs) {
-            Ok(theirs) => packed::decode(ours).is_ok_and(|ours| ours == theirs),
-            Err(error) => matches!(error, PackedError::Version(_)),
-        },
-        (ours, theirs) => ours == theirs,
-    }
-}
-
 /// A report that is to be written.
-struct Entry<'e> {
-    report: &'e Report,
-    sequence: i64,
-    kept: Cow<'e, Kept>,
-    upload: Option<Upload>,
-    over: Option<Version>,
+pub(super) struct Entry<'e> {
+    pub(super) report: &'e Report,
+    pub(super) sequence: i64,
+    pub(super) kept: Cow<'e, Kept>,
+    pub(super) upload: Option<Upload>,
+    pub(super) over: Option<Version>,
 }
 
 /// How often a put is made anew under a greater sequence.
@@ -245,103 +120,6 @@ impl ReportStore {
         Ok(Told { answer: puts.made, departures })
     }
 
-    /// Writes reports that come from another store, under the versions that they have: older ones than those that are there change nothing,
-    /// and neither do those that were deleted since. In batches as [`ReportStore::put_many`].
-    ///
-    /// # Errors
-    /// The database did not do it.
-    pub async fn put_moved(&self, reports: &[Moving]) -> Result<Vec<Put>, ReportError> {
-        let moved = self.bring_moved(reports).await?.into_iter().zip(reports);
-        let put = |(moved, report): (Moved, &Moving)| match moved {
-            Moved::Put(put) => put,
-            Moved::Renewed => Put::Stored(report.version()),
-        };
-        Ok(moved.map(put).collect())
-    }
-
-    /// As [`ReportStore::put_moved`], and says which of them stood there already.
-    pub(crate) async fn bring_moved(&self, reports: &[Moving]) -> Result<Vec<Moved>, ReportError> {
-        let mut puts = Vec::with_capacity(reports.len());
-        let mut batch = Batch::default();
-        for Moving { report, sequence, kept, over } in reports {
-            let kept = Cow::Borrowed(kept);
-            let entry = Entry { report, sequence: *sequence, kept, upload: None, over: *over };
-            if !batch.takes(&entry) {
-                puts.extend(self.bring(std::mem::take(&mut batch).entries).await?);
-            }
-            batch.push(entry);
-        }
-        puts.extend(self.bring(batch.entries).await?);
-        Ok(puts)
-    }
-
-    /// Reads back what was moved and compares it. The answers are in the order of `reports`.
-    ///
-    /// # Errors
-    /// The database did not do it.
-    pub async fn confirm(&self, reports: &[Moving]) -> Result<Vec<Confirmed>, ReportError> {
-        Ok(self.read_back(reports, &[]).await?.0)
-    }
-
-    /// The same, and what stands under `keys` in the same snapshot.
-    pub(crate) async fn read_back(
-        &self,
-        reports: &[Moving],
-        keys: &[ReportKey],
-    ) -> Result<(Vec<Confirmed>, Vec<Standing>), ReportError> {
-        let mut attempts = 1;
-        loop {
-            match self.try_to_read_back(reports, keys).await {
-                Err(ReportError::Database(error)) if error.may_pass() && attempts < ATTEMPTS => attempts += 1,
-                done => return done,
-            }
-        }
-    }
-
-    async fn try_to_read_back(
-        &self,
-        reports: &[Moving],
-        keys: &[ReportKey],
-    ) -> Result<(Vec<Confirmed>, Vec<Standing>), ReportError> {
-        let wanted: Vec<&str> = reports.iter().map(|it| it.report.key.as_str()).collect();
-        let wanted = serde_json::to_string(&wanted).unwrap_or_default();
-        let select = format!("SELECT {WHOLE} FROM report WHERE key IN (SELECT value FROM json_each(?1))");
-        let request = Request::new([Statement::with(select, [wanted.into()]), standing_of(keys)]);
-        let mut order: Vec<usize> = (0..reports.len()).collect();
-        order.sort_unstable_by_key(|&index| &reports[index].report.key);
-        let (mut found, mut standing) =
-            (vec![Confirmed::Missing; reports.len()], Vec::with_capacity(keys.len()));
-        let mut compare = |stored: &Stored| {
-            let first = order.partition_point(|&index| reports[index].report.key < stored.report.key);
-            let same_key = |index: &&usize| reports[**index].report.key == stored.report.key;
-            for &index in order[first..].iter().take_while(same_key) {
-                found[index] = compared(&reports[index], stored);
-            }
-        };
-        let mut in_pieces = Vec::new();
-        let mut rows = self.database.stream(&request).await?;
-        while let Some(row) = rows.next().await? {
-            if row.len() == STANDING {
-                standing.push(read_standing(row)?);
-                continue;
-            }
-            let (stored, upload) = read_stored(row)?;
-            self.met(stored.version);
-            match upload {
-                Some(_) => in_pieces.push((stored, upload)),
-                None => compare(&stored),
-            }
-        }
-        drop(rows);
-        for (stored, upload) in in_pieces {
-            // Where its pieces are gone, so is the report.
-            if let Some(whole) = self.whole(stored, upload).await? {
-                compare(&whole);
-            }
-        }
-        Ok((found, standing))
-    }
-
     async fn write(&self, mut entries: Vec<Entry<'_>>, puts: &mut Puts) -> Result<(), ReportError> {
         if entries.is_empty() {
             return Ok(());
@@ -356,27 +134,7 @@ impl ReportStore {
         Ok(())
     }
 
-    /// Writes what comes from another store. What stands there already is renewed before, by the same transaction.
-    async fn bring(&self, mut entries: Vec<Entry<'_>>) -> Result<Vec<Moved>, ReportError> {
-        if entries.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.upload_large(&mut entries).await?;
-        let mut statements = statements(&entries);
-        statements.insert(0, Statement::many(RENEW, entries.iter().map(Entry::version)));
-        let mut results = self.database.execute(&Request::new(statements)).await?.results;
-        let renewed = if results.is_empty() { Vec::new() } else { results.remove(0).rows };
-        let renewed: HashSet<String> =
-            renewed.into_iter().map(|row| Row(row.into_iter()).text()).collect::<Result<_, _>>()?;
-        let puts = self.seen(outcomes(&entries, results)?)?;
-        let moved = |(entry, put): (&Entry<'_>, Put)| match put {
-            Put::Stored(_) if renewed.contains(entry.report.key.as_str()) => Moved::Renewed,
-            put => Moved::Put(put),
-        };
-        Ok(entries.iter().zip(puts).map(moved).collect())
-    }
-
-    async fn upload_large(&self, entries: &mut [Entry<'_>]) -> Result<(), ReportError> {
+    pub(super) async fn upload_large(&self, entries: &mut [Entry<'_>]) -> Result<(), ReportError> {
         for entry in entries {
             if entry.report.payload.len() > PART {
                 entry.upload = Some(self.upload(&entry.report.payload).await?);
@@ -386,7 +144,7 @@ impl ReportStore {
     }
 
     /// Has the clock see what was found.
-    fn seen(&self, puts: Vec<Put>) -> Result<Vec<Put>, ReportError> {
+    pub(super) fn seen(&self, puts: Vec<Put>) -> Result<Vec<Put>, ReportError> {
         for put in &puts {
             match *put {
                 Put::Stored(version) | Put::Superseded(version) => drop(self.met(version)),
@@ -424,21 +182,21 @@ fn is_in_the_way(put: &Put, report: &Report) -> bool {
 
 /// Entries that go together.
 #[derive(Default)]
-struct Batch<'e> {
-    entries: Vec<Entry<'e>>,
+pub(super) struct Batch<'e> {
+    pub(super) entries: Vec<Entry<'e>>,
     keys: HashSet<&'e str>,
     bytes: usize,
 }
 
 impl<'e> Batch<'e> {
     /// Whether there is room. Of two reports under one key the second sees what became of the first, so it has to wait.
-    fn takes(&self, entry: &Entry<'e>) -> bool {
+    pub(super) fn takes(&self, entry: &Entry<'e>) -> bool {
         let fits = self.bytes + bytes(entry.report, &entry.kept) <= BATCH_BYTES;
         let is_new = !self.keys.contains(entry.report.key.as_str());
         self.entries.is_empty() || (fits && is_new && self.entries.len() < BATCH_REPORTS)
     }
 
-    fn push(&mut self, entry: Entry<'e>) {
+    pub(super) fn push(&mut self, entry: Entry<'e>) {
         self.bytes += bytes(entry.report, &entry.kept);
         self.keys.insert(entry.report.key.as_str());
         self.entries.push(entry);
@@ -446,7 +204,7 @@ impl<'e> Batch<'e> {
 }
 
 /// Bytes of a report in a request. A payload that goes in pieces is not in it.
-fn bytes(report: &Report, kept: &Kept) -> usize {
+pub(super) fn bytes(report: &Report, kept: &Kept) -> usize {
     const AROUND: usize = 512;
     let blob = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
     let payload = if report.payload.len() > PART { 0 } else { report.payload.len() };
@@ -463,12 +221,12 @@ async fn looked_into_aside(report: Report) -> Result<Kept, ReportError> {
 }
 
 /// Looks into a report, and whether it can be stored.
-fn looked_into(report: &Report, extractor: &mut Extractor) -> Result<Kept, ReportError> {
+pub(super) fn looked_into(report: &Report, extractor: &mut Extractor) -> Result<Kept, ReportError> {
     checked(report, |report| Kept::with(report, extractor))
 }
 
 /// What is kept of a report, if it can be stored.
-fn checked(report: &Report, keep: impl FnOnce(&Report) -> Kept) -> Result<Kept, ReportError> {
+pub(super) fn checked(report: &Report, keep: impl FnOnce(&Report) -> Kept) -> Result<Kept, ReportError> {
     let limited = |what, size, limit| {
         let key = report.key.clone();
         if size > limit { Err(ReportError::TooLarge { key, what, size, limit }) } else { Ok(()) }
@@ -490,17 +248,8 @@ fn checked(report: &Report, keep: impl FnOnce(&Report) -> Kept) -> Result<Kept, 
     Ok(kept)
 }
 
-fn version_of(report: &Report, sequence: i64) -> Version {
+pub(super) fn version_of(report: &Report, sequence: i64) -> Version {
     Version { scanned_at: super::time(nanoseconds(report.scanned_at)), sequence }
-}
-
-fn compared(moving: &Moving, stored: &Stored) -> Confirmed {
-    match stored.version.cmp(&moving.version()) {
-        std::cmp::Ordering::Greater => Confirmed::Newer(stored.version),
-        std::cmp::Ordering::Less => Confirmed::Missing,
-        std::cmp::Ordering::Equal if moving.is(stored) => Confirmed::Same,
-        std::cmp::Ordering::Equal => Confirmed::Different,
-    }
 }
 
 /// What holds of a report that was not deleted since it was written.
@@ -509,7 +258,7 @@ const NOT_SUPPRESSED: &str = "NOT EXISTS (SELECT 1 FROM tombstone t WHERE t.key 
 const YIELDS: &str = "(sequence <= ?3 OR (scanned_at = ?4 AND sequence = ?5))";
 
 /// What a batch runs. The first five are always there, in the order that [`outcomes`] knows.
-fn statements(entries: &[Entry<'_>]) -> Vec<Statement> {
+pub(super) fn statements(entries: &[Entry<'_>]) -> Vec<Statement> {
     let older = format!("key = ?1 AND (scanned_at, sequence) < (?2, ?3) AND {NOT_SUPPRESSED} AND {YIELDS}");
     let places: Vec<String> = (4..=26).map(|number| format!("?{number}")).collect();
     let insert = format!(
@@ -541,9 +290,6 @@ fn statements(entries: &[Entry<'_>]) -> Vec<Statement> {
     statements
 }
 
-/// What was brought once more is told from what somebody found here before.
-const RENEW: &str = "UPDATE report SET renewals = renewals + 1 WHERE key = ?1 AND scanned_at = ?2 AND sequence = ?3 RETURNING key";
-
 const STANDS_THERE: &str = "SELECT r.id, r.scanned_at, r.sequence, t.sequence FROM (SELECT ?1 AS key) k \
                             LEFT JOIN report r ON r.key = k.key LEFT JOIN tombstone t ON t.key = k.key";
 
@@ -565,7 +311,7 @@ pub(super) fn remove_parts(condition: &str) -> String {
 
 impl Entry<'_> {
     /// Key, scan, sequence.
-    fn version(&self) -> Vec<Value> {
+    pub(super) fn version(&self) -> Vec<Value> {
         let [scanned_at, sequence] = bound(version_of(self.report, self.sequence));
         vec![self.report.key.as_str().into(), scanned_at, sequence]
     }
@@ -585,7 +331,7 @@ impl Entry<'_> {
 }
 
 /// What became of the entries of a batch.
-fn outcomes(entries: &[Entry<'_>], results: Vec<StatementReply>) -> Result<Vec<Put>, ReportError> {
+pub(super) fn outcomes(entries: &[Entry<'_>], results: Vec<StatementReply>) -> Result<Vec<Put>, ReportError> {
     let mut results = results.into_iter().skip(3).map(|it| it.rows);
     let inserted = results.next().unwrap_or_default();
     let inserted: HashSet<i64> =
