@@ -25,7 +25,7 @@ use crate::reports::kept::Lost;
 use crate::reports::{ReportKey, Version};
 
 pub use layout::Layout;
-pub use list::{Listed, Page, ShelfStats, Stray};
+pub use list::{Listed, LoosePiece, Page, ShelfStats, Strays};
 pub use read::{Head, Held, Holding, Lookup, Origin, Within};
 pub use tombstones::ShelfTombstone;
 
