@@ -135,6 +135,15 @@ impl Shelf {
         Self { store, layout }
     }
 
+    pub(crate) fn store(&self) -> Arc<dyn KeyValue> {
+        Arc::clone(&self.store)
+    }
+
+    /// The same layout on another store.
+    pub(crate) fn on(&self, store: Arc<dyn KeyValue>) -> Self {
+        Self { store, layout: self.layout.clone() }
+    }
+
     /// The store's name.
     #[must_use]
     pub fn name(&self) -> &str {
