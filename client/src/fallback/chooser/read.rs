@@ -161,6 +161,6 @@ impl Reports {
             return Ok(merged.newest);
         }
         self.room.counters.unavailable();
-        Err(ReportsError::unavailable(merged.primary.as_ref(), merged.shelf))
+        Err(ReportsError::untold(merged.primary.as_ref(), merged.shelf))
     }
 }
