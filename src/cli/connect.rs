@@ -48,9 +48,15 @@ impl Connect {
         if let Some(timeout) = self.timeout {
             // The server answers its own deadline; we wait a little longer than it does.
             let patience = timeout + Duration::from_secs(1);
-            options = Options { answer: patience, idle: patience, ..options };
+            let connect = options.connect.min(timeout);
+            options = Options { connect, answer: patience, idle: patience, ..options };
         }
         Ok(sidecar.with_options(options))
+    }
+
+    /// How long a request may take.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout
     }
 
     /// How long a request may take, for the server.

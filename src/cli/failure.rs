@@ -24,6 +24,10 @@ pub(crate) enum Failure {
     Call(CallError),
     /// A store of reports, or all of them, did not answer. Exit code 3.
     Away(String),
+    /// The database was never prepared for reports. Exit code 1.
+    NoTables,
+    /// Where "no" has an exit code of its own: this is not "no". Exit code 4 where it would be 1.
+    NotNo(Box<Failure>),
     /// A file, a pipe or the terminal. Exit code 1; 0 if somebody stopped reading our output.
     Io { doing: String, error: io::Error },
     /// Ctrl-C. Exit code 130, as shells have it.
@@ -37,6 +41,16 @@ impl Failure {
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |error| Self::Io { doing, error }
+    }
+
+    /// Whether nothing is there since nothing was ever made.
+    pub(crate) fn is_of_no_tables(&self) -> bool {
+        matches!(self, Self::NoTables)
+    }
+
+    /// The same failure of a command whose exit code 1 says "no".
+    pub(crate) fn is_not_no(self) -> Self {
+        if self.exit_code() == 1 { Self::NotNo(Box::new(self)) } else { self }
     }
 
     /// The failure of a call that carried these statements.
@@ -56,8 +70,9 @@ impl Failure {
                 CallError::Unreachable { .. } | CallError::Unanswered { .. } | CallError::Credentials { .. },
             )
             | Self::Away(_) => 3,
+            Self::NotNo(_) => 4,
             Self::Cancelled => 130,
-            Self::Refused { .. } | Self::Call(_) | Self::Io { .. } | Self::Other(_) => 1,
+            Self::Refused { .. } | Self::Call(_) | Self::NoTables | Self::Io { .. } | Self::Other(_) => 1,
         }
     }
 
@@ -75,6 +90,8 @@ impl Failure {
             Self::Usage(message) | Self::Away(message) => format!("error: {message}\n"),
             Self::Refused { reply, statements } => refusal(reply, statements),
             Self::Call(error) => call(error),
+            Self::NoTables => "error: there are no reports in this database: its tables are made by the first `larder reports put`, `generate` or `larder migrate`\n".to_owned(),
+            Self::NotNo(failure) => failure.text(),
             Self::Io { doing, error } => format!("error: {doing}: {error}\n"),
             Self::Cancelled => "cancelled\n".to_owned(),
             Self::Other(error) => format!("error: {}\n", told(error)),
@@ -105,9 +122,7 @@ impl From<DatabaseError> for Failure {
     fn from(error: DatabaseError) -> Self {
         match error {
             DatabaseError::Unreachable(what) | DatabaseError::Unanswered(what) => Self::Away(what),
-            DatabaseError::Refused { error, .. } if lacks_tables(&error) => Self::Other(anyhow::anyhow!(
-                "there are no reports in this database: its tables are made by the first `larder reports put`, `generate` or `larder migrate`"
-            )),
+            DatabaseError::Refused { error, .. } if lacks_tables(&error) => Self::NoTables,
             DatabaseError::Refused { error, applied } => {
                 let reply = ErrorReply { error: *error, applied, request_id: None };
                 Self::Refused { reply: Box::new(reply), statements: Vec::new() }

@@ -5,9 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use larder_client::fallback::{Consul, Directory, Etcd, KeyValue, Layout, Login, Shelf};
+use larder_client::fallback::{Consul, Directory, Etcd, KeyValue, Layout, Login, Shelf, Timeouts};
 use larder_client::{Credentials, Endpoint};
 
 use super::Failure;
@@ -89,23 +90,31 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// The reports in a store.
-    pub(crate) fn shelf(&self, source: &Source) -> Result<Shelf, Failure> {
-        Ok(Shelf::new(self.open(source)?, self.layout()))
+    /// The reports in a store, of which a call takes `timeout` at most, or what is usual.
+    pub(crate) fn shelf(&self, source: &Source, timeout: Option<Duration>) -> Result<Shelf, Failure> {
+        Ok(Shelf::new(self.open(source, timeout)?, self.layout()))
     }
 
-    /// The store itself. Nothing is sent yet.
-    pub(crate) fn open(&self, source: &Source) -> Result<Arc<dyn KeyValue>, Failure> {
+    /// The store itself, of which a call takes `timeout` at most, or what is usual. Nothing is sent yet.
+    pub(crate) fn open(
+        &self,
+        source: &Source,
+        timeout: Option<Duration>,
+    ) -> Result<Arc<dyn KeyValue>, Failure> {
+        let timeouts = limited(timeout);
         Ok(match source {
-            Source::Consul(endpoint) => Arc::new(self.consul(endpoint)?),
+            Source::Consul(endpoint) => Arc::new(self.consul(endpoint)?.with_timeouts(timeouts)),
             Source::Etcd(endpoint) => {
-                let etcd = Etcd::new(endpoint.clone(), self.credentials(endpoint)?)?;
+                let etcd = Etcd::new(endpoint.clone(), self.credentials(endpoint)?)?.with_timeouts(timeouts);
                 Arc::new(match self.login()? {
                     Some(login) => etcd.with_login(login),
                     None => etcd,
                 })
             }
-            Source::Directory(path) => Arc::new(Directory::open(path)?),
+            Source::Directory(path) => Arc::new(match timeout {
+                Some(timeout) => Directory::open_with_patience(path, timeout)?,
+                None => Directory::open(path)?,
+            }),
         })
     }
 
@@ -158,6 +167,15 @@ impl Access {
             Failure::Usage("--etcd-user needs the password in LARDER_ETCD_PASSWORD".to_owned())
         })?;
         Ok(Some(Login { user, password }))
+    }
+}
+
+/// The usual time limits, or shorter ones.
+fn limited(timeout: Option<Duration>) -> Timeouts {
+    let usual = Timeouts::default();
+    match timeout {
+        Some(timeout) => Timeouts { connect: usual.connect.min(timeout), answer: timeout },
+        None => usual,
     }
 }
 

@@ -1,7 +1,10 @@
 //! Reports from the command line, against the real server over mutual TLS.
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
+use larder_client::fallback::{Condition, Directory, KeyValue as _, Operation};
 use larder_harness::{Server, setup};
 use serde_json::Value as Json;
 
@@ -269,7 +272,7 @@ fn a_database_without_tables_is_one_that_is_away() {
     let shelf = format!("directory={}", server.home().join("shelf").display());
     succeeds(&server, "reader", &["reports", "generate", "--count", "1", "--cves", "1", "--to", &shelf]);
     let listed = run_as(&server, "reader", &["reports", "list", "--fallback", &shelf], "");
-    assert!(listed.code == 0 && listed.err.contains("a store is away"), "{listed:?}");
+    assert!(listed.code == 3 && listed.err.contains("a store is away"), "{listed:?}");
     let key = objects(&listed.out)[0]["key"].as_str().unwrap().to_owned();
     let got = run_as(&server, "reader", &["reports", "get", "--meta", &key, "--fallback", &shelf], "");
     assert_eq!((got.code, &object(&got.out)["complete"]), (0, &false.into()), "{got:?}");
@@ -288,12 +291,82 @@ fn a_schema_of_another_release_is_named_also_by_those_who_read() {
     let server = generated();
     let newer = "INSERT INTO schema_version VALUES (1000, 'next', 'x', 1000)";
     succeeds(&server, "owner", &["execute", newer]);
-    for command in
-        [["list", "--json"].as_slice(), &["get", "host/x"], &["stats"], &["cves"], &["find"], &["dump"]]
-    {
+    for command in [["list", "--json"].as_slice(), &["stats"], &["cves"], &["find"], &["dump"]] {
         let arguments = [["reports"].as_slice(), command].concat();
         fails(&server, "reader", &arguments, 1, "the schema is at version 1000");
     }
+    // There, 1 would say that the report is absent.
+    fails(&server, "reader", &["reports", "get", "host/x"], 4, "the schema is at version 1000");
+}
+
+#[test]
+fn what_cannot_be_read_is_not_absent() {
+    let server = generated();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = Directory::open(server.home().join("shelf")).unwrap();
+    for (key, value) in [
+        ("scan/data/report/workload/x", "x"),
+        ("larder/meta/workload/x", "{garbage"),
+        ("scan/data/report/workload/y", "y"),
+        ("larder/meta/workload/y", r#"{"form":2,"anything":"else"}"#),
+    ] {
+        let (key, value) = (key.to_owned(), value.into());
+        let put = vec![Operation::Put { key, value, condition: Condition::Any }];
+        assert!(runtime.block_on(store.commit(put)).unwrap());
+    }
+    let shelf = format!("directory={}", server.home().join("shelf").display());
+    let get = |key| run_as(&server, "reader", &["reports", "get", key, "--fallback", &shelf], "");
+    let damaged = get("workload/x");
+    assert!(damaged.code == 4 && damaged.err.contains("damaged"), "{damaged:?}");
+    let newer = get("workload/y");
+    assert!(newer.code == 4 && newer.err.contains("its form is 2"), "{newer:?}");
+    let none = get("workload/none");
+    assert!(none.code == 1 && none.err.contains("there is no report workload/none"), "{none:?}");
+}
+
+/// Takes connections, and answers nothing.
+fn frozen() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+#[test]
+fn a_timeout_holds_whoever_hangs() {
+    let server = generated();
+    let (key, consul) = (first_key(&server), frozen());
+    let fallback = format!("consul=http://{}", consul.local_addr().unwrap());
+    let begun = Instant::now();
+    let arguments = ["reports", "get", &key, "--meta", "--fallback", &fallback, "--timeout", "1"];
+    let got = run_as(&server, "reader", &arguments, "");
+    assert_eq!((got.code, &object(&got.out)["complete"]), (0, &false.into()), "{got:?}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let begun = Instant::now();
+    let arguments = ["reports", "get", "host/none", "--fallback", &fallback, "--timeout", "1"];
+    let lost = run_as(&server, "reader", &arguments, "");
+    assert!(lost.code == 3 && !lost.err.contains("may have been done"), "{lost:?}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+
+    let sidecar = frozen();
+    let url = format!("https://{}", sidecar.local_addr().unwrap());
+    let begun = Instant::now();
+    let lost = run_as(&server, "reader", &["reports", "get", &key, "--url", &url, "--timeout", "1"], "");
+    assert!(lost.code == 3 && begun.elapsed() < Duration::from_secs(4), "{lost:?} {:?}", begun.elapsed());
+
+    let lock = std::fs::create_dir(server.home().join("kv")).and_then(|()| {
+        drop(Directory::open(server.home().join("kv")));
+        let lock = std::fs::File::open(server.home().join("kv/lock"))?;
+        lock.lock().map(|()| lock)
+    });
+    let begun = Instant::now();
+    let fallback = format!("directory={}", server.home().join("kv").display());
+    let arguments = ["reports", "get", "host/none", "--fallback", &fallback, "--timeout", "1"];
+    let lost = run_as(&server, "reader", &arguments, "");
+    assert!(lost.code == 3 && begun.elapsed() < Duration::from_secs(5), "{lost:?} {:?}", begun.elapsed());
+    drop(lock.unwrap());
+}
+
+fn first_key(server: &Server) -> String {
+    let listed = objects(&succeeds(server, "reader", &["reports", "list"]));
+    listed[0]["key"].as_str().unwrap().to_owned()
 }
 
 #[test]

@@ -60,8 +60,14 @@ impl Controller {
             longest_pause: Duration::from_millis(200),
             ..BreakerOptions::default()
         };
-        let options =
-            ReportsOptions { mode: Mode::Auto, deadline: SHORT, tidying: SHORT / 2, breaker: pauses };
+        let options = ReportsOptions {
+            mode: Mode::Auto,
+            deadline: SHORT,
+            tidying: SHORT / 2,
+            breaker: pauses,
+            fallback_breaker: pauses,
+            ..ReportsOptions::default()
+        };
         let shelf = Shelf::new(Arc::new(store), Layout::NeuVector);
         let reports = Reports::new(Some(Arc::new(sql.clone())), shelf, clock, || true, options);
         Self { reports, sql, wires }

@@ -10,6 +10,7 @@ pub(crate) mod consul;
 mod database;
 mod directory;
 mod etcd;
+mod guarded;
 mod memory;
 mod primary;
 pub mod shelf;

@@ -19,7 +19,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::decision::{Skip, There};
-use crate::fallback::shelf::gzip;
+use crate::fallback::shelf::{LoosePiece, gzip};
 use crate::reports::{Report, ReportKey, Version};
 
 /// A report under way, with the sequence that it keeps.
@@ -89,6 +89,8 @@ pub struct Page {
     pub keys: Vec<ReportKey>,
     /// What stands among the reports and is none: its name, and why.
     pub strange: Vec<(String, String)>,
+    /// How much more of that there is.
+    pub more_strange: u64,
     /// Where the next page begins; `None` behind the last.
     pub next: Option<String>,
 }
@@ -258,4 +260,14 @@ pub trait Depot: Send + Sync + 'static {
 
     /// Removes a tombstone if its seal is still this; says whether it did.
     async fn unbury(&self, key: &ReportKey, seal: &Self::Seal) -> Result<bool, DepotError>;
+
+    /// Pieces of values whose first piece is gone. Most depots have none.
+    async fn loose_pieces(&self) -> Result<Vec<LoosePiece>, DepotError> {
+        Ok(Vec::new())
+    }
+
+    /// Removes a piece, unless its first piece came back; says whether it did.
+    async fn remove_piece(&self, _: &LoosePiece) -> Result<bool, DepotError> {
+        Ok(false)
+    }
 }

@@ -137,8 +137,14 @@ impl Progress {
         } += 1;
     }
 
+    pub(super) fn skip_unnamed(&mut self, skip: Skip, count: u64) {
+        if count > 0 {
+            *self.skipped.entry(skip).or_default() += count;
+        }
+    }
+
     pub(super) fn skip(&mut self, skipped: Skipped) {
-        *self.skipped.entry(skipped.skip).or_default() += 1;
+        self.skip_unnamed(skipped.skip, 1);
         if self.named.len() < NAMED {
             self.named.push(skipped);
         }

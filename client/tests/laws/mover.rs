@@ -72,7 +72,7 @@ impl Depot for WiredPrimary<MemoryPrimary> {
         let from = from.map(str::to_owned);
         self.depot_call("list", move |primary| {
             let (keys, next) = primary.keys(from.as_deref(), limit);
-            Page { keys, strange: Vec::new(), next }
+            Page { keys, next, ..Page::default() }
         })
         .await
     }

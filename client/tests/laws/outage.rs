@@ -160,3 +160,48 @@ async fn what_no_store_may_take_is_the_callers_error() {
     assert_eq!(answers, [true, false, false, true]);
     assert_eq!(room.reports.counters().primary_failures, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_primary_has_does_not_wait_for_a_fallback_that_is_silent() {
+    let room = Room::new(Mode::Auto);
+    assert_eq!(room.put(1).await.0.expect("is there"), Store::Primary);
+    let (known, unknown) = (report("workload/1", 0).key, report("workload/2", 0).key);
+    room.to_shelf.set(Weather::Silent);
+    let (options, mut begin) = (ReportsOptions::default(), Instant::now());
+    let answered = room.reports.get(&known).await.expect("is there").expect("is there");
+    assert!(answered.store == Store::Primary && !answered.complete, "a newer one may be in the fallback");
+    assert!(begin.elapsed() <= options.hurry + 2 * FALLBACK, "{:?}", begin.elapsed());
+
+    begin = Instant::now();
+    let absent = room.reports.get(&unknown).await;
+    assert!(matches!(absent, Err(ReportsError::Unavailable { .. })), "an outage is not absence: {absent:?}");
+    assert!(begin.elapsed() <= options.patience + 2 * FALLBACK, "{:?}", begin.elapsed());
+
+    for _ in 0..BreakerOptions::default().failures {
+        drop(room.reports.get(&unknown).await);
+    }
+    for key in [&known, &unknown] {
+        begin = Instant::now();
+        let answer = room.reports.get(key).await;
+        assert!(matches!(&answer, Ok(Some(it)) if !it.complete) || answer.is_err(), "{answer:?}");
+        assert!(begin.elapsed() <= 2 * FALLBACK, "it is known to be silent: {:?}", begin.elapsed());
+    }
+    begin = Instant::now();
+    let deleted = room.reports.delete(&known).await.expect("the primary takes part");
+    assert!(deleted.existed && !deleted.complete);
+    assert!(begin.elapsed() <= 4 * FALLBACK, "{:?}", begin.elapsed());
+
+    room.to_shelf.set(Weather::Fair);
+    sleep(Duration::from_secs(4)).await;
+    assert!(room.reports.get(&unknown).await.expect("all answer").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_a_slow_fallback_has_is_waited_for() {
+    let room = Room::new(Mode::Off);
+    assert_eq!(room.put(1).await.0.expect("is there"), Store::Fallback);
+    let slow = ReportsOptions::default().hurry;
+    room.to_shelf.take(slow);
+    let answered = room.reports.get(&report("workload/1", 0).key).await.expect("is there").expect("is there");
+    assert!(answered.store == Store::Fallback && answered.complete);
+}

@@ -533,7 +533,7 @@ impl World {
         let mut truth = None;
         for number in 0..self.controllers.len() {
             let on = self.controllers[number].clone();
-            assert_eq!(on.reports.breaker(), BreakerState::Closed, "law 9: traffic returns by itself");
+            assert_eq!(breakers(&on).1, [BreakerState::Closed; 2], "law 9: traffic returns by itself");
             on.reports.set_mode(Mode::Auto).await;
             let told = self.tell_everything(&on).await;
             assert_eq!(
@@ -639,15 +639,16 @@ impl Drop for Sweeping {
 struct Trouble {
     begin: u64,
     waited: Arc<Mutex<u64>>,
-    opened: u64,
-    breaker: BreakerState,
+    /// How often the breakers had opened.
+    opened: [u64; 2],
+    breakers: [BreakerState; 2],
 }
 
 impl Trouble {
     fn new(on: &Controller, waited: Arc<Mutex<u64>>, history: &Mutex<History>) -> Self {
         let begin = lock(history).now();
-        let counters = on.reports.counters();
-        Self { begin, waited, opened: counters.breaker_opened, breaker: counters.breaker }
+        let (opened, breakers) = breakers(on);
+        Self { begin, waited, opened, breakers }
     }
 
     fn explains(&self, on: &Controller, error: Option<ReportsError>) {
@@ -655,13 +656,18 @@ impl Trouble {
         if matches!(error, ReportsError::GateClosed) {
             return;
         }
-        let counters = on.reports.counters();
         let fair = (0..2).all(|wire| on.since(wire, Weather::Fair).is_some_and(|since| since <= self.begin));
         let calm = *lock(&self.waited) <= self.begin
-            && self.breaker == BreakerState::Closed
-            && counters.breaker_opened == self.opened;
+            && self.breakers == [BreakerState::Closed; 2]
+            && breakers(on).0 == self.opened;
         assert!(!(fair && calm), "nothing stood in the way since {}: {error}", self.begin);
     }
+}
+
+/// How often each store's breaker has opened, and how it is.
+fn breakers(on: &Controller) -> ([u64; 2], [BreakerState; 2]) {
+    let it = on.reports.counters();
+    ([it.breaker_opened, it.fallback_breaker_opened], [it.breaker, it.fallback_breaker])
 }
 
 async fn read(on: &Controller, key: &ReportKey, history: &Mutex<History>, trouble: &Trouble) {

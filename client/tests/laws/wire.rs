@@ -44,7 +44,7 @@ pub(crate) struct Wire {
     state: Arc<Mutex<(Weather, Random)>>,
     underway: Underway,
     /// How long a call takes, each way, in a test of time.
-    latency: Duration,
+    latency: Arc<Mutex<Duration>>,
 }
 
 #[derive(Debug)]
@@ -66,16 +66,23 @@ enum Cut {
 impl Wire {
     pub(crate) fn new(random: Random, underway: Underway) -> Self {
         let state = Arc::new(Mutex::new((Weather::Fair, random)));
-        Self { state, underway, latency: Duration::ZERO }
+        Self { state, underway, latency: Arc::default() }
     }
 
     /// A wire on which calls take their time.
     pub(crate) fn slow(latency: Duration) -> Self {
-        Self { latency, ..Self::new(Random::new(0), Underway::default()) }
+        let wire = Self::new(Random::new(0), Underway::default());
+        wire.take(latency);
+        wire
     }
 
     pub(crate) fn set(&self, weather: Weather) {
         self.state.lock().expect("nobody panics with it").0 = weather;
+    }
+
+    /// Has every call take so long each way from now on.
+    pub(crate) fn take(&self, latency: Duration) {
+        *self.latency.lock().expect("nobody panics with it") = latency;
     }
 
     pub(crate) fn weather(&self) -> Weather {
@@ -100,8 +107,9 @@ impl Wire {
 
     /// Some turns that others have meanwhile.
     async fn travel(&self) {
-        if !self.latency.is_zero() {
-            return sleep(self.latency).await;
+        let latency = *self.latency.lock().expect("nobody panics with it");
+        if !latency.is_zero() {
+            return sleep(latency).await;
         }
         let turns = self.state.lock().expect("nobody panics with it").1.below(3);
         for _ in 0..=turns {

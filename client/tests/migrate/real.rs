@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 use larder_client::fallback::{Condition, KeyValue, Layout, Memory, Operation, Shelf, shelf};
 use larder_client::migrate::leadership::Always;
 use larder_client::migrate::*;
-use larder_client::reports::{Encoding, ReportKey, ReportStore};
+use larder_client::reports::{Encoding, Report, ReportKey, ReportStore};
 use larder_harness::need;
 
 use crate::depots::{consul, in_sql};
@@ -189,4 +189,32 @@ async fn a_tombstone_that_cannot_be_read_stops_nothing_in_either_direction() {
     assert!(sql.get(&key("torn")).await.unwrap().is_some());
     assert_eq!(sql.tombstone(&key("whole")).await.unwrap(), None, "it is on the shelf again");
     assert!(sql.tombstone(&key("torn")).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_tails_go_with_their_report_and_what_nobody_knows_is_counted() {
+    let store = Arc::new(Memory::new());
+    let (sql, _site) = in_sql("").await.unwrap();
+    // A shorter report stands where a longer one stood; another tail was left by a mover that was killed.
+    write(&*store, "scan/data/report/workload/aa", &gzip(b"short")).await;
+    for tail in ["workload/aa/1", "workload/aa/2", "workload/killed/3"] {
+        write(&*store, &format!("scan/data/report/{tail}"), b"old tail").await;
+    }
+    write(&*store, "scan/data/report/workload/unknown/1", b"a tail of nothing").await;
+    for number in 0..100 {
+        write(&*store, &format!("scan/data/report/host/h{number:03}/odd"), b"?").await;
+    }
+    let killed = Report { key: name("workload/killed"), ..parcel("killed", 100, 10, 90).report };
+    sql.put(&killed).await.unwrap();
+    let shelf = Shelf::new(Arc::clone(&store) as Arc<dyn KeyValue>, Layout::NeuVector);
+    let home = mover(shelf, sql.clone());
+    let progress = home.progress();
+    for gone in [1, 0] {
+        let outcome = home.pass().await.unwrap();
+        assert_eq!(outcome, Outcome { gone, skipped: 101, changed: 0 }, "{:?}", progress.borrow());
+        assert_eq!(progress.borrow().named.len(), 32);
+        let left = store.list("scan/data/report/workload/", None, 100).await.unwrap();
+        let left: Vec<_> = left.into_iter().map(|it| it.key).collect();
+        assert_eq!(left, ["scan/data/report/workload/unknown/1"]);
+    }
 }

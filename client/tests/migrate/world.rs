@@ -381,7 +381,7 @@ impl Depot for Side {
         let (side, from) = (self.side, from.map(str::to_owned));
         self.step(move |state| {
             let (keys, next) = page(&state.stores[side].copies, from.as_deref(), limit);
-            Page { keys, strange: Vec::new(), next }
+            Page { keys, next, ..Page::default() }
         })
         .await
     }

@@ -23,6 +23,7 @@ pub(super) async fn run<F: Depot, T: Depot>(from: &F, to: Option<&T>) -> Result<
         for (name, detail) in page.strange {
             summary.skip(Skipped { key: name, skip: Skip::Undecodable, detail });
         }
+        summary.skip_unnamed(Skip::Undecodable, page.more_strange);
         let standing = match to {
             Some(to) => to.look(&page.keys).await.map_err(|error| away(to.name(), error))?,
             None => vec![NOTHING; page.keys.len()],

@@ -83,7 +83,7 @@ impl MemberFlags {
         if self.members == Who::Nobody {
             return Ok(None);
         }
-        let store = access.open(from)?;
+        let store = access.open(from, None)?;
         let announced: Arc<dyn Roster> = Arc::new(Announcements::new(Arc::clone(&store), ANNOUNCED, TTL));
         match (self.members, from) {
             (Who::Neuvector, Source::Consul(endpoint)) => {

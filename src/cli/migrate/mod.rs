@@ -82,7 +82,7 @@ impl Migrate {
         }
         let store = place::prepared(&self.connect).await?;
         let store = if self.findings == OnOff::On { store } else { store.moving_closed() };
-        let shelf = Arc::new(self.access.shelf(&self.from)?);
+        let shelf = Arc::new(self.access.shelf(&self.from, self.connect.timeout())?);
         let database = Arc::new(store.clone());
         if self.evacuate {
             self.go(database, shelf, None).await
@@ -93,7 +93,8 @@ impl Migrate {
 
     /// Says what would be moved.
     async fn look(self) -> Result<ExitCode, Failure> {
-        let (store, shelf) = (place::store(&self.connect)?, self.access.shelf(&self.from)?);
+        let (store, shelf) =
+            (place::store(&self.connect)?, self.access.shelf(&self.from, self.connect.timeout())?);
         let is_prepared = match store.count("").await {
             Err(error) if is_unprepared(&error) && !self.evacuate => false,
             counted => counted.map(|_| true)?,

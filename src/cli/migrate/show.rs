@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use larder_client::migrate::{Departure, Phase, Progress, Skipped, Times};
+use larder_client::migrate::{Departure, Phase, Progress, Skip, Skipped, Times};
 use larder_wire::Value;
 use serde::Serialize;
 use tokio::sync::{oneshot, watch};
@@ -251,9 +251,16 @@ impl Summary {
 
     /// Adds a report that would be left.
     pub(super) fn skip(&mut self, skipped: Skipped) {
-        self.left += 1;
-        *self.reasons.entry(skipped.skip.as_str()).or_default() += 1;
+        self.skip_unnamed(skipped.skip, 1);
         self.skipped.push(skipped.into());
+    }
+
+    /// Adds things that would be left, without their names.
+    pub(super) fn skip_unnamed(&mut self, skip: Skip, count: u64) {
+        if count > 0 {
+            self.left += count;
+            *self.reasons.entry(skip.as_str()).or_default() += count;
+        }
     }
 
     pub(super) fn done(self) -> Self {
@@ -339,7 +346,6 @@ fn rounded(duration: Duration) -> f64 {
 mod tests {
     use super::*;
     use crate::cli::output::listing::tests::{looks, on_terminal};
-    use larder_client::migrate::Skip;
 
     #[test]
     fn a_summary_names_what_was_left_and_why() {

@@ -60,7 +60,7 @@ impl Delete {
         };
         if !done.complete {
             say(
-                "note: a store is away; what it holds of these goes when it is back, what only it holds may stay\n",
+                "note: a store took no part: it is away, or cannot read what it holds; a copy there is hidden, and goes when the store is back; what only it holds may stay\n",
             );
         }
         self.show.one(&done, &mut Sink::stdout())

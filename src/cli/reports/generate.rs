@@ -119,8 +119,10 @@ impl Generate {
     async fn target(&self) -> Result<Target, Failure> {
         Ok(match &self.to {
             None => Target::Database(place::prepared(&self.connect).await?),
-            Some(source) if self.access.is_neuvector() => Target::NeuVector(self.access.open(source)?),
-            Some(source) => Target::Shelf(self.access.shelf(source)?, place::clock()),
+            Some(source) if self.access.is_neuvector() => {
+                Target::NeuVector(self.access.open(source, self.connect.timeout())?)
+            }
+            Some(source) => Target::Shelf(self.access.shelf(source, self.connect.timeout())?, place::clock()),
         })
     }
 }

@@ -60,11 +60,20 @@ struct Got {
 
 impl Get {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let Some(got) = self.fetch().await? else {
-            return Err(Failure::Other(anyhow::anyhow!("there is no report {}", self.key)));
-        };
+        match self.fetch().await {
+            Ok(Some(got)) => self.show(got).map_err(Failure::is_not_no),
+            // Nothing was ever stored there.
+            Err(failure) if failure.is_of_no_tables() => Err(failure),
+            Ok(None) => Err(Failure::Other(anyhow::anyhow!("there is no report {}", self.key))),
+            Err(failure) => Err(failure.is_not_no()),
+        }
+    }
+
+    fn show(&self, got: Got) -> Result<(), Failure> {
         if !got.complete {
-            say("note: a store is away; if it holds a newer report, this is not it\n");
+            say(
+                "note: a store is away, or cannot read what it holds of this; if that is a newer report, this is not it\n",
+            );
         }
         if self.meta {
             return self.show.one(&Meta::from(got), &mut Sink::stdout());

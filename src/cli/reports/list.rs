@@ -63,6 +63,10 @@ struct Brief {
     sequence: i64,
 }
 
+/// Why a list may lack something.
+const MISSED: &str =
+    "a store is away, or cannot read all that it holds; reports that only it holds are missing above";
+
 /// What is left of a list.
 struct Left {
     after: Option<ReportKey>,
@@ -84,10 +88,7 @@ impl List {
                 let mut list = self.show.list::<Brief>(&mut sink);
                 let (next, complete) = briefs(&reports, &self.prefix, left, &mut list).await?;
                 finish(list, next)?;
-                if !complete {
-                    say("note: a store is away; reports that only it holds are missing here\n");
-                }
-                Ok(())
+                if complete { Ok(()) } else { Err(Failure::Away(MISSED.to_owned())) }
             }
         }
     }

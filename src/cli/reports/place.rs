@@ -34,31 +34,44 @@ pub(super) enum Place {
 impl Fallback {
     /// Where a command reads.
     pub(super) async fn reading(&self, connect: &Connect) -> Result<Place, Failure> {
-        let store = match verified(connect).await {
-            Err(Failure::Away(_)) if self.fallback.is_some() => self::store(connect)?,
-            store => store?,
-        };
-        self.place(store)
+        match verified(connect).await {
+            Err(Failure::Away(reason)) if self.fallback.is_some() => {
+                self.place(self::store(connect)?, connect, Some(reason))
+            }
+            store => self.place(store?, connect, None),
+        }
     }
 
     /// Where a command writes. The tables are made if they are missing; where there is a fallback, it may be that nobody is there to make them.
     pub(super) async fn writing(&self, connect: &Connect) -> Result<Place, Failure> {
         let store = store(connect)?;
         match prepare(&store).await {
-            Err(Failure::Away(_)) if self.fallback.is_some() => {}
-            prepared => prepared?,
+            Err(Failure::Away(reason)) if self.fallback.is_some() => self.place(store, connect, Some(reason)),
+            prepared => prepared.and_then(|()| self.place(store, connect, None)),
         }
-        self.place(store)
     }
 
-    fn place(&self, store: ReportStore) -> Result<Place, Failure> {
+    /// Both stores, of which the database is not waited for again if it is `away`.
+    fn place(&self, store: ReportStore, connect: &Connect, away: Option<String>) -> Result<Place, Failure> {
         let Some(source) = &self.fallback else { return Ok(Place::Database(store)) };
-        let shelf = self.access.shelf(source)?;
-        let options = ReportsOptions { mode: Mode::Auto, ..ReportsOptions::default() };
+        let shelf = self.access.shelf(source, connect.timeout())?;
         let clock = clock();
         let store = ReportStore::new(Arc::clone(store.database()), Arc::clone(&clock));
-        Ok(Place::Both(Reports::new(Some(Arc::new(store)), shelf, clock, || true, options)))
+        let reports = Reports::new(Some(Arc::new(store)), shelf, clock, || true, options(connect));
+        if let Some(reason) = away {
+            reports.primary_is_away(reason);
+        }
+        Ok(Place::Both(reports))
     }
+}
+
+/// What a controller's settings are, with shorter times if it is to be quick.
+fn options(connect: &Connect) -> ReportsOptions {
+    let usual = ReportsOptions { mode: Mode::Auto, ..ReportsOptions::default() };
+    let Some(timeout) = connect.timeout() else { return usual };
+    let [deadline, tidying, hurry, patience] =
+        [usual.deadline, usual.tidying, usual.hurry, usual.patience].map(|it| it.min(timeout));
+    ReportsOptions { deadline, tidying, hurry, patience, ..usual }
 }
 
 /// The reports of a database. Nothing is sent yet.

@@ -159,6 +159,16 @@ impl ReportsError {
         }
     }
 
+    /// As [`ReportsError::unavailable`], where nothing was to be changed.
+    pub(super) fn untold(primary: Option<&Away>, fallback: Option<ShelfError>) -> Self {
+        match Self::unavailable(primary, fallback) {
+            Self::Unavailable { primary, fallback, .. } => {
+                Self::Unavailable { primary, fallback, undecided: false }
+            }
+            other => other,
+        }
+    }
+
     /// Whether a change that was asked for may have been made, or may be a little later.
     #[must_use]
     pub fn is_undecided(&self) -> bool {

@@ -32,6 +32,10 @@ pub struct Counters {
     pub breaker_opened: u64,
     /// What the breaker does now.
     pub breaker: BreakerState,
+    /// How often the breaker of the fallback has opened.
+    pub fallback_breaker_opened: u64,
+    /// What the breaker of the fallback does now.
+    pub fallback_breaker: BreakerState,
 }
 
 #[derive(Debug, Default)]
@@ -107,6 +111,8 @@ impl Reports {
             unavailable: get(&it.unavailable),
             breaker_opened: self.room.breaker.opened(),
             breaker: self.room.breaker.state(),
+            fallback_breaker_opened: self.room.guard.breaker().opened(),
+            fallback_breaker: self.room.guard.breaker().state(),
         }
     }
 }

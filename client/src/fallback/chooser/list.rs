@@ -262,7 +262,7 @@ impl Reports {
         }
         if primary.is_some() && shelf.is_some() {
             self.room.counters.unavailable();
-            return Err(ReportsError::unavailable(primary.as_ref(), shelf));
+            return Err(ReportsError::untold(primary.as_ref(), shelf));
         }
         let is_missed = primary.as_ref().is_some_and(|it| self.is_missed(it));
         let (mut items, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());

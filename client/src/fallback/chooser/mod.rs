@@ -10,6 +10,7 @@
 mod answer;
 mod counters;
 mod delete;
+mod hurry;
 mod list;
 mod many;
 mod mode;
@@ -26,8 +27,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::breaker::{Breaker, BreakerOptions, BreakerState, Outcome};
+use super::guarded::Guarded;
 use super::primary::{Primary, PrimaryError};
 use super::shelf::Shelf;
+use super::store::KeyValue;
 use crate::reports::Clock;
 
 pub use answer::{Answered, Deleted, ListAnswer, Put, PutAnswer, ReportsError, Store, Swept};
@@ -47,8 +50,14 @@ pub struct ReportsOptions {
     /// How long a put into the primary may wait for the fallback, to learn whether a stale copy or a tombstone stands there, and to remove the
     /// former afterwards.
     pub tidying: Duration,
+    /// How long a get waits for the fallback before it takes what the primary has, and says that not every store has answered.
+    pub hurry: Duration,
+    /// How long one call to the fallback may take that reads.
+    pub patience: Duration,
     /// When the primary is given up for a while.
     pub breaker: BreakerOptions,
+    /// When the fallback is given up for a while.
+    pub fallback_breaker: BreakerOptions,
 }
 
 impl Default for ReportsOptions {
@@ -57,7 +66,14 @@ impl Default for ReportsOptions {
             mode: Mode::default(),
             deadline: Duration::from_secs(3),
             tidying: Duration::from_millis(500),
+            hurry: Duration::from_secs(1),
+            patience: Duration::from_secs(3),
             breaker: BreakerOptions::default(),
+            // It is all there is while the primary is away: it is tried again soon.
+            fallback_breaker: BreakerOptions {
+                longest_pause: Duration::from_secs(1),
+                ..BreakerOptions::default()
+            },
         }
     }
 }
@@ -70,7 +86,11 @@ pub struct Reports {
 
 struct Room {
     primary: Option<Arc<dyn Primary>>,
+    /// The shelf, behind a breaker.
     shelf: Shelf,
+    guard: Arc<Guarded>,
+    /// The shelf as it was given.
+    given: Shelf,
     clock: Arc<Clock>,
     gate: Box<dyn Gate>,
     options: ReportsOptions,
@@ -91,9 +111,12 @@ impl Reports {
         gate: impl Gate,
         options: ReportsOptions,
     ) -> Self {
+        let guard = Arc::new(Guarded::new(shelf.store(), options.fallback_breaker, options.patience));
         let room = Room {
             primary,
-            shelf,
+            shelf: shelf.on(Arc::clone(&guard) as Arc<dyn KeyValue>),
+            guard,
+            given: shelf,
             clock,
             gate: Box::new(gate),
             options,
@@ -105,10 +128,18 @@ impl Reports {
         Self { room: Arc::new(room) }
     }
 
-    /// The shelf.
+    /// The shelf, as it was given.
     #[must_use]
     pub fn shelf(&self) -> &Shelf {
-        &self.room.shelf
+        &self.room.given
+    }
+
+    /// Takes the word of a caller who has tried to reach the primary in vain: it is not waited for until it answers.
+    pub fn primary_is_away(&self, reason: impl Into<String>) {
+        if let Some(primary) = &self.room.primary {
+            let error = PrimaryError::Unreachable(reason.into());
+            self.tell_breaker(primary, Outcome::Unreachable, Some(&error));
+        }
     }
 
     /// What the breaker does with calls to the primary.

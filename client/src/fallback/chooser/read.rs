@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use super::answer::{Answered, ReportsError, Store};
+use super::hurry::Heard;
 use super::window::WINDOWS;
 use super::{Away, Reports};
 use crate::fallback::shelf::{Lookup, ShelfError};
@@ -33,13 +34,13 @@ impl<T> Merged<T> {
 }
 
 /// Copies and the latest tombstone of one key.
-struct Seen<T> {
+pub(super) struct Seen<T> {
     copies: Vec<(Version, Store, T)>,
     tombstone: Option<i64>,
 }
 
 impl<T> Seen<T> {
-    fn take(&mut self, store: Store, lookup: Lookup<(Version, T)>) {
+    pub(super) fn take(&mut self, store: Store, lookup: Lookup<(Version, T)>) {
         self.tombstone = self.tombstone.max(lookup.tombstone);
         let Some((version, it)) = lookup.copy else { return };
         // Payloads are large: what was seen before is not kept twice.
@@ -127,7 +128,13 @@ impl Reports {
                 self.room.counters.asked_again();
             }
             let since = self.mark();
-            shelf_away = shelf().await.map(|it| seen.take(Store::Fallback, it)).err();
+            match self.hear_shelf(shelf(), primary(since), &mut seen).await {
+                Heard::Shelf(answer) => shelf_away = answer.map(|it| seen.take(Store::Fallback, it)).err(),
+                Heard::PrimaryAlone(late) => {
+                    shelf_away = Some(late);
+                    break;
+                }
+            }
             match primary(since).await {
                 Ok((lookup, departures)) => {
                     seen.take(Store::Primary, lookup);
@@ -154,6 +161,6 @@ impl Reports {
             return Ok(merged.newest);
         }
         self.room.counters.unavailable();
-        Err(ReportsError::unavailable(merged.primary.as_ref(), merged.shelf))
+        Err(ReportsError::untold(merged.primary.as_ref(), merged.shelf))
     }
 }

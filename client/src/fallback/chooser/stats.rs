@@ -23,7 +23,7 @@ impl Reports {
         let fallback = self.room.shelf.stats().await;
         let primary = self.ask(0, |primary| primary.stats()).await;
         match (primary, fallback) {
-            (Err(away), Err(error)) => Err(ReportsError::unavailable(Some(&away), Some(error))),
+            (Err(away), Err(error)) => Err(ReportsError::untold(Some(&away), Some(error))),
             (primary, fallback) => Ok(Stats { primary: primary.ok(), fallback: fallback.ok() }),
         }
     }

@@ -151,12 +151,16 @@ pub(super) fn clear_arrivals(layout: &Layout) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes an empty store, if there is none, in a way that a crash leaves either none or a whole one.
-pub(super) fn found(layout: &Layout) -> io::Result<()> {
+/// Makes the place for a store: its folders, and the file that is locked.
+pub(super) fn make_room(layout: &Layout) -> io::Result<()> {
     for folder in [layout.root().to_owned(), layout.arriving(), layout.keys()] {
         make_private(&folder)?;
     }
-    File::options().create(true).append(true).open(layout.lock())?.lock()?;
+    File::options().create(true).append(true).open(layout.lock()).map(drop)
+}
+
+/// Makes an empty store, if there is none, in a way that a crash leaves either none or a whole one. The lock is held.
+pub(super) fn found(layout: &Layout) -> io::Result<()> {
     if !layout.state().exists() {
         write_state(layout, &State::default())?;
         fs::rename(layout.next_state(), layout.state())?;

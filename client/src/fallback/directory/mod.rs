@@ -22,7 +22,7 @@ use super::{Entry, KeyValue, Limits, Listed, Operation, StoreError, transaction}
 use journal::{Fault, State};
 use layout::Layout;
 
-/// How long others may keep the lock.
+/// How long others may keep the lock, unless it is said otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the disk may take.
 const DISK: Duration = Duration::from_secs(60);
@@ -41,6 +41,8 @@ pub struct Directory {
 struct Shared {
     layout: Layout,
     name: String,
+    /// How long others may keep the lock.
+    patience: Duration,
     /// The order among the tasks of this process: the lock of the file is between processes.
     turn: Arc<RwLock<()>>,
     /// The last transaction that this process knows to be in its place.
@@ -54,17 +56,29 @@ enum Access {
 }
 
 impl Directory {
-    /// Opens the store in a directory, which is made if it does not exist. What a crash left half done is done.
+    /// Opens the store in a directory, which is made if it does not exist. What a crash left half done is done with the first call. Who finds
+    /// a store there waits for nobody.
     ///
     /// # Errors
-    /// It cannot be read or written.
+    /// There was none, and none could be made.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Self::open_with_patience(path, PATIENCE)
+    }
+
+    /// As [`Directory::open`], with another time than ten seconds for which others may keep it locked before a call fails.
+    ///
+    /// # Errors
+    /// As for [`Directory::open`].
+    pub fn open_with_patience(path: impl Into<PathBuf>, patience: Duration) -> Result<Self, StoreError> {
         let layout = Layout::new(path.into());
         let name = layout.root().display().to_string();
         let (turn, applied) = (Arc::default(), AtomicU64::new(NONE));
-        let shared = Shared { layout, name, turn, applied };
-        journal::found(&shared.layout).map_err(|error| shared.error(error))?;
-        shared.locked(Access::Write).map(drop)?;
+        let shared = Shared { layout, name, patience, turn, applied };
+        if !shared.layout.state().exists() {
+            journal::make_room(&shared.layout).map_err(|error| shared.error(error))?;
+            let _lock = shared.lock(Access::Write, Instant::now() + patience)?;
+            journal::found(&shared.layout).map_err(|error| shared.error(error))?;
+        }
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -75,16 +89,17 @@ impl Directory {
         work: impl FnOnce(&Shared, State) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = Arc::clone(&self.shared);
+        let deadline = Instant::now() + shared.patience;
         let turn = async {
             match access {
                 Access::Read => (Some(Arc::clone(&shared.turn).read_owned().await), None),
                 Access::Write => (None, Some(Arc::clone(&shared.turn).write_owned().await)),
             }
         };
-        let turn = tokio::time::timeout(PATIENCE, turn).await.map_err(|_| self.shared.busy())?;
+        let turn = tokio::time::timeout(shared.patience, turn).await.map_err(|_| self.shared.busy())?;
         let work = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let (_lock, state) = shared.locked(access)?;
+            let (_lock, state) = shared.locked(access, deadline)?;
             work(&shared, state)
         });
         let worked = tokio::time::timeout(DISK, work).await;
@@ -96,14 +111,14 @@ impl Directory {
 
 impl Shared {
     /// Locks, and sees to it that the last transaction is in its place.
-    fn locked(&self, access: Access) -> Result<(File, State), StoreError> {
-        let lock = self.lock(access)?;
+    fn locked(&self, access: Access, deadline: Instant) -> Result<(File, State), StoreError> {
+        let lock = self.lock(access, deadline)?;
         let state = self.state()?;
         if state.revision == self.applied.load(Ordering::Acquire) {
             return Ok((lock, state));
         }
         drop(lock);
-        let lock = self.lock(Access::Write)?;
+        let lock = self.lock(Access::Write, deadline)?;
         let state = self.state()?;
         journal::apply(&self.layout, &state).map_err(|error| self.error(error))?;
         journal::clear_arrivals(&self.layout).map_err(|error| self.error(error))?;
@@ -111,10 +126,9 @@ impl Shared {
         Ok((lock, state))
     }
 
-    fn lock(&self, access: Access) -> Result<File, StoreError> {
+    fn lock(&self, access: Access, deadline: Instant) -> Result<File, StoreError> {
         let file =
             File::options().append(true).open(self.layout.lock()).map_err(|error| self.error(error))?;
-        let deadline = Instant::now() + PATIENCE;
         loop {
             let tried = match access {
                 Access::Read => file.try_lock_shared(),
@@ -178,7 +192,7 @@ impl Shared {
     }
 
     fn busy(&self) -> StoreError {
-        let reason = format!("others keep it locked for {PATIENCE:?}");
+        let reason = format!("others keep it locked for {:?}", self.patience);
         StoreError::Unreachable { store: self.name.clone(), reason }
     }
 

@@ -1,6 +1,7 @@
 //! What is left when the process is killed between any two changes of the disk.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::super::{Condition, Directory, KeyValue as _, Operation};
 
@@ -135,4 +136,33 @@ async fn a_volume_that_is_gone_is_no_empty_store() {
     assert!(matches!(outage, super::StoreError::Unreachable { .. }), "{outage}");
     std::fs::create_dir(home.path().join("store")).expect("makes");
     store.list("", None, 10).await.expect_err("is another directory");
+}
+
+#[tokio::test]
+async fn who_is_kept_out_says_so_in_time() {
+    let home = tempfile::tempdir().expect("a directory");
+    drop(Directory::open(home.path()).expect("is founded"));
+    let lock = std::fs::File::open(home.path().join("lock")).expect("is there");
+    lock.lock().expect("locks");
+    let (begun, patience) = (Instant::now(), Duration::from_millis(200));
+    let store = Directory::open_with_patience(home.path(), patience).expect("waits for nobody");
+    let outage = store.get(&["a".to_owned()]).await.expect_err("is locked");
+    assert!(matches!(outage, super::StoreError::Unreachable { .. }), "{outage}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    lock.unlock().expect("unlocks");
+    assert_eq!(store.get(&["a".to_owned()]).await.expect("answers"), [None]);
+}
+
+#[test]
+fn a_store_is_founded_once_however_many_come() {
+    for _ in 0..50 {
+        let home = tempfile::tempdir().expect("a directory");
+        let open = || Directory::open(home.path().join("store")).map(drop);
+        std::thread::scope(|scope| {
+            let openers: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            for opener in openers {
+                opener.join().expect("runs").expect("opens");
+            }
+        });
+    }
 }

@@ -9,7 +9,7 @@ use std::hash::BuildHasher as _;
 use bytes::{Bytes, BytesMut};
 
 use super::read::Header;
-use super::{PIECE, Shelf, ShelfError, Stray, as_read, gzip};
+use super::{LoosePiece, PIECE, Shelf, ShelfError, as_read, gzip};
 use crate::fallback::store::{Condition, Listed, Operation, Revision};
 use crate::reports::gzip::GzipError;
 use crate::reports::{ReportKey, version};
@@ -170,14 +170,14 @@ impl Shelf {
         let first = pieces.next().map(|(_, it)| payload.slice_ref(it)).unwrap_or_default();
         let (mut written, mut copied) = (Vec::new(), true);
         for (number, piece) in pieces {
-            let key = format!("{data}/{number}");
-            let condition = as_read(before.iter().find(|it| it.0 == key).map(|it| it.1));
-            let put = Operation::Put { key: key.clone(), value: payload.slice_ref(piece), condition };
+            let raw = format!("{data}/{number}");
+            let condition = as_read(before.iter().find(|it| it.0 == raw).map(|it| it.1));
+            let put = Operation::Put { key: raw.clone(), value: payload.slice_ref(piece), condition };
             copied = self.store.commit(vec![put]).await?;
             if !copied {
                 break;
             }
-            written.push(Stray::Piece(key));
+            written.push(LoosePiece { key: key.clone(), raw });
         }
         let condition = Condition::Unchanged(marker.revision);
         let put = Operation::Put { key: data, value: first, condition };
@@ -186,7 +186,7 @@ impl Shelf {
         }
         // Whoever removed the report meanwhile did not know of these.
         for piece in &written {
-            self.remove_stray(piece).await?;
+            self.remove_piece(piece).await?;
         }
         Ok(false)
     }

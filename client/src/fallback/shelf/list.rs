@@ -35,13 +35,23 @@ pub struct Listed {
     pub version: Option<Version>,
 }
 
-/// A key that stands where reports do and names none.
+/// Keys that stand where reports do, and name neither one nor a piece of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Strays {
+    /// The first of them.
+    pub named: Vec<String>,
+    /// How many there are besides.
+    pub unnamed: u64,
+}
+
+/// A piece of a value whose first piece is gone: the tail of a longer report that an older controller replaced by a shorter one, which went
+/// away without it. Nobody can read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stray {
-    /// A piece of a value whose first piece is gone.
-    Piece(String),
-    /// Something else.
-    Unknown(String),
+pub struct LoosePiece {
+    /// The report that it was a piece of.
+    pub key: ReportKey,
+    /// The key that it stands under.
+    pub raw: String,
 }
 
 /// How much a shelf holds.
@@ -159,36 +169,62 @@ impl Shelf {
         }
     }
 
-    /// Keys that stand among those of reports and name none, `limit` at most. They are left alone; [`Shelf::remove_stray`] takes pieces away.
+    /// Keys that stand among those of reports and are nobody's to remove; `limit` of them are named, the others counted.
     ///
     /// # Errors
     /// The store did not list them.
-    pub async fn strays(&self, limit: usize) -> Result<Vec<Stray>, ShelfError> {
-        let mut strays = Vec::new();
+    pub async fn strays(&self, limit: usize) -> Result<Strays, ShelfError> {
+        let mut strays = Strays::default();
+        let is_known = |named: &Named, raw: &str| match named {
+            Named::Report(key) => self.layout.data(key) == raw,
+            Named::Piece { .. } => true,
+            Named::Stray => false,
+        };
         for range in &self.layout.ranges() {
-            let Some(raw) = range.prefix("") else { continue };
-            let mut begin: Option<String> = None;
-            loop {
-                let listed = self.store.list(&raw, begin.as_deref(), LISTED).await?;
-                for it in &listed {
-                    let stray = match range.name(&it.key) {
-                        Named::Report(key) if self.layout.data(&key) == it.key => continue,
-                        Named::Piece { of } if self.exists(&of).await? => continue,
-                        Named::Piece { .. } => Stray::Piece(it.key.clone()),
-                        _ => Stray::Unknown(it.key.clone()),
-                    };
-                    strays.push(stray);
-                    if strays.len() == limit {
-                        return Ok(strays);
+            let mut page = Some(None);
+            while let Some(after) = page {
+                let listed = self.listed(range, after).await?;
+                for raw in listed.iter().filter(|raw| !is_known(&range.name(raw), raw)) {
+                    match strays.named.len() < limit {
+                        true => strays.named.push(raw.clone()),
+                        false => strays.unnamed += 1,
                     }
                 }
-                if listed.len() < LISTED {
-                    break;
-                }
-                begin = listed.into_iter().next_back().map(|it| it.key);
+                page = behind(listed);
             }
         }
         Ok(strays)
+    }
+
+    /// The pieces whose first piece is gone. [`Shelf::remove_piece`] takes them away.
+    ///
+    /// # Errors
+    /// The store did not list them.
+    pub async fn loose_pieces(&self) -> Result<Vec<LoosePiece>, ShelfError> {
+        let mut loose = Vec::new();
+        for range in &self.layout.ranges() {
+            let mut page = Some(None);
+            while let Some(after) = page {
+                let listed = self.listed(range, after).await?;
+                for raw in &listed {
+                    let Named::Piece { of } = range.name(raw) else { continue };
+                    if let Named::Report(key) = range.name(&of)
+                        && !self.exists(&of).await?
+                    {
+                        loose.push(LoosePiece { key, raw: raw.clone() });
+                    }
+                }
+                page = behind(listed);
+            }
+        }
+        Ok(loose)
+    }
+
+    /// A page of the keys of a range.
+    async fn listed(&self, range: &Range, after: Option<String>) -> Result<Vec<String>, ShelfError> {
+        let Some(raw) = range.prefix("") else { return Ok(Vec::new()) };
+        let listed = self.store.list(&raw, after.as_deref(), LISTED).await?;
+        Ok(listed.into_iter().map(|it| it.key).collect())
     }
 
     async fn exists(&self, raw: &str) -> Result<bool, ShelfError> {
@@ -196,19 +232,16 @@ impl Shelf {
         Ok(first.first().is_some_and(|it| it.key == raw))
     }
 
-    /// Removes a piece whose first piece is gone, unless that came back. Other strays are nobody's to remove.
+    /// Removes a piece, unless its first piece came back.
     ///
     /// # Errors
     /// After an error it may be gone, or not.
-    pub async fn remove_stray(&self, stray: &Stray) -> Result<bool, ShelfError> {
-        let Stray::Piece(raw) = stray else { return Ok(false) };
-        let of = self.layout.ranges().iter().find_map(|range| match range.name(raw) {
-            Named::Piece { of } => Some(of),
-            _ => None,
-        });
-        let (Some(of), Some(entry)) = (of, self.read_one(raw.clone()).await?) else { return Ok(false) };
-        let first_is_gone = Operation::Check { key: of, condition: Condition::Absent };
-        let delete = Operation::Delete { key: raw.clone(), condition: Condition::Unchanged(entry.revision) };
+    pub async fn remove_piece(&self, piece: &LoosePiece) -> Result<bool, ShelfError> {
+        let Some(entry) = self.read_one(piece.raw.clone()).await? else { return Ok(false) };
+        let first_is_gone =
+            Operation::Check { key: self.layout.data(&piece.key), condition: Condition::Absent };
+        let condition = Condition::Unchanged(entry.revision);
+        let delete = Operation::Delete { key: piece.raw.clone(), condition };
         Ok(self.store.commit(vec![first_is_gone, delete]).await?)
     }
 
@@ -232,4 +265,9 @@ impl Shelf {
             }
         }
     }
+}
+
+/// Where the page behind a full one begins.
+fn behind(listed: Vec<String>) -> Option<Option<String>> {
+    (listed.len() == LISTED).then(|| listed.into_iter().next_back())
 }

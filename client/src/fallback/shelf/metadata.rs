@@ -36,6 +36,12 @@ pub(crate) struct Metadata {
     written: String,
 }
 
+/// What every entry has.
+#[derive(Deserialize)]
+struct Form {
+    form: u32,
+}
+
 /// Where the payload is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -80,10 +86,16 @@ impl Metadata {
 
     /// Reads an entry.
     pub(crate) fn parse(json: &[u8]) -> Result<Self, String> {
-        let metadata: Self = serde_json::from_slice(json).map_err(|error| error.to_string())?;
-        if metadata.form > FORM {
-            return Err(format!("its form is {}, and {FORM} is the last one known here", metadata.form));
+        let metadata = serde_json::from_slice::<Self>(json);
+        // A later form need not have the fields of this one.
+        let form = match &metadata {
+            Ok(metadata) => Some(metadata.form),
+            Err(_) => serde_json::from_slice(json).ok().map(|Form { form }| form),
+        };
+        if let Some(form) = form.filter(|it| *it > FORM) {
+            return Err(format!("its form is {form}, and {FORM} is the last one known here"));
         }
+        let metadata = metadata.map_err(|error| error.to_string())?;
         metadata.scanned_at.parse::<Timestamp>().map_err(|error| error.to_string())?;
         Ok(metadata)
     }

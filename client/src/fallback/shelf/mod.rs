@@ -26,7 +26,7 @@ use crate::reports::kept::Lost;
 use crate::reports::{ReportKey, Version};
 
 pub use layout::Layout;
-pub use list::{Listed, Page, ShelfStats, Stray};
+pub use list::{Listed, LoosePiece, Page, ShelfStats, Strays};
 pub use read::{Head, Held, Holding, Lookup, Origin, Within};
 pub use tombstones::ShelfTombstone;
 
@@ -134,6 +134,15 @@ impl Shelf {
     #[must_use]
     pub fn new(store: Arc<dyn KeyValue>, layout: Layout) -> Self {
         Self { store, layout }
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn KeyValue> {
+        Arc::clone(&self.store)
+    }
+
+    /// The same layout on another store.
+    pub(crate) fn on(&self, store: Arc<dyn KeyValue>) -> Self {
+        Self { store, layout: self.layout.clone() }
     }
 
     /// The store's name.

@@ -7,17 +7,18 @@ use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::fallback::StoreError;
-use crate::fallback::shelf::{self, Origin, Placed, Shelf, ShelfError, ShelfTombstone, Stray, Within};
+use crate::fallback::shelf::{
+    self, LoosePiece, Origin, Placed, Shelf, ShelfError, ShelfTombstone, Strays, Within,
+};
 use crate::migrate::decision::{Skip, There};
 use crate::migrate::depot::{
     Arrival, Depot, DepotError, Found, Grave, Graves, Holding, Page, Parcel, Standing, Tombstone, Written,
 };
+use crate::migrate::progress::NAMED;
 use crate::reports::ReportKey;
 
 /// Calls at a time where there is one for each report.
 const CALLS: usize = 8;
-/// Strange keys that are named, at most.
-const STRAYS: usize = 32;
 
 impl From<ShelfError> for DepotError {
     fn from(error: ShelfError) -> Self {
@@ -43,9 +44,11 @@ impl Depot for Shelf {
     async fn list(&self, from: Option<&str>, limit: usize) -> Result<Page, DepotError> {
         let after = from.map(key_of).transpose()?;
         let page = self.keys("", after.as_ref(), limit).await?;
-        let strange = if from.is_none() { self.strays(STRAYS).await? } else { Vec::new() };
+        let strays = if from.is_none() { self.strays(NAMED).await? } else { Strays::default() };
+        let named = |raw| (raw, "it names no report".to_owned());
+        let strange = strays.named.into_iter().map(named).collect();
         let next = page.next.map(|it| it.to_string());
-        Ok(Page { keys: page.items, strange: strange.into_iter().map(named).collect(), next })
+        Ok(Page { keys: page.items, strange, more_strange: strays.unnamed, next })
     }
 
     async fn read(&self, key: &ReportKey, limit: usize) -> Result<Found<shelf::Holding>, DepotError> {
@@ -108,6 +111,14 @@ impl Depot for Shelf {
 
     async fn unbury(&self, _: &ReportKey, seal: &ShelfTombstone) -> Result<bool, DepotError> {
         Ok(self.remove_tombstone(seal).await?)
+    }
+
+    async fn loose_pieces(&self) -> Result<Vec<LoosePiece>, DepotError> {
+        Ok(Shelf::loose_pieces(self).await?)
+    }
+
+    async fn remove_piece(&self, piece: &LoosePiece) -> Result<bool, DepotError> {
+        Ok(Shelf::remove_piece(self, piece).await?)
     }
 }
 
@@ -179,11 +190,4 @@ fn found(read: Result<Within, ShelfError>) -> Result<Found<shelf::Holding>, Depo
 
 fn key_of(text: &str) -> Result<ReportKey, DepotError> {
     ReportKey::new(text).map_err(|error| DepotError::Refused(error.to_string()))
-}
-
-fn named(stray: Stray) -> (String, String) {
-    match stray {
-        Stray::Piece(key) => (key, "it is a piece of a value whose first piece is gone".to_owned()),
-        Stray::Unknown(key) => (key, "it names no report".to_owned()),
-    }
 }

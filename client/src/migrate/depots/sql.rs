@@ -51,7 +51,7 @@ impl Depot for ReportStore {
         let page = ReportStore::list(self, List { after: from, limit, ..List::default() }).await?;
         let keys: Vec<_> = page.reports.into_iter().map(|it| it.key).collect();
         let next = keys.last().filter(|_| page.more).map(ToString::to_string);
-        Ok(Page { keys, strange: Vec::new(), next })
+        Ok(Page { keys, next, ..Page::default() })
     }
 
     async fn read(&self, key: &ReportKey, limit: usize) -> Result<Found<RowStamp>, DepotError> {

@@ -1,10 +1,11 @@
 //! One pass over a depot: every report that can be moved is moved, whatever happens on the way.
 //!
 //! [`stream`] lists, reads and puts reports together into batches; [`settle`] brings a batch over: write, read back, compare, confirm, remove;
-//! [`tombstones`] brings deletions over afterwards. Here is what they share, and the order in which they run.
+//! [`tombstones`] brings deletions over afterwards, and [`pieces`] clears away what is left of values that are gone. Here is what they share, and the order in which they run.
 //!
 //! A pass can be dropped at any await and begun again by anybody. It keeps nothing that the depots do not know.
 
+mod pieces;
 mod settle;
 mod stream;
 mod tombstones;
@@ -231,6 +232,7 @@ impl<F: Depot, T: Depot> Pass<F, T> {
         self.move_large().await?;
         self.enter(Phase::Tombstones);
         self.move_tombstones().await?;
+        self.clear_pieces().await?;
         let changed = self.rest(|rest| rest.changed);
         if changed == 0 {
             self.forget_tombstones().await?;

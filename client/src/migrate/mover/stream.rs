@@ -71,11 +71,12 @@ async fn list<F: Depot, T: Depot>(pass: Arc<Pass<F, T>>, keys: mpsc::Sender<Repo
         let page =
             pass.from.list(next.as_deref(), pass.pace.page).await.map_err(|it| pass.here_failed(it))?;
         pass.progress.send_modify(|it| {
-            it.total += (page.keys.len() + page.strange.len()) as u64;
+            it.total += (page.keys.len() + page.strange.len()) as u64 + page.more_strange;
             it.listed = page.next.is_none();
             for (key, detail) in page.strange {
                 it.skip(Skipped { key, skip: Skip::Undecodable, detail });
             }
+            it.skip_unnamed(Skip::Undecodable, page.more_strange);
         });
         for key in page.keys {
             if keys.send(key).await.is_err() {
