@@ -103,8 +103,10 @@ impl Gate {
             return Err(Turned::Probed);
         }
         let mut marks = inner.marks.subscribe();
-        let opened = timeout(PATIENCE, marks.wait_for(|it| !is_shut(it.get(group)))).await;
-        if !matches!(opened, Ok(Ok(_))) {
+        let opened = timeout(PATIENCE, marks.wait_for(|it| !is_shut(it.get(group))));
+        // What is waited for is a lock, held for reading: kept while it is taken once more below, it would lock out both and a writer in between for ever.
+        let is_open = matches!(opened.await, Ok(Ok(_)));
+        if !is_open {
             return Err(Turned::Later);
         }
         // First counted, then looked: who waits for the last write sees it, or it sees him.
@@ -186,6 +188,71 @@ async fn follow_once(
                 marks.send_modify(|it| drop(it.remove(&told.stored.key.name)));
             }
             Event::InitialEnd(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn gate() -> Gate {
+        let task = tokio::spawn(std::future::pending::<()>()).abort_handle();
+        Gate(Some(Arc::new(Inner { marks: watch::Sender::default(), writes: Traffic::default(), task })))
+    }
+
+    fn mark(stage: Stage, revision: u64) -> Mark {
+        Mark { stage, revision, was_defined: true }
+    }
+
+    #[tokio::test]
+    async fn a_group_that_is_left_ends_watches_before_anything_else() {
+        let gate = gate();
+        gate.learn("g", Some(&mark(Stage::Leaving, 1)));
+        let admitted = async |intent| gate.admit("g", intent, None).await.map(drop);
+        assert_eq!(admitted(Intent::Read).await, Ok(()));
+        // Let through, it is told that it is over, wherever it wants to go on.
+        assert_eq!(admitted(Intent::Watch).await, Ok(()));
+        gate.gone("g").await;
+        assert_eq!(admitted(Intent::List).await, Err(Turned::Later));
+        assert_eq!(admitted(Intent::Write).await, Err(Turned::Later));
+        gate.learn("g", Some(&mark(Stage::Gone { until: 1, kept: Vec::new() }, 2)));
+        assert_eq!(admitted(Intent::Read).await, Err(Turned::Later));
+        assert_eq!(admitted(Intent::Watch).await, Ok(()));
+    }
+
+    #[test]
+    fn requests_and_stages_that_begin_do_not_hold_each_other_up_for_ever() {
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut runtime = tokio::runtime::Builder::new_multi_thread();
+            let runtime = runtime.worker_threads(4).enable_all().build().expect("a runtime");
+            runtime.block_on(crowd());
+            tell.send(()).expect("somebody waits");
+        });
+        assert!(told.recv_timeout(Duration::from_secs(60)).is_ok(), "they hold each other up");
+    }
+
+    async fn crowd() {
+        let gate = gate();
+        gate.learn("g", Some(&mark(Stage::Settled, 1)));
+        let requests = (0..3).map(|_| {
+            let gate = gate.clone();
+            tokio::spawn(async move {
+                for _ in 0..20_000 {
+                    gate.admit("g", Intent::Write, None).await.expect("it is open");
+                }
+            })
+        });
+        let requests: Vec<_> = requests.collect();
+        for revision in 2..20_000 {
+            gate.learn("g", Some(&mark(Stage::Settled, revision)));
+            tokio::task::yield_now().await;
+        }
+        for request in requests {
+            request.await.expect("it ends");
         }
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! | group | resource | verbs |
 //! |---|---|---|
-//! | `apiextensions.k8s.io` | `customresourcedefinitions` | `get`, `list`, `patch`; `create` to evacuate without a CRD |
+//! | `apiextensions.k8s.io` | `customresourcedefinitions` | `list`, and `get` and `patch` those of the group; `create` to evacuate without a CRD |
 //! | `apiregistration.k8s.io` | `apiservices`, of the names that are served | `get`, `patch`, `delete`; `create` of any name |
 //! | each group that moves | each resource | `get`, `list`, `watch`, `create`, `patch`, `delete`; `update` to evacuate |
 //! | `coordination.k8s.io` | `leases`, in the own namespace | `get`, `create`, `update`; `delete` to unregister |

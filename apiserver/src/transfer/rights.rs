@@ -86,12 +86,14 @@ impl Transfer {
     fn rights(&self, group: &str, direction: Direction) -> Vec<Right> {
         let is_out = direction == Direction::Out;
         let mut all = Vec::new();
-        let definitions = ["get", "list", "patch"].into_iter().chain(is_out.then_some("create"));
-        all.extend(definitions.map(|it| Right::to(it, "apiextensions.k8s.io", "customresourcedefinitions")));
+        let definition = |verb| Right::to(verb, "apiextensions.k8s.io", "customresourcedefinitions");
+        all.extend(["list"].into_iter().chain(is_out.then_some("create")).map(definition));
         all.push(Right::to("create", "apiregistration.k8s.io", "apiservices"));
         for resource in self.registry.iter().filter(|it| it.group == group) {
             let objects = OBJECTS.into_iter().chain(is_out.then_some("update"));
             all.extend(objects.map(|it| Right::to(it, group, &resource.names.plural)));
+            // No others have to be allowed.
+            all.extend(["get", "patch"].map(|it| Right { name: resource.id(), ..definition(it) }));
         }
         for version in self.versions(group) {
             // Deleted is what is given up and has no CRD.

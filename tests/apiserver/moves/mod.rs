@@ -88,8 +88,13 @@ async fn everything_moves_in_and_out_though_the_binary_is_killed_again_and_again
     stage(&larder, "gone");
     site.kill(&mut larder);
     count(&larder, "removed", 60).await;
-    site.kill(&mut larder);
+    larder.kill();
+    larder.start_again_at_terminal();
+    site.lead_to(&larder);
     end(&larder, "Out");
+    drop(larder.log().wait_for("everything is moved; the server may be ended", PATIENCE));
+    let shown = larder.log().text();
+    assert!(shown.contains("█") && shown.contains("/s  policyreports.wgpolicyk8s.io removing"), "{shown}");
     writers.proceed(60).await;
     assert_same(&before, &site.kept());
     assert!(larder.terminate().success());

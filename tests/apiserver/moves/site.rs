@@ -137,7 +137,8 @@ impl Site {
         self.kubectl.says_to(&["apply", "-f", "-"], &list(&objects).to_string());
         let subject = format!("system:serviceaccount:{NAMESPACE}:{NAME}");
         eventually("rights are known", || {
-            let asked = ["auth", "can-i", "patch", "customresourcedefinitions", "--as", &subject];
+            let definition = "customresourcedefinitions/policyreports.wgpolicyk8s.io";
+            let asked = ["auth", "can-i", "patch", definition, "--as", &subject];
             self.kubectl.run(&asked).status.success()
         });
     }

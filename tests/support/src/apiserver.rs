@@ -26,6 +26,7 @@ pub struct ApiServerSetup {
     belongs: Belongs,
     names: Vec<String>,
     task: Option<&'static str>,
+    on_terminal: bool,
 }
 
 /// The cluster that a server is a part of.
@@ -43,7 +44,14 @@ impl ApiServerSetup {
     #[must_use]
     pub fn new(binary: impl Into<PathBuf>) -> Self {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        Self { binary: binary.into(), args: Vec::new(), belongs: Belongs::Alone, names, task: None }
+        Self {
+            binary: binary.into(),
+            args: Vec::new(),
+            belongs: Belongs::Alone,
+            names,
+            task: None,
+            on_terminal: false,
+        }
     }
 
     /// With these arguments behind those of the harness.
@@ -91,7 +99,8 @@ impl ApiServerSetup {
     }
 
     fn run(&self, home: &Path) -> Running {
-        Running::start(self.command(home, self.task), home)
+        let command = self.command(home, self.task);
+        Running::start(if self.on_terminal { on_terminal(&command) } else { command }, home)
     }
 
     fn command(&self, home: &Path, task: Option<&str>) -> Command {
@@ -250,6 +259,12 @@ impl ApiServer {
         self.start_again();
     }
 
+    /// As [`ApiServer::start_again`], at a terminal from now on: its log is what that shows.
+    pub fn start_again_at_terminal(&mut self) {
+        self.setup.on_terminal = true;
+        self.start_again();
+    }
+
     /// Has the binary do a task that has an end, with the arguments of the server.
     ///
     /// # Panics
@@ -265,6 +280,17 @@ impl ApiServer {
             kubeconfig(self.url(), &ca, json!({"client-certificate": user.cert, "client-key": user.key}));
         fs::write(self.home.path().join("kubeconfig"), config.to_string()).unwrap();
     }
+}
+
+/// The same command, with a terminal for its output that is copied to standard error.
+fn on_terminal(command: &Command) -> Command {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words = words.map(|it| format!("'{}'", it.to_str().unwrap().replace('\'', r"'\''")));
+    let line = words.collect::<Vec<_>>().join(" ");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec script --quiet --flush --return --command \"$1\" /dev/null >&2", "sh"]).arg(line);
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell
 }
 
 /// A kubeconfig of one cluster and one user.

@@ -48,7 +48,10 @@ impl Log {
         let (lines, changed) = &*self.shared;
         let waiting = |it: &mut Lines| found(it).is_none() && !it.ended;
         let (lines, _) = changed.wait_timeout_while(lines.lock().unwrap(), patience, waiting).unwrap();
-        found(&lines).unwrap_or_else(|| panic!("{part:?} is not in the log:\n{}", lines.lines.join("\n")))
+        let (found, text) = (found(&lines), lines.lines.join("\n"));
+        // Whoever fails below still wants to read the log.
+        drop(lines);
+        found.unwrap_or_else(|| panic!("{part:?} is not in the log:\n{text}"))
     }
 
     /// Waits for a line that contains `part`; says whether it came within `patience` and before the end of the process.
