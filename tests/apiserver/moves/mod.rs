@@ -174,7 +174,8 @@ async fn rights_that_are_missing_are_named_before_anything_is_touched() {
                  patch apiservices.apiregistration.k8s.io/v1alpha2.{GROUP}; \
                  patch apiservices.apiregistration.k8s.io/v1beta1.{GROUP}; \
                  delete clusterpolicyreports.{GROUP}; \
-                 patch customresourcedefinitions.apiextensions.k8s.io; \
+                 patch customresourcedefinitions.apiextensions.k8s.io/clusterpolicyreports.{GROUP}; \
+                 patch customresourcedefinitions.apiextensions.k8s.io/policyreports.{GROUP}; \
                  create leases.coordination.k8s.io in {NAMESPACE}; \
                  delete policyreports.{GROUP}"
             )
