@@ -84,17 +84,21 @@ async fn everything_moves_in_and_out_though_the_binary_is_killed_again_and_again
     count(&larder, "copied", 60).await;
     site.kill(&mut larder);
     stage(&larder, "leaving");
-    site.kill(&mut larder);
-    stage(&larder, "gone");
-    site.kill(&mut larder);
-    count(&larder, "removed", 60).await;
     larder.kill();
     larder.start_again_at_terminal();
     site.lead_to(&larder);
+    stage(&larder, "gone");
+    let shown = larder.log().text();
+    // A line of eighty columns has no room for more.
+    assert!(
+        shown.contains("█░") && shown.contains("/s  clusterpolicyreports.wgpolicyk8s.io comparing"),
+        "{shown}"
+    );
+    for _ in 0..2 {
+        site.kill(&mut larder);
+    }
     end(&larder, "Out");
     drop(larder.log().wait_for("everything is moved; the server may be ended", PATIENCE));
-    let shown = larder.log().text();
-    assert!(shown.contains("█") && shown.contains("/s  policyreports.wgpolicyk8s.io removing"), "{shown}");
     writers.proceed(60).await;
     assert_same(&before, &site.kept());
     assert!(larder.terminate().success());
