@@ -36,9 +36,17 @@ pub enum ReadError {
 /// # Errors
 /// The text is no JSON, nested too deep, or no object.
 pub fn read(text: &[u8]) -> Result<Read, ReadError> {
-    match read_value(text)? {
-        (Value::Object(object), duplicates) => Ok(Read { object, duplicates }),
-        (other, _) => Err(ReadError::NotAnObject(go_name(&other))),
+    let (value, duplicates) = read_value(text)?;
+    Read::of(value, duplicates)
+}
+
+impl Read {
+    /// What was read, if it is an object.
+    pub(crate) fn of(value: Value, duplicates: Vec<String>) -> Result<Self, ReadError> {
+        match value {
+            Value::Object(object) => Ok(Self { object, duplicates }),
+            other => Err(ReadError::NotAnObject(go_name(&other))),
+        }
     }
 }
 
@@ -66,13 +74,22 @@ pub(crate) fn go_name(value: &Value) -> &'static str {
     }
 }
 
+/// What is noted while a value is read.
 #[derive(Default)]
-struct Notes {
+pub(crate) struct Notes {
     path: String,
     duplicates: Vec<String>,
 }
 
-struct Seed<'a>(&'a mut Notes);
+impl Notes {
+    /// The paths of fields that stood there twice.
+    pub(crate) fn into_duplicates(self) -> Vec<String> {
+        self.duplicates
+    }
+}
+
+/// Reads a value.
+pub(crate) struct Seed<'a>(pub(crate) &'a mut Notes);
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Value;
