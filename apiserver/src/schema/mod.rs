@@ -25,7 +25,7 @@ use serde_json::Value;
 pub use coerce::Coerced;
 pub use format::Format;
 pub use parse::SchemaError;
-pub(crate) use read::{Notes, Seed, go_name, read_value};
+pub(crate) use read::{DEPTH, Notes, Seed, go_name, read_value};
 pub use read::{Read, ReadError, read};
 
 /// A structural schema. Cheap to clone.
