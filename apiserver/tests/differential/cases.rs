@@ -266,6 +266,10 @@ fn lives() -> Vec<Request> {
         merge(json!([])),
         merge(json!({"status": {"phase": "Done"}, "spec": {"text": "e"}})).status().by("controller"),
         merge(json!({"status": {"phase": "Lost"}})).status(),
+        merge(json!({"status": {"count": "x"}})).status(),
+        merge(json!({"status": {"conditions": [{"type": 1}]}})).status(),
+        merge(json!({"status": {"conditions": [{"status": "True"}]}})).status(),
+        merge(json!({"status": 5})).status(),
         versioned(json!({"status": {"phase": "Done", "count": 3}, "metadata": {"labels": {"x": "y"}}}))
             .status()
             .by("controller"),

@@ -211,7 +211,7 @@ pub(super) fn unset_revision() -> FieldError {
 fn refused_patch(error: PatchError) -> Refusal {
     match error {
         PatchError::Malformed(why) => Refusal::bad_request(why),
-        PatchError::TooMany { .. } => Refusal::too_large(error.to_string()),
+        PatchError::TooMany { .. } => Refusal::too_large(format!("Request entity too large: {error}")),
         PatchError::Failed(why) => {
             tracing::debug!(why, "a patch failed");
             Refusal::unprocessable()
