@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use larder_apiserver::object::Object;
 use larder_apiserver::results::{Filter, Group, Outcome, Questions, Results};
-use larder_apiserver::store::{At, Draft, Key, ListQuery, Requirement, Selection, Store, StoreOptions, Test};
+use larder_apiserver::store::{
+    At, Draft, Json as _, Key, ListQuery, Requirement, Selection, Store, StoreOptions, Test,
+};
 use larder_apiserver::watch::{Event, From, Watches};
 use larder_client::database::{Database, Embedded};
 use larder_client::wire::{Request, Statement, Value};
