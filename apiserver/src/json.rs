@@ -9,7 +9,7 @@ use serde_json::ser::{Formatter, Serializer};
 ///
 /// # Panics
 /// Keys of maps have to be texts.
-pub(crate) fn write(out: &mut Vec<u8>, value: &impl Serialize) {
+pub(crate) fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     let mut serializer = Serializer::with_formatter(out, AsGo);
     value.serialize(&mut serializer).expect("memory takes everything, and keys are texts");
 }

@@ -34,3 +34,4 @@ pub mod store;
 pub mod telemetry;
 pub mod transfer;
 pub mod watch;
+mod yaml;

@@ -122,3 +122,25 @@ async fn marks_of_the_server_belong_to_nobody() {
     let made = world.post(&path, &own).await.json();
     assert!(made["metadata"]["managedFields"].to_string().contains("served-by"), "{made}");
 }
+
+/// An explicit null is a value, and most fields may not be null.
+#[tokio::test]
+async fn nulls_are_judged_as_values() {
+    let mut world = World::new().await;
+    let mut config = thing("a", "red");
+    config["spec"]["count"] = json!(null);
+    let refused = world.apply("a", "one", &config).await;
+    assert_eq!(reason(&refused), (422, "Invalid".to_owned()), "{}", refused.text());
+    config["spec"]["count"] = json!(1);
+    config["metadata"]["creationTimestamp"] = json!(null);
+    assert_eq!(world.apply("a", "one", &config).await.status, 201);
+    let less = world
+        .apply(
+            "a",
+            "one",
+            &json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "a"}}),
+        )
+        .await;
+    assert_eq!(less.status, 200, "{}", less.text());
+    assert!(world.thing("a").await["spec"].get("color").is_none());
+}

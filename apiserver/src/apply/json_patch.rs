@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::patch::PatchError;
 use crate::field::quote;
-use crate::schema;
+use crate::schema::{self, DEPTH};
 
 /// How many fields that mean nothing are told.
 const MOST: usize = 100;
@@ -99,6 +99,9 @@ type Step<T> = Result<T, String>;
 impl Patcher<'_> {
     fn apply(&mut self, operation: Operation) -> Step<()> {
         let Operation { kind, path, from, value } = operation;
+        if matches!(kind.as_str(), "add" | "replace") {
+            self.fits(path.as_deref().unwrap_or_default(), &value)?;
+        }
         let path = path.as_deref().ok_or("operation missing path field");
         let from = from.as_deref().ok_or("operation, missing from field");
         match kind.as_str() {
@@ -107,15 +110,25 @@ impl Patcher<'_> {
             "replace" => self.replace(path?, value),
             "move" => {
                 let value = self.remove(from?)?;
+                let nodes = self.fits(path?, &value)?;
+                shift(&mut self.moved, nodes)?;
                 self.add(path?, value)
             }
             "copy" => {
                 let value = self.copied(from?)?;
+                self.fits(path?, &value)?;
                 self.add(path?, value)
             }
             "test" => self.test(path?, &value),
             _ => Err(format!("Unexpected kind: {kind}")),
         }
+    }
+
+    /// Whether the document stays as flat as documents are that were read, with this value there. Tells how many values are in it.
+    fn fits(&self, path: &str, value: &Value) -> Step<usize> {
+        let mut nodes = 0;
+        let depth = path.matches('/').count() + depth(value, &mut nodes);
+        if depth > DEPTH { Err(format!("exceeded max depth of {DEPTH}")) } else { Ok(nodes) }
     }
 
     fn add(&mut self, path: &str, value: Value) -> Step<()> {
@@ -229,6 +242,16 @@ fn shift(moved: &mut usize, items: usize) -> Step<()> {
     Ok(())
 }
 
+/// How deep a value is nested; `nodes` is raised by how many values it has.
+fn depth(value: &Value, nodes: &mut usize) -> usize {
+    *nodes += 1;
+    match value {
+        Value::Object(fields) => 1 + fields.values().map(|it| depth(it, nodes)).max().unwrap_or_default(),
+        Value::Array(items) => 1 + items.iter().map(|it| depth(it, nodes)).max().unwrap_or_default(),
+        _ => 0,
+    }
+}
+
 /// About how many bytes a value has as JSON.
 fn size(value: &Value) -> usize {
     match value {
@@ -282,6 +305,29 @@ mod tests {
             json!({"a": {"b": 1, "n": null, "c": null, "d": null}, "l": [{"~": 0}, 1, 2, 3]}),
         );
         leaves(json!([{"op": "replace", "path": "", "value": {"z": 1}}]), json!({"z": 1}));
+    }
+
+    /// Each copy would double the depth, and each addition add to it, until walking the document takes more stack than there is.
+    #[test]
+    fn no_patch_makes_a_document_deeper_than_documents_may_be() {
+        let nested = |depth: usize| (0..depth).fold(json!({}), |inner, _| json!({"a": inner}));
+        let copies: Vec<Value> = (0..12)
+            .map(|it| json!({"op": "copy", "from": "/a", "path": format!("/a{}", "/a".repeat(1 << it))}))
+            .collect();
+        let down = json!({"op": "add", "path": format!("/a{}", "/a".repeat(60)), "value": nested(60)});
+        let moved = json!({"op": "move", "from": "/b", "path": format!("/a{}", "/a".repeat(60))});
+        for patch in [json!(copies), json!([down]), json!([moved])] {
+            let mut document = json!({"a": nested(61), "b": nested(60)});
+            let done = json_patch(&mut document, patch.to_string().as_bytes());
+            assert!(
+                matches!(&done, Err(PatchError::Failed(why)) if why.contains("max depth")),
+                "{patch}: {done:?}"
+            );
+        }
+        let mut document = json!({"a": nested(60)});
+        let last = json!([{"op": "add", "path": format!("/a{}", "/a".repeat(60)), "value": nested(38)}]);
+        assert!(json_patch(&mut document, last.to_string().as_bytes()).is_ok());
+        assert!(schema::read(document.to_string().as_bytes()).is_ok());
     }
 
     #[test]

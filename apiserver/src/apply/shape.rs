@@ -40,7 +40,7 @@ pub(super) enum FormOf {
 static METADATA: LazyLock<Schema> = LazyLock::new(|| {
     let text = || json!({"type": "string"});
     let texts = json!({"type": "object", "additionalProperties": text()});
-    let owner = json!({"type": "object", "x-kubernetes-map-type": "atomic", "properties": {
+    let owner = json!({"type": "object", "x-kubernetes-map-type": "atomic", "required": ["uid"], "properties": {
         "apiVersion": text(), "kind": text(), "name": text(), "uid": text(), "controller": {"type": "boolean"},
         "blockOwnerDeletion": {"type": "boolean"}
     }});

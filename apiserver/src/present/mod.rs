@@ -24,8 +24,3 @@ pub use table::IncludeObject;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stored object cannot be read: {0}")]
 pub struct Unreadable(String);
-
-/// Appends a value as JSON.
-pub(crate) fn push_json(value: &(impl serde::Serialize + ?Sized), out: &mut Vec<u8>) {
-    serde_json::to_writer(out, value).expect("a Vec takes everything, and keys are texts");
-}

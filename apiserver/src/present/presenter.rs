@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::accept::{Form, MetaVersion};
 use super::table::{IncludeObject, Table};
-use super::{Unreadable, push_json, select};
+use super::{Unreadable, select};
+use crate::json;
 use crate::registry::{Resource, Version};
 
 /// What is said of a list as a whole.
@@ -107,7 +108,7 @@ impl Presenter {
     ) -> Result<(), Unreadable> {
         let before = out.len();
         out.extend_from_slice(b"{\"type\":");
-        push_json(kind, out);
+        json::write(out, kind);
         out.extend_from_slice(b",\"object\":");
         if let Err(error) = self.alone(json, is_first, out) {
             out.truncate(before);
@@ -131,11 +132,11 @@ impl Presenter {
 
 fn begin_list(kind: &str, api_version: &str, meta: &ListMeta, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"kind\":");
-    push_json(kind, out);
+    json::write(out, kind);
     out.extend_from_slice(b",\"apiVersion\":");
-    push_json(api_version, out);
+    json::write(out, api_version);
     out.extend_from_slice(b",\"metadata\":");
-    push_json(meta, out);
+    json::write(out, meta);
     out.extend_from_slice(b",\"items\":[");
 }
 

@@ -2,13 +2,14 @@
 //!
 //! Columns are those of the resource's document, with the name before them, and are there even if the list is empty.
 
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 
 use super::accept::MetaVersion;
 use super::presenter::{ListMeta, push_partial};
 use super::select::{self, Wanted};
-use super::{JsonPath, Unreadable, human_duration, push_json};
+use super::{JsonPath, Unreadable, human_duration};
 use crate::field::FieldError;
+use crate::json;
 use crate::registry::Version;
 
 /// What a row holds besides its cells.
@@ -106,7 +107,7 @@ impl Table {
         out.extend_from_slice(b"{\"kind\":\"Table\",\"apiVersion\":\"");
         out.extend_from_slice(self.version.api_version().as_bytes());
         out.extend_from_slice(b"\",\"metadata\":");
-        push_json(meta, out);
+        json::write(out, meta);
         out.extend_from_slice(b",\"columnDefinitions\":");
         out.extend_from_slice(if with_columns { &self.definitions } else { b"null" });
         out.extend_from_slice(b",\"rows\":[");
@@ -164,7 +165,7 @@ impl Table {
         };
         if let Some(value) = value {
             cells[cell].clear();
-            push_json(&value, &mut cells[cell]);
+            json::write(&mut cells[cell], &value);
         }
     }
 
@@ -210,18 +211,40 @@ impl Column {
     /// What a cell shows of a value; nothing if it is not of the column's type.
     fn cell(&self, value: &Value, now: jiff::Timestamp) -> Option<Value> {
         match (self.kind, value) {
+            (Kind::String, Value::Null) => Some("<no value>".into()),
             (_, Value::Null) => None,
             (Kind::String, Value::String(text)) => Some(text.as_str().into()),
+            (Kind::String, Value::Number(number)) => Some(text_of(number).into()),
             (Kind::String, other) => Some(other.to_string().into()),
-            #[expect(clippy::cast_possible_truncation, reason = "Go cuts it too")]
-            (Kind::Integer, value) => {
-                value.as_i64().or_else(|| value.as_f64().map(|it| it as i64)).map(Value::from)
-            }
+            (Kind::Integer, value) => value.as_i64().or_else(|| value.as_f64().map(cut)).map(Value::from),
             (Kind::Number, value) => value.as_f64().map(Value::from),
             (Kind::Boolean, value) => value.as_bool().map(Value::from),
             (Kind::Date, value) => Some(age(value.as_str()?, now).into()),
         }
     }
+}
+
+/// A number as Go's `%v` prints it.
+fn text_of(number: &Number) -> String {
+    let Some(double) = number.as_f64().filter(|_| number.is_f64()) else { return number.to_string() };
+    if double == 0.0 || (1e-4..1e21).contains(&double.abs()) {
+        return double.to_string();
+    }
+    let text = format!("{double:e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) => {
+            let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |it| ('-', it));
+            format!("{digits}e{sign}{exponent:0>2}")
+        }
+        None => text,
+    }
+}
+
+/// A double as an integer: what does not fit becomes the least one, as processors have it that Go runs on.
+fn cut(double: f64) -> i64 {
+    const END: f64 = 9_223_372_036_854_775_808.0;
+    #[expect(clippy::cast_possible_truncation, reason = "it was looked at")]
+    if (-END..END).contains(&double) { double as i64 } else { i64::MIN }
 }
 
 fn age(time: &str, now: jiff::Timestamp) -> String {
@@ -243,7 +266,7 @@ fn definitions(version: &Version) -> Vec<u8> {
             (",\"priority\":", json!(priority)),
         ] {
             out.extend_from_slice(key.as_bytes());
-            push_json(&value, &mut out);
+            json::write(&mut out, &value);
         }
         out.push(b'}');
         out
@@ -258,4 +281,30 @@ fn definitions(version: &Version) -> Vec<u8> {
     out.extend_from_slice(&all.join(&b','));
     out.push(b']');
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_those_of_go() {
+        for (kind, value, cell) in [
+            (Kind::String, json!(1e-7), Some(json!("1e-07"))),
+            (Kind::String, json!(1e21), Some(json!("1e+21"))),
+            (Kind::String, json!(1.5e20), Some(json!("150000000000000000000"))),
+            (Kind::String, json!(0.001), Some(json!("0.001"))),
+            (Kind::String, json!(7), Some(json!("7"))),
+            (Kind::String, json!(null), Some(json!("<no value>"))),
+            (Kind::Integer, json!(null), None),
+            (Kind::Integer, json!(2.9), Some(json!(2))),
+            (Kind::Integer, json!(1e21), Some(json!(i64::MIN))),
+        ] {
+            let column = Column { path: JsonPath::parse(".a").expect("a path"), kind };
+            assert_eq!(column.cell(&value, jiff::Timestamp::UNIX_EPOCH), cell, "{value}");
+        }
+        let mut out = Vec::new();
+        json::write(&mut out, &json!(3.0));
+        assert_eq!(out, b"3");
+    }
 }

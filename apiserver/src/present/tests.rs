@@ -154,11 +154,11 @@ fn cells_are_of_the_type_of_their_column() {
     let presenter = Presenter::new(resource, version, Form::Table(MetaVersion::V1), IncludeObject::None, now);
     for (value, cells) in [
         (json!("x"), json!(["a", "x", null, null, null, "<invalid>"])),
-        (json!(5), json!(["a", "5", 5, 5.0, null, null])),
+        (json!(5), json!(["a", "5", 5, 5, null, null])),
         (json!(5.5), json!(["a", "5.5", 5, 5.5, null, null])),
         (json!(true), json!(["a", "true", null, null, true, null])),
         (json!("2024-01-01T00:00:00Z"), json!(["a", "2024-01-01T00:00:00Z", null, null, null, "60s"])),
-        (json!(null), json!(["a", null, null, null, null, null])),
+        (json!(null), json!(["a", "<no value>", null, null, null, null])),
         (json!({"b": [1]}), json!(["a", "{\"b\":[1]}", null, null, null, null])),
     ] {
         let object = json!({"metadata": {"name": "a"}, "v": value}).to_string();

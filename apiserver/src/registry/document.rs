@@ -3,6 +3,8 @@
 //! What a document asks for and is not done is told: a mistake, or what would change the meaning of objects, as an error; the rest as a [`Notice`].
 //! All versions show the same rows, so a conversion webhook is an error.
 
+mod check;
+
 use std::fmt;
 
 use std::sync::Arc;
@@ -10,11 +12,14 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
+use check::selectable;
+
 use super::priority;
-use super::resource::{Column, FieldPath, Names, Resource, Scope, Version};
+use super::resource::{Column, Names, Resource, Scope, Version};
 use crate::present::JsonPath;
 use crate::rules::names;
 use crate::schema::{Schema, SchemaError};
+use crate::yaml;
 
 /// Under this annotation a document lists annotations that every object gets when it is written, one `KEY=VALUE` a line.
 pub const MARKS: &str = "larder.dev/marks";
@@ -95,9 +100,9 @@ pub(super) fn read(text: &str) -> Result<Vec<(Resource, Vec<Notice>)>, DocumentE
         return Err(DocumentError::TooLarge(text.len()));
     }
     let unreadable = |it: &dyn fmt::Display| DocumentError::Unreadable(it.to_string());
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|it| unreadable(&it))?;
+    let documents = yaml::several(text).map_err(DocumentError::Unreadable)?;
     let mut resources = Vec::new();
-    for document in documents.into_iter().filter(|it| !it.is_null()) {
+    for document in documents.into_iter().flat_map(listed).filter(|it| !it.is_null()) {
         let head: Head = serde_json::from_value(document.clone()).map_err(|it| unreadable(&it))?;
         if (head.api_version.as_str(), head.kind.as_str())
             != ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
@@ -109,6 +114,19 @@ pub(super) fn read(text: &str) -> Result<Vec<(Resource, Vec<Notice>)>, DocumentE
         resources.push(document.resource(text)?);
     }
     Ok(resources)
+}
+
+/// What a list holds, as `kubectl get -o yaml` prints several; anything else is what it is.
+fn listed(mut document: Value) -> Vec<Value> {
+    let text = |field: &str| document.get(field).and_then(Value::as_str).unwrap_or_default();
+    let is_list = matches!(
+        (text("apiVersion"), text("kind")),
+        ("v1", "List") | ("apiextensions.k8s.io/v1", "CustomResourceDefinitionList")
+    );
+    match document.get_mut("items") {
+        Some(Value::Array(items)) if is_list => std::mem::take(items),
+        _ => vec![document],
+    }
 }
 
 #[derive(Deserialize)]
@@ -171,6 +189,8 @@ struct SpecVersion {
     name: String,
     served: bool,
     #[serde(default)]
+    storage: bool,
+    #[serde(default)]
     schema: Option<SpecSchema>,
     #[serde(default)]
     deprecated: bool,
@@ -224,7 +244,7 @@ impl Document {
             field: field.to_owned(),
             reason,
         };
-        self.spec.check(&self.metadata.name, &id, &invalid)?;
+        self.check(&id, &invalid)?;
         let marks = marks(self.metadata.annotations.get(MARKS).map_or("", String::as_str), &invalid)?;
         let scope = match self.spec.scope.as_str() {
             "Namespaced" => Scope::Namespaced,
@@ -246,50 +266,6 @@ impl Document {
         versions.sort_by_key(|it| priority::key(&it.name));
         let names = self.spec.names.read();
         Ok((Resource { group, names, scope, versions, marks, document }, notices))
-    }
-}
-
-impl Spec {
-    fn check(
-        &self,
-        name: &str,
-        id: &str,
-        invalid: &dyn Fn(&str, String) -> DocumentError,
-    ) -> Result<(), DocumentError> {
-        if self.conversion.as_ref().is_some_and(|it| it.strategy != "None") {
-            return Err(DocumentError::Conversion(id.to_owned()));
-        }
-        if name != id {
-            return Err(invalid(
-                "metadata.name",
-                format!("{name:?} has to be spec.names.plural+\".\"+spec.group"),
-            ));
-        }
-        if self.preserve_unknown_fields {
-            let reason =
-                "has to be false; a schema says x-kubernetes-preserve-unknown-fields where it is meant";
-            return Err(invalid("spec.preserveUnknownFields", reason.to_owned()));
-        }
-        if let Some(wrong) = names::subdomain(&self.group).into_iter().next().or_else(|| {
-            (!self.group.contains('.')).then(|| "should be a domain with at least one dot".to_owned())
-        }) {
-            return Err(invalid("spec.group", wrong));
-        }
-        let labels =
-            [&self.names.plural].into_iter().chain(&self.names.short_names).chain(&self.names.categories);
-        for label in labels.chain(self.versions.iter().map(|it| &it.name)) {
-            if let Some(wrong) = names::label(label).into_iter().next() {
-                return Err(invalid(&format!("{label:?}"), wrong));
-            }
-        }
-        if self.names.kind.is_empty() || !names::label(&self.names.kind.to_ascii_lowercase()).is_empty() {
-            return Err(invalid("spec.names.kind", "has to be a word of letters and digits".to_owned()));
-        }
-        let mut seen = std::collections::BTreeSet::new();
-        match self.versions.iter().find(|it| !seen.insert(&it.name)) {
-            Some(twice) => Err(invalid("spec.versions", format!("{} stands there twice", twice.name))),
-            None => Ok(()),
-        }
     }
 }
 
@@ -339,7 +315,7 @@ impl SpecVersion {
             .then(|| self.deprecation_warning.clone().unwrap_or_else(|| format!("{full} is deprecated")));
         Ok(Version {
             columns: columns(self.additional_printer_columns, &invalid)?,
-            selectable: selectable(&self.selectable_fields, &invalid)?,
+            selectable: selectable(&self.selectable_fields, &schema, &invalid)?,
             status: self.subresources.status.is_some(),
             name: self.name,
             schema,
@@ -378,23 +354,6 @@ fn column(column: SpecColumn, invalid: Invalid<'_>) -> Result<Column, DocumentEr
     }
     JsonPath::parse(&json_path).map_err(|it| invalid(&format!("column {name}"), it.to_string()))?;
     Ok(Column { name, kind, format, description, priority, json_path })
-}
-
-fn selectable(fields: &[SelectableField], invalid: Invalid<'_>) -> Result<Vec<FieldPath>, DocumentError> {
-    let read = |field: &SelectableField| {
-        let path = field.json_path.strip_prefix('.').unwrap_or_default();
-        let steps: Vec<String> = path.split('.').map(str::to_owned).collect();
-        let is_name = |it: &String| {
-            !it.is_empty() && it.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_' || it == b'-')
-        };
-        if !steps.iter().all(is_name) || steps[0] == "metadata" {
-            let reason =
-                format!("{:?} has to name a field outside the metadata, as in .spec.owner", field.json_path);
-            return Err(invalid("selectableFields", reason));
-        }
-        Ok(steps)
-    };
-    fields.iter().map(read).collect()
 }
 
 fn marks(lines: &str, invalid: Invalid<'_>) -> Result<Vec<(String, String)>, DocumentError> {

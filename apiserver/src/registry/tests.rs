@@ -102,6 +102,29 @@ fn what_cannot_be_served_is_named() {
         it["spec"]["versions"].as_array_mut().unwrap().push(version);
     };
     assert!(refused(twice).contains("v1 stands there twice"));
+    assert!(version("storage", json!(false)).contains("exactly one has to have storage: true, and 0 have"));
+    assert!(version("name", json!("1")).contains("DNS-1035"));
+    assert!(version("deprecationWarning", json!("soon")).contains("deprecationWarning: is for versions"));
+    assert!(
+        version("selectableFields", json!([{"jsonPath": ".spec.x"}]))
+            .contains("of type string, boolean or integer")
+    );
+    assert!(refused(|it| it["spec"]["names"]["listKind"] = json!("Thing")).contains("the same as kind"));
+    assert!(
+        refused(|it| {
+            it["metadata"]["name"] = json!("things.x.k8s.io");
+            it["spec"]["group"] = json!("x.k8s.io");
+        })
+        .contains("api-approved.kubernetes.io")
+    );
+    for text in [
+        "a: [",
+        "a: 1\n  b: {",
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nspec: 5",
+    ] {
+        let error = Registry::default().add("it", text).unwrap_err().to_string();
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
     assert!(Registry::default().add("it", "a: [").is_err());
 }
 
@@ -140,6 +163,18 @@ fn what_is_asked_for_and_not_done_is_told() {
         Registry::default().add("it", &text).unwrap().iter().map(|it| it.to_string()).collect();
     assert_eq!(notices.len(), 2, "{notices:?}");
     assert!(notices[0].starts_with("things.example.com/v1: rules in CEL"), "{notices:?}");
+}
+
+#[test]
+fn lists_of_documents_are_what_they_hold() {
+    let other = document(|it| {
+        it["metadata"]["name"] = json!("others.example.com");
+        it["spec"]["names"] = json!({"plural": "others", "kind": "Other"});
+    });
+    let list = format!(r#"{{"apiVersion": "v1", "kind": "List", "items": [{}, {other}]}}"#, document(|_| ()));
+    let mut registry = Registry::default();
+    registry.add("it", &list).unwrap();
+    assert_eq!(registry.iter().count(), 2);
 }
 
 #[test]

@@ -42,6 +42,16 @@ impl Schema {
         Ok(Coerced { unknown: unknown.paths })
     }
 
+    /// Normalises metadata and leaves everything else: what an apply leaves behind is of the schema already, and its nulls are values.
+    ///
+    /// # Errors
+    /// As for [`Schema::coerce`].
+    pub fn coerce_metadata(&self, object: &mut Map<String, Value>) -> Result<(), String> {
+        let mut unknown = Unknown::default();
+        metadata::coerce_in(object, "metadata", &mut unknown.paths)?;
+        coerce_embedded(object, &self.root, &mut unknown)
+    }
+
     /// Puts defaults where nothing is given, or null where null is no value.
     pub fn fill_defaults(&self, object: &mut Map<String, Value>) {
         fill_fields(object, &self.root);

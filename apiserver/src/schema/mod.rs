@@ -11,6 +11,7 @@ mod lists;
 mod metadata;
 mod parse;
 mod read;
+mod structural;
 #[cfg(test)]
 mod tests;
 mod uri;
@@ -24,8 +25,8 @@ use serde_json::Value;
 pub use coerce::Coerced;
 pub use format::Format;
 pub use parse::SchemaError;
+pub(crate) use read::{DEPTH, Notes, Seed, go_name, read_value};
 pub use read::{Read, ReadError, read};
-pub(crate) use read::{go_name, read_value};
 
 /// A structural schema. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -47,9 +48,10 @@ impl Schema {
     /// Reads `openAPIV3Schema` of a CRD document.
     ///
     /// # Errors
-    /// The schema is not structural, or says something that is not supported.
+    /// The schema is not structural, says something that is not supported, or has a default that it does not allow itself.
     pub fn from_json(source: Value) -> Result<Self, SchemaError> {
         let root = parse::node(&source, &mut parse::Path::default())?;
+        structural::check(&root)?;
         Ok(Self { root: Arc::new(root), source: Arc::new(source) })
     }
 

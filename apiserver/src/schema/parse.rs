@@ -41,6 +41,14 @@ pub enum SchemaError {
         /// What the parser says.
         reason: String,
     },
+    /// A cluster would refuse it.
+    #[error("{path}: {reason}")]
+    Broken {
+        /// Where in the schema.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A list by keys lacks its keys, or an object for items.
     #[error(
         "{path}: a list of type map needs x-kubernetes-list-map-keys, and objects with those fields as items"
@@ -69,7 +77,7 @@ impl Path {
 
 /// Reads one place and everything below it.
 pub(super) fn node(source: &Value, path: &mut Path) -> Result<Node, SchemaError> {
-    let node = untyped(source, path)?;
+    let node = read(source, path, node)?;
     if node.kind.is_none() && !node.int_or_string && !node.preserve {
         return Err(SchemaError::Untyped { path: path.text() });
     }
@@ -78,6 +86,14 @@ pub(super) fn node(source: &Value, path: &mut Path) -> Result<Node, SchemaError>
 
 /// As [`node`], for what stands below `allOf` and the like, where types are not repeated.
 fn untyped(source: &Value, path: &mut Path) -> Result<Node, SchemaError> {
+    read(source, path, untyped)
+}
+
+fn read(
+    source: &Value,
+    path: &mut Path,
+    below: fn(&Value, &mut Path) -> Result<Node, SchemaError>,
+) -> Result<Node, SchemaError> {
     let Some(source) = source.as_object() else {
         return Err(SchemaError::Malformed {
             path: path.text(),
@@ -85,12 +101,14 @@ fn untyped(source: &Value, path: &mut Path) -> Result<Node, SchemaError> {
             expected: "an object",
         });
     };
-    Reader { source, path }.node()
+    Reader { source, path, below }.node()
 }
 
 struct Reader<'a, 'p> {
     source: &'a Map<String, Value>,
     path: &'p mut Path,
+    /// How what stands below is read.
+    below: fn(&Value, &mut Path) -> Result<Node, SchemaError>,
 }
 
 impl Reader<'_, '_> {
@@ -105,7 +123,7 @@ impl Reader<'_, '_> {
             kind: self.kind()?,
             properties: self.properties()?,
             additional: self.additional()?,
-            items: self.below("items", node)?,
+            items: self.below("items", self.below)?,
             list: self.list()?,
             atomic: self.text("x-kubernetes-map-type")? == Some("atomic"),
             nullable: self.flag("nullable")?,
@@ -230,7 +248,7 @@ impl Reader<'_, '_> {
             return Err(self.malformed("properties", "an object"));
         };
         // The type of a field of an object's metadata is known; documents may restrict the name alone, and leave out the types.
-        let read = if self.path.0.first().is_some_and(|it| it == "metadata") { untyped } else { node };
+        let read = if self.path.0.first().is_some_and(|it| it == "metadata") { untyped } else { self.below };
         let mut nodes = std::collections::BTreeMap::new();
         for (name, source) in properties {
             nodes.insert(name.clone(), self.step(name, source, read)?);
@@ -244,7 +262,7 @@ impl Reader<'_, '_> {
             Value::Null => Ok(Additional::Unsaid),
             Value::Bool(allowed) => Ok(Additional::Allowed(*allowed)),
             Value::Object(map) if map.is_empty() => Ok(Additional::Allowed(true)),
-            other => Ok(Additional::Like(Box::new(self.step("*", other, node)?))),
+            other => Ok(Additional::Like(Box::new(self.step("*", other, self.below)?))),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Reading an object from JSON text, and which of its fields stand there twice.
 //!
-//! `serde_json` bounds the depth to 128. Numbers become what Go makes of them: integers of 64 bits where they are written as such or have no
+//! Objects, and lists within them, may be nested [`DEPTH`] deep. Kubernetes takes a hundred times that; here whatever walks an object may do so by
+//! recursion, and what is written down of its fields is deeper by some levels and has to be read by clients that take no more than 128. Numbers become what Go makes of them: integers of 64 bits where they are written as such or have no
 //! fraction, doubles otherwise. Of a field that stands there twice the last one counts.
 
 use std::fmt::{self, Write as _};
@@ -10,6 +11,8 @@ use serde_json::{Map, Number, Value};
 
 /// How many duplicate fields are told.
 const MOST: usize = 100;
+/// How deep values may be nested.
+pub(crate) const DEPTH: usize = 100;
 
 /// A JSON object that was read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,9 +39,17 @@ pub enum ReadError {
 /// # Errors
 /// The text is no JSON, nested too deep, or no object.
 pub fn read(text: &[u8]) -> Result<Read, ReadError> {
-    match read_value(text)? {
-        (Value::Object(object), duplicates) => Ok(Read { object, duplicates }),
-        (other, _) => Err(ReadError::NotAnObject(go_name(&other))),
+    let (value, duplicates) = read_value(text)?;
+    Read::of(value, duplicates)
+}
+
+impl Read {
+    /// What was read, if it is an object.
+    pub(crate) fn of(value: Value, duplicates: Vec<String>) -> Result<Self, ReadError> {
+        match value {
+            Value::Object(object) => Ok(Self { object, duplicates }),
+            other => Err(ReadError::NotAnObject(go_name(&other))),
+        }
     }
 }
 
@@ -66,13 +77,35 @@ pub(crate) fn go_name(value: &Value) -> &'static str {
     }
 }
 
+/// What is noted while a value is read.
 #[derive(Default)]
-struct Notes {
+pub(crate) struct Notes {
     path: String,
+    depth: usize,
     duplicates: Vec<String>,
 }
 
-struct Seed<'a>(&'a mut Notes);
+impl Notes {
+    /// The paths of fields that stood there twice.
+    pub(crate) fn into_duplicates(self) -> Vec<String> {
+        self.duplicates
+    }
+}
+
+/// Reads a value.
+pub(crate) struct Seed<'a>(pub(crate) &'a mut Notes);
+
+impl Seed<'_> {
+    /// Goes a level down, if there may be one.
+    fn down<E: serde::de::Error>(&mut self) -> Result<(), E> {
+        self.0.depth += 1;
+        if self.0.depth > DEPTH {
+            Err(E::custom(format_args!("exceeded max depth of {DEPTH}")))
+        } else {
+            Ok(())
+        }
+    }
+}
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Value;
@@ -117,7 +150,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
         Ok(Value::String(value))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Value, A::Error> {
+        self.down()?;
         let mut list = Vec::new();
         let length = self.0.path.len();
         loop {
@@ -126,12 +160,16 @@ impl<'de> Visitor<'de> for Seed<'_> {
             self.0.path.truncate(length);
             match item {
                 Some(item) => list.push(item),
-                None => return Ok(Value::Array(list)),
+                None => {
+                    self.0.depth -= 1;
+                    return Ok(Value::Array(list));
+                }
             }
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut fields: A) -> Result<Value, A::Error> {
+        self.down()?;
         let mut object = Map::new();
         let length = self.0.path.len();
         while let Some(name) = fields.next_key::<String>()? {
@@ -145,6 +183,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             }
             self.0.path.truncate(length);
         }
+        self.0.depth -= 1;
         Ok(Value::Object(object))
     }
 }
@@ -193,10 +232,16 @@ mod tests {
     #[test]
     fn what_is_no_object_or_too_deep_is_refused() {
         let deep = |n: usize| format!("{}1{}", r#"{"a":"#.repeat(n), "}".repeat(n));
-        assert!(read(deep(120).as_bytes()).is_ok());
-        for text in
-            [deep(200), "[".repeat(100_000), r#"{"a":"#.repeat(1_000_000), "{} x".to_owned(), String::new()]
-        {
+        assert!(read(deep(DEPTH).as_bytes()).is_ok());
+        let flat = format!(r#"{{"a":[{}]}}"#, vec!["[{}]"; 200].join(","));
+        assert!(read(flat.as_bytes()).is_ok());
+        for text in [
+            deep(DEPTH + 1),
+            "[".repeat(100_000),
+            r#"{"a":"#.repeat(1_000_000),
+            "{} x".to_owned(),
+            String::new(),
+        ] {
             assert!(matches!(read(text.as_bytes()), Err(ReadError::Json(_))), "{}", text.len());
         }
         assert_eq!(read(b"[]"), Err(ReadError::NotAnObject("array")));

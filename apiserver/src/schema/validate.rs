@@ -32,7 +32,14 @@ impl Schema {
     pub fn validate_status(&self, object: &Map<String, Value>, old: &Map<String, Value>) -> Vec<FieldError> {
         let mut found = Found::default();
         if let (Some(status), Some(node)) = (object.get("status"), self.root.field("status")) {
-            node.check(status, old.get("status"), &mut "status".to_owned(), &mut found);
+            node.check(status, old.get("status"), &mut String::new(), &mut found);
+        }
+        // Texts of errors speak of what is below the status, their fields of the object.
+        for error in &mut found.errors {
+            error.field = match error.field.as_str() {
+                "<nil>" => "status".to_owned(),
+                field => format!("status.{field}"),
+            };
         }
         found.errors.extend(self.repeated(object, Some(old)));
         found.errors.truncate(MOST);

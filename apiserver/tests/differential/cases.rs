@@ -266,6 +266,10 @@ fn lives() -> Vec<Request> {
         merge(json!([])),
         merge(json!({"status": {"phase": "Done"}, "spec": {"text": "e"}})).status().by("controller"),
         merge(json!({"status": {"phase": "Lost"}})).status(),
+        merge(json!({"status": {"count": "x"}})).status(),
+        merge(json!({"status": {"conditions": [{"type": 1}]}})).status(),
+        merge(json!({"status": {"conditions": [{"status": "True"}]}})).status(),
+        merge(json!({"status": 5})).status(),
         versioned(json!({"status": {"phase": "Done", "count": 3}, "metadata": {"labels": {"x": "y"}}}))
             .status()
             .by("controller"),
@@ -335,6 +339,14 @@ fn applied() -> Vec<Request> {
         Request::new(Verb::Apply, "nulls", &thing("nulls", json!({"spec": {"list": [{"name": "a", "value": null}]}}))),
         Request::new(Verb::Apply, "nulls", &thing("nulls", json!({"metadata": {"labels": null}, "spec": {"map": {"a": null}}}))),
         Request::new(Verb::Apply, "nulls", &thing("nulls", json!({"spec": null}))),
+        Request::new(Verb::Apply, "meta", &thing("meta", json!({"metadata": {"creationTimestamp": null, "uid": null}, "spec": {"text": "a"}}))),
+        Request::new(Verb::Apply, "meta", &thing("meta", json!({"metadata": {"creationTimestamp": null, "finalizers": null}, "spec": {"text": "b"}}))),
+        Request::new(Verb::Apply, "meta", &thing("meta", json!({"metadata": {"labels": {"a": null}}}))),
+        Request::new(Verb::Apply, "meta", &thing("meta", json!({"metadata": {"labels": {}, "annotations": {}}}))),
+        Request::new(Verb::Apply, "meta", &thing("meta", json!({"metadata": {"generation": 7}}))),
+        Request::new(Verb::Apply, "meta", &thing("meta", json!({"metadata": {"foo": 1}}))),
+        Request::new(Verb::Apply, "meta", &thing("meta", json!({"metadata": {"ownerReferences": [
+            {"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "u", "controller": null}]}}))),
         // From client-side apply to server-side apply.
         Request::new(Verb::Create, "csa", &thing("csa", json!({"spec": {"text": "a", "choice": "p"}, "metadata": {"annotations": {
             "kubectl.kubernetes.io/last-applied-configuration": last}}}))).by("kubectl-client-side-apply"),

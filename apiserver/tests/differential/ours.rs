@@ -198,7 +198,7 @@ impl Ours {
     fn apply(&mut self, context: &Context<'_>, request: &Request, warnings: &mut Vec<String>) -> Outcome {
         let config = Object(schema::read(request.body.as_bytes()).unwrap().object);
         let old = self.objects.get(&request.name).cloned();
-        let new =
+        let mut new =
             apply::apply(context, old.as_ref(), &config, request.manager, request.force).map_err(|it| {
                 match it {
                     ApplyError::Conflicts(conflicts) => {
@@ -216,6 +216,7 @@ impl Ours {
                     ApplyError::Untyped(text) => status(500, "", &text, Value::Null),
                 }
             })?;
+        context.version.schema.coerce_metadata(&mut new.0).map_err(|it| bad_request(&it))?;
         match old {
             None if request.status => self.stored(&request.name).map(|it| (200, it)),
             None => self.create(context, new, request, warnings),

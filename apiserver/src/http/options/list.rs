@@ -35,7 +35,7 @@ impl ListOptions {
     /// Reads and checks them.
     pub(crate) fn read(query: &Query, scope: Scope, version: &Version) -> Result<Self, Refusal> {
         let bad = |error: selector::SelectorError| Refusal::bad_request(error.to_string());
-        let revision = query.set("resourceVersion").map(revision).transpose();
+        let revision = query.set("resourceVersion").map(listed_revision).transpose();
         let options = Self {
             labels: selector::labels(query.text("labelSelector").unwrap_or_default()).map_err(bad)?,
             fields: selector::fields(query.text("fieldSelector").unwrap_or_default(), scope, version)
@@ -134,13 +134,22 @@ const MATCH: &str = "resourceVersionMatch";
 const EXACT: &str = "Exact";
 const NOT_OLDER: &str = "NotOlderThan";
 
+fn listed_revision(text: &str) -> Result<Revision, Refusal> {
+    read_revision(text)
+        .map_err(|why| Refusal::bad_request(format!("invalid resource version: resourceVersion: {why}")))
+}
+
 /// A revision in a query.
 pub(crate) fn revision(text: &str) -> Result<Revision, Refusal> {
-    text.parse().map_err(|_| {
-        Refusal::bad_request(format!(
-            "Invalid value: {}: strconv.ParseUint: parsing {0}: invalid syntax",
-            crate::field::quote(text)
-        ))
+    read_revision(text).map_err(Refusal::bad_request)
+}
+
+/// What Go's `strconv.ParseUint` says to a text.
+fn read_revision(text: &str) -> Result<Revision, String> {
+    text.parse().map_err(|error: std::num::ParseIntError| {
+        let is_long = *error.kind() == std::num::IntErrorKind::PosOverflow;
+        let why = if is_long { "value out of range" } else { "invalid syntax" };
+        format!("Invalid value: {}: strconv.ParseUint: parsing {0}: {why}", crate::field::quote(text))
     })
 }
 

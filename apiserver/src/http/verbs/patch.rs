@@ -177,12 +177,7 @@ impl Writing {
         let force = self.options.force.unwrap_or(false);
         let applied = apply::apply(&self.context(), live, &config, &self.manager(), force);
         let mut new = applied.map_err(refused_apply)?;
-        // What the last field was taken out of is null, and goes.
-        let coerced = self.call.version().schema.coerce(&mut new.0).map_err(Refusal::bad_request)?;
-        if self.options.fields == FieldValidation::Warn {
-            let findings = Findings { unknown: coerced.unknown, ..Findings::default() };
-            self.call.warnings.extend(findings.judged(self.options.fields).unwrap_or_default());
-        }
+        self.call.version().schema.coerce_metadata(&mut new.0).map_err(Refusal::bad_request)?;
         self.drop_repeated_owners(&mut new, " after mutating admission happens");
         self.complete(&mut new);
         Ok(new)
@@ -196,7 +191,7 @@ impl Writing {
 fn refused_patch(error: PatchError) -> Refusal {
     match error {
         PatchError::Malformed(why) => Refusal::bad_request(why),
-        PatchError::TooMany { .. } => Refusal::too_large(error.to_string()),
+        PatchError::TooMany { .. } => Refusal::too_large(format!("Request entity too large: {error}")),
         PatchError::Failed(why) => {
             tracing::debug!(why, "a patch failed");
             Refusal::unprocessable()

@@ -8,6 +8,7 @@ use crate::http::options::FieldValidation;
 use crate::http::status::Refusal;
 use crate::object::Object;
 use crate::schema::{Read, go_name, read};
+use crate::yaml;
 
 /// What objects are sent as.
 const OBJECTS: [&str; 2] = ["application/json", "application/yaml"];
@@ -121,7 +122,7 @@ fn drop_empty_type(object: &mut Object) -> Result<(), String> {
     Ok(())
 }
 
-/// JSON or YAML as an object. YAML with a key twice is none.
+/// JSON or YAML as an object.
 pub(super) fn parsed(media_type: MediaType, body: &[u8]) -> Result<Read, String> {
     if media_type == MediaType::Json {
         return read(body).map_err(|error| error.to_string());
@@ -131,9 +132,8 @@ pub(super) fn parsed(media_type: MediaType, body: &[u8]) -> Result<Read, String>
     if let Ok(read) = read(body) {
         return Ok(read);
     }
-    let value: Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
-    let json = serde_json::to_vec(&value).map_err(|error| error.to_string())?;
-    read(&json).map_err(|error| error.to_string())
+    let (value, duplicates) = yaml::first(text)?;
+    Read::of(value, duplicates).map_err(|error| error.to_string())
 }
 
 /// Kind and version are those of the endpoint.

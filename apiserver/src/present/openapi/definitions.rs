@@ -14,6 +14,11 @@ const API_VERSION: &str = "APIVersion defines the versioned schema of this repre
 const KIND: &str = "Kind is a string value representing the REST resource this object represents. Servers may infer this from the \
     endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: \
     https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
+/// What the same fields are called in an object within an object.
+const INNER_API_VERSION: &str = "apiVersion defines the versioned schema of this representation of an object. More info: \
+    https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources";
+const INNER_KIND: &str = "kind is a string value representing the type of this object. In CamelCase. More info: \
+    https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
 const METADATA: &str = "Standard object's metadata. More info: \
     https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
 const LIST_METADATA: &str = "Standard list metadata. More info: \
@@ -70,25 +75,31 @@ pub(super) fn add(
     let names = &resource.names;
     let object = name(resource, version, &names.kind);
     let list = name(resource, version, &names.list_kind);
-    definitions.insert(object.clone(), kind(resource, version, dialect));
-    definitions.insert(
-        list,
-        json!({
-            "description": format!("{} is a list of {}", names.list_kind, names.kind),
-            "type": "object",
-            "required": ["items"],
-            "properties": {
-                "apiVersion": {"type": "string", "description": API_VERSION},
-                "kind": {"type": "string", "description": KIND},
-                "metadata": described(dialect, "ListMeta", LIST_METADATA),
-                "items": {
-                    "type": "array", "description": format!("List of {}.", names.plural),
-                    "items": reference(dialect, &object)
-                }
-            },
-            "x-kubernetes-group-version-kind": [of_kind(resource, version, &names.list_kind)]
-        }),
-    );
+    let mut kind = kind(resource, version, dialect);
+    let mut list_kind = json!({
+        "description": format!("{} is a list of {}", names.list_kind, names.kind),
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": {"type": "string", "description": API_VERSION},
+            "kind": {"type": "string", "description": KIND},
+            "metadata": described(dialect, "ListMeta", LIST_METADATA),
+            "items": {
+                "type": "array", "description": format!("List of {}.", names.plural),
+                "items": reference(dialect, &object)
+            }
+        },
+        "x-kubernetes-group-version-kind": [of_kind(resource, version, &names.list_kind)]
+    });
+    if !version.selectable.is_empty() {
+        let fields: Vec<Value> =
+            version.selectable.iter().map(|it| json!({"fieldPath": it.join(".")})).collect();
+        for definition in [&mut kind, &mut list_kind] {
+            definition["x-kubernetes-selectable-fields"] = fields.clone().into();
+        }
+    }
+    definitions.insert(object, kind);
+    definitions.insert(list, list_kind);
 }
 
 /// Group, version and kind, as extensions name them.
@@ -101,6 +112,7 @@ fn kind(resource: &Resource, version: &Version, dialect: Dialect) -> Value {
     if dialect == Dialect::V2 {
         simplify(&mut schema);
     }
+    complete(&mut schema, dialect);
     let Some(fields) = schema.as_object_mut() else { return schema };
     fields.insert("type".to_owned(), "object".into());
     fields.insert(
@@ -114,16 +126,57 @@ fn kind(resource: &Resource, version: &Version, dialect: Dialect) -> Value {
     schema
 }
 
+/// Says what an object within an object has, and what an integer or a text is.
+fn complete(schema: &mut Value, dialect: Dialect) {
+    let Some(fields) = schema.as_object_mut() else { return };
+    each_below(fields, |below| complete(below, dialect));
+    let is_v2 = dialect == Dialect::V2;
+    if flag(fields, "x-kubernetes-int-or-string") && !is_v2 && !fields.contains_key("allOf") {
+        fields.entry("anyOf").or_insert_with(|| json!([{"type": "integer"}, {"type": "string"}]));
+    }
+    // Clients of version 2 would take what is said for all that there may be.
+    if flag(fields, "x-kubernetes-embedded-resource")
+        && !(is_v2 && flag(fields, "x-kubernetes-preserve-unknown-fields"))
+    {
+        let properties = fields.entry("properties").or_insert_with(|| json!({}));
+        properties["apiVersion"] = json!({"type": "string", "description": INNER_API_VERSION});
+        properties["kind"] = json!({"type": "string", "description": INNER_KIND});
+        properties["metadata"] = described(dialect, "ObjectMeta", METADATA);
+        if let Some(required) = fields.entry("required").or_insert_with(|| json!([])).as_array_mut() {
+            let missing = ["kind", "apiVersion"].into_iter().filter(|it| !required.contains(&json!(it)));
+            let missing: Vec<Value> = missing.map(Value::from).collect();
+            required.extend(missing);
+        }
+    }
+}
+
+fn flag(fields: &Map<String, Value>, name: &str) -> bool {
+    fields.get(name) == Some(&Value::Bool(true))
+}
+
+/// Visits the schemas of fields and items.
+fn each_below(fields: &mut Map<String, Value>, mut visit: impl FnMut(&mut Value)) {
+    for name in ["items", "additionalProperties"] {
+        if let Some(below) = fields.get_mut(name) {
+            visit(below);
+        }
+    }
+    if let Some(properties) = fields.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(visit);
+    }
+}
+
 /// What version 2 has no words for is left out, and where clients of that version would misread the rest, that too, as Kubernetes does.
 fn simplify(schema: &mut Value) {
     let Some(fields) = schema.as_object_mut() else { return };
-    let flag = |fields: &Map<String, Value>, name: &str| fields.get(name) == Some(&Value::Bool(true));
+    require_no_nullable(fields);
+    let is_object = fields.get("type") == Some(&json!("object"));
     let loose: &[&str] = if flag(fields, "nullable") {
         &["type", "items", "properties"]
     } else if flag(fields, "x-kubernetes-int-or-string") {
         &["type"]
     } else if flag(fields, "x-kubernetes-preserve-unknown-fields") {
-        &["items", "properties"]
+        if is_object { &["type", "items", "properties"] } else { &["items", "properties"] }
     } else {
         &[]
     };
@@ -131,12 +184,20 @@ fn simplify(schema: &mut Value) {
     for name in loose.iter().chain(&newer) {
         fields.remove(*name);
     }
-    for name in ["items", "additionalProperties"] {
-        if let Some(below) = fields.get_mut(name) {
-            simplify(below);
-        }
+    if fields.get("type") == Some(&json!("array")) && !fields.contains_key("items") {
+        fields.remove("type");
     }
-    if let Some(properties) = fields.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.values_mut().for_each(simplify);
+    each_below(fields, simplify);
+}
+
+/// What may be null has no type in version 2, and so cannot be required.
+fn require_no_nullable(fields: &mut Map<String, Value>) {
+    let is_nullable = |it: Option<&Value>| it.and_then(|it| it.get("nullable")) == Some(&Value::Bool(true));
+    if is_nullable(fields.get("additionalProperties")) {
+        fields.remove("required");
+    }
+    let properties = fields.get("properties").cloned().unwrap_or_default();
+    if let Some(required) = fields.get_mut("required").and_then(Value::as_array_mut) {
+        required.retain(|it| !is_nullable(it.as_str().and_then(|it| properties.get(it))));
     }
 }

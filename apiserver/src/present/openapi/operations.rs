@@ -79,6 +79,9 @@ fn parameters(action: &str) -> Vec<(&'static str, &'static str, &'static str)> {
         "post" | "put" => vec![dry_run, manager, validation],
         "patch" => vec![dry_run, manager, validation, force],
         "delete" => delete.to_vec(),
+        "get" => {
+            vec![("resourceVersion", "string", "The object is shown as it was at this revision or later.")]
+        }
         _ => Vec::new(),
     }
 }
