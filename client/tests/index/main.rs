@@ -9,10 +9,13 @@ mod model;
 mod upkeep;
 mod world;
 
+use larder_client::database::Database as _;
 use larder_client::reports::questions::{
     AssetFilter, AssetOrder, AssetQuery, Direction, FindingQuery, FixFilter, Published, QuickFilter, Score,
     ScoreRange, VulnerabilityFilter, VulnerabilityOrder, VulnerabilityQuery,
 };
+use larder_client::reports::{Asset, Finding};
+use larder_client::wire::{Request, Statement};
 use proptest::prelude::*;
 use world::{World, filter, names, severity, steps};
 
@@ -298,4 +301,20 @@ proptest! {
             }
         });
     }
+}
+
+#[tokio::test]
+async fn one_damaged_row_is_named_and_ends_no_dump() {
+    let mut world = World::new().await;
+    for step in [0, 1, 2] {
+        let finding = Finding { name: format!("CVE-2024-{step:04}"), score: 5.0, ..Finding::default() };
+        world.put(&format!("workload/{step}"), Asset::default(), vec![finding]).await;
+    }
+    let damage = "UPDATE report SET findings = x'deadbeef' WHERE key = 'workload/1'";
+    world.database.execute(&Request::new([Statement::new(damage)])).await.unwrap();
+    let page = world.questions.findings(&FindingQuery::default()).await.unwrap();
+    let names: Vec<_> = page.rows.iter().map(|it| it.finding.name.as_str()).collect();
+    assert_eq!(names, ["CVE-2024-0000", "CVE-2024-0002"]);
+    let unreadable: Vec<_> = page.unreadable.iter().map(|it| it.0.as_str()).collect();
+    assert_eq!(unreadable, ["workload/1"]);
 }
