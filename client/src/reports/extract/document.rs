@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{Bench, ExtractError, Scan};
-use crate::reports::packed::{Database, Place, ROWS, Rating, Row, tenths};
+use super::{Bench, ExtractError, ROWS, Scan};
+use crate::reports::packed::{Database, Place, Rating, Row, tenths};
 use crate::reports::{Asset, Check, Severity, VulnerabilityId};
 
 /// A text of the document, borrowed unless it has escapes. (serde's own [`Cow`] is always a copy, but for fields that spell it out.)

@@ -7,8 +7,9 @@
 //! Rows mostly say what the rows before them say. A text that is equal to the one before it is given as that one, so that whoever packs
 //! them can tell without looking at it.
 
+use super::ROWS;
 use super::document::{Head, seconds, severity};
-use crate::reports::packed::{Database, Place, ROWS, Rating, Row, is_same};
+use crate::reports::packed::{Database, Place, Rating, Row, is_same};
 use crate::reports::{Severity, VulnerabilityId};
 
 /// Lists and objects within each other, at most, in what is passed over.
