@@ -17,7 +17,7 @@ use super::range::Range;
 use super::rows::{COLUMNS, Row, Stored, Upload, WHOLE, bound, columns, read_stored, texts};
 use super::{PAYLOAD_LIMIT, ReportError, ReportStore, nanoseconds};
 use crate::reports::extract::{ExtractError, Extractor};
-use crate::reports::kept::Kept;
+use crate::reports::kept::{self, Kept, describes};
 use crate::reports::packed::{self, PackedError};
 use crate::reports::{Report, ReportKey, Version};
 
@@ -66,7 +66,7 @@ pub struct Moving {
 /// Scans may be ahead of our clock by this much.
 const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 /// Bytes of each text of a report.
-const TEXT_LIMIT: usize = 4 << 10;
+const TEXT_LIMIT: usize = kept::TEXT;
 /// Bytes of packed findings, and of packed checks.
 const PACKED_LIMIT: usize = 4 << 20;
 /// Bytes and reports in one request: below what a sidecar takes, above what makes a difference.
@@ -145,9 +145,8 @@ impl Moving {
     fn is(&self, stored: &Stored) -> bool {
         let (ours, theirs) = (&self.report, &stored.report);
         ours.payload == theirs.payload
-            && ours.scanner_version == theirs.scanner_version
             && ours.encoding == theirs.encoding
-            && ours.asset == theirs.asset
+            && describes(ours, theirs)
             && ours.is_given() == stored.given
             && same_findings(self.kept.packed.as_deref(), stored.packed.as_deref())
             && self.kept.checks.as_deref() == stored.checks.as_deref()
