@@ -119,6 +119,11 @@ pub enum ReportsError {
         /// Whether a change that was asked for may have been made, or may be a little later.
         undecided: bool,
     },
+    /// All was read that could be, and a store was away or left something unread meanwhile.
+    #[error(
+        "a store was away while reports were read, or left some unread: some may be missing or out of date"
+    )]
+    Incomplete,
     /// The report in the fallback cannot be read or replaced, and the primary has none.
     #[error(transparent)]
     Shelf(ShelfError),

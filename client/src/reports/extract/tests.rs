@@ -201,3 +201,18 @@ fn large_texts_are_read_and_not_kept() {
         assert!(extractor.text.capacity() <= KEPT);
     }
 }
+
+#[test]
+fn a_score_and_its_severity_are_of_one_mind() {
+    for (score, kept, severity) in [
+        ("8.94", 8.9, Severity::Low),
+        ("8.95", 9.0, Severity::Critical),
+        ("9", 9.0, Severity::Critical),
+        ("25.5", 10.0, Severity::Critical),
+        ("1e9", 10.0, Severity::Critical),
+    ] {
+        let text = format!(r#"{{"Vuls":[{{"Name":"CVE-2024-0001","Severity":"Low","Score":{score}}}]}}"#);
+        let finding = &scan(&text).findings[0];
+        assert_eq!((finding.score, finding.severity), (kept, severity), "{score}");
+    }
+}
