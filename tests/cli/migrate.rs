@@ -161,8 +161,49 @@ fn a_migration_that_runs_for_ever_ends_with_a_signal() {
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let ended = lines.last().unwrap().unwrap();
     assert!(child.wait().unwrap().success());
-    assert_eq!(object(&ended)["state"], "stopped");
+    let ended = object(&ended);
+    assert_eq!((&ended["state"], &ended["moved"]), (&"stopped".into(), &5.into()), "of all passes");
     assert_eq!(objects(&succeeds(&server, "reader", &["reports", "list"])).len(), 5);
+}
+
+#[test]
+fn what_stays_is_named_before_the_end() {
+    let server = setup!().start();
+    write(&server, &[("scan/data/report/workload/cut", &[0x1f, 0x8b, 8])]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
+        .envs(environment(&server, "owner"))
+        .args(["migrate", "--from", &directory(&server), "--interval", "50ms"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let names = |line: String| {
+        let said = object(&line);
+        (&said["state"], &said["key"]) == (&"skipped".into(), &"workload/cut".into())
+    };
+    assert!(lines.any(|it| names(it.unwrap())));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_migration_that_is_over_says_so_whatever_the_index_says() {
+    let server = setup!().start();
+    let from = directory(&server);
+    let report = r#"{"Vuls":[{"Name":"CVE-2021-20530","Score":7.5}]}"#;
+    assert_eq!(run_as(&server, "owner", &["reports", "put", "host/damaged"], report).code, 0);
+    let damage = "UPDATE report SET findings = x'deadbeef'";
+    succeeds(&server, "owner", &["execute", damage]);
+    let generate = ["reports", "generate", "--count", "3", "--cves", "5", "--to", &from];
+    succeeds(&server, "owner", &generate);
+    let moved = migrate(&server, &from, &[]);
+    assert_eq!((moved.code, &last(&moved)["moved"]), (1, &3.into()), "{moved:?}");
+    assert!(moved.err.contains("all was moved") && moved.err.contains("damaged"), "{moved:?}");
+    let dump = run_as(&server, "reader", &["reports", "dump"], "");
+    let keys: std::collections::BTreeSet<_> =
+        objects(&dump.out).iter().map(|it| it["key"].to_string()).collect();
+    assert_eq!((dump.code, keys.len()), (1, 3), "{dump:?}");
+    assert!(dump.err.contains("its findings cannot be read"), "{dump:?}");
 }
 
 #[test]

@@ -28,6 +28,21 @@ pub struct There {
     pub same: bool,
 }
 
+impl fmt::Display for There {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.version {
+            Some(Version { scanned_at, sequence }) => {
+                write!(f, "a report scanned at {scanned_at} and written as {sequence}")?;
+            }
+            None => f.write_str("no report")?,
+        }
+        match self.tombstone {
+            Some(sequence) => write!(f, ", deleted up to {sequence}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What to do with the copy that was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {

@@ -27,7 +27,7 @@ pub use evacuate::{Departure, Evacuation};
 pub use gate::{Gate, GateState, Obstacle, Rules};
 pub use leadership::{Leader, Leadership, NotLeading};
 pub use mover::{Halt, Mover, Outcome, Pace};
-pub use progress::{Phase, Progress, Skipped};
+pub use progress::{Phase, Progress, Skipped, Totals};
 pub use scheduler::Migrator;
 pub use times::Times;
 pub use traffic::{Call, Traffic};

@@ -47,12 +47,48 @@ pub struct Progress {
     pub times: Times,
     /// When the pass began.
     pub started: Option<Instant>,
-    /// How long the last pass took that went to the end.
+    /// How long the pass took, once it is over.
     pub took: Option<Duration>,
     /// When a pass last went to its end and left nothing.
     pub clean: Option<Timestamp>,
     /// Why the last pass did not go to its end.
     pub error: Option<String>,
+    /// What the passes before did.
+    pub earlier: Totals,
+}
+
+/// What was done in several passes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// As [`Progress::moved`].
+    pub moved: u64,
+    /// As [`Progress::already_there`].
+    pub already_there: u64,
+    /// As [`Progress::older`].
+    pub older: u64,
+    /// As [`Progress::deleted`].
+    pub deleted: u64,
+    /// As [`Progress::tombstones`].
+    pub tombstones: u64,
+    /// As [`Progress::bytes`].
+    pub bytes: u64,
+    /// As [`Progress::times`].
+    pub times: Times,
+    /// How long the passes took.
+    pub took: Duration,
+}
+
+impl Totals {
+    fn add(&mut self, pass: &Progress) {
+        self.moved += pass.moved;
+        self.already_there += pass.already_there;
+        self.older += pass.older;
+        self.deleted += pass.deleted;
+        self.tombstones += pass.tombstones;
+        self.bytes += pass.bytes;
+        self.times.add(&pass.times);
+        self.took += pass.elapsed();
+    }
 }
 
 /// What a mover does.
@@ -122,9 +158,17 @@ impl Progress {
     }
 
     pub(super) fn begin(&mut self) {
-        let (passes, clean) = (self.passes + 1, self.clean);
-        *self =
-            Self { phase: Phase::Reports, passes, clean, started: Some(Instant::now()), ..Self::default() };
+        let (passes, clean, earlier) = (self.passes + 1, self.clean, self.totals());
+        let started = Some(Instant::now());
+        *self = Self { phase: Phase::Reports, passes, clean, started, earlier, ..Self::default() };
+    }
+
+    /// What all passes did, this one included.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.earlier.clone();
+        totals.add(self);
+        totals
     }
 
     pub(super) fn count(&mut self, because: Because, was_there: bool, begun: Instant) {

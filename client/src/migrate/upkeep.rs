@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::leadership::Leader;
 use super::progress::{Phase, Progress};
@@ -24,6 +24,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(5);
 /// A pass that moved so many reports ends with one segment of everything.
 const MUCH: u64 = 1000;
+/// How long what replaced and deleted reports said of vulnerabilities may count, unless clearing it away takes long.
+const TIDYING: Duration = Duration::from_secs(120);
+/// The part of the time that is spent on clearing away, at most: one in so many.
+const SHARE: u32 = 20;
 
 /// Keeps up the index until it is dropped. Dropped at work, it leaves the index as right as it was.
 pub struct Upkeep {
@@ -37,7 +41,45 @@ struct Tender {
     due: Notify,
     /// The last pass after which everything was put together.
     compacted: u64,
+    tidying: Tidying,
     failing: bool,
+}
+
+/// When what is gone is cleared away.
+struct Tidying {
+    pause: Duration,
+    /// Not before this.
+    earliest: Instant,
+    /// Then, if something is to be cleared away.
+    due: Option<Instant>,
+}
+
+impl Tidying {
+    fn new(pause: Duration) -> Self {
+        Self { pause, earliest: Instant::now() + pause, due: None }
+    }
+
+    /// Returns when it is time.
+    async fn is_due(&self) {
+        match self.due {
+            Some(due) => sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Clears away if it is time; sees when it will be.
+    async fn tend(&mut self, index: &Index) -> Result<(), IndexError> {
+        let begun = Instant::now();
+        if self.due.is_some_and(|due| due <= begun) {
+            self.due = None;
+            index.tidy().await?;
+            self.earliest = Instant::now() + self.pause.max(begun.elapsed() * SHARE);
+        }
+        if self.due.is_none() && index.retired().await? > 0 {
+            self.due = Some(self.earliest.max(Instant::now() + self.pause));
+        }
+        Ok(())
+    }
 }
 
 impl Upkeep {
@@ -45,12 +87,22 @@ impl Upkeep {
     /// move is kept pace with and made whole at its end; without one, that of a channel whose sender is gone.
     pub fn start(
         database: Arc<dyn Database>,
-        mut leader: watch::Receiver<Leader>,
+        leader: watch::Receiver<Leader>,
         progress: watch::Receiver<Progress>,
     ) -> Self {
+        Self::start_tidying(database, leader, progress, TIDYING)
+    }
+
+    /// As [`Upkeep::start`], with another time than two minutes for which what replaced and deleted reports said of vulnerabilities may count.
+    pub fn start_tidying(
+        database: Arc<dyn Database>,
+        mut leader: watch::Receiver<Leader>,
+        progress: watch::Receiver<Progress>,
+        within: Duration,
+    ) -> Self {
         let index = Index::new(Arc::clone(&database));
-        let mut tender =
-            Tender { database, index, progress, due: Notify::new(), compacted: 0, failing: false };
+        let (due, tidying) = (Notify::new(), Tidying::new(within));
+        let mut tender = Tender { database, index, progress, due, compacted: 0, tidying, failing: false };
         let task = tokio::spawn(async move {
             while leader.wait_for(|it| *it == Leader::Me).await.is_ok() {
                 tokio::select! {
@@ -82,9 +134,14 @@ impl Tender {
         let passes = hear_of_ends(self.progress.clone(), &self.due);
         let works = async {
             loop {
-                self.due.notified().await;
-                sleep(PAUSE).await;
-                let done = look(&self.index, &self.progress, &mut self.compacted).await;
+                tokio::select! {
+                    () = self.due.notified() => sleep(PAUSE).await,
+                    () = self.tidying.is_due() => {}
+                }
+                let mut done = look(&self.index, &self.progress, &mut self.compacted).await;
+                if done.is_ok() && !is_moving(&self.progress.borrow()) {
+                    done = self.tidying.tend(&self.index).await;
+                }
                 tell(&done, &mut self.failing);
                 if done.is_err() {
                     sleep(RETRY).await;

@@ -9,8 +9,8 @@ use std::cell::RefCell;
 use flate2::{Decompress, FlushDecompress, Status};
 use libdeflater::Decompressor;
 
-/// Bytes that a payload may have once it is unpacked.
-pub const UNPACKED: usize = 256 << 20;
+/// Bytes that a payload may have once it is unpacked, to be looked into. NeuVector's largest have 7 MB; a few KB can say that they are any number.
+pub const UNPACKED: usize = 24 << 20;
 /// Bytes of what is unpacked that are passed over on the way to the end of a stream. Nothing is kept of them, so there may be more.
 const PASSED: u64 = 4 << 30;
 /// zlib's window, as a power of two: the only one that gzip has.
@@ -27,7 +27,7 @@ pub enum GzipError {
     /// It is no gzip, or its checksum differs.
     #[error("the gzip stream is damaged")]
     Broken,
-    /// It is more once unpacked than is looked at: 256 MiB, or 4 GiB where only its end is looked for.
+    /// It is more once unpacked than is looked at: 24 MiB, or 4 GiB where only its end is looked for.
     #[error("the gzip stream is too large once unpacked")]
     TooLarge,
 }
@@ -74,7 +74,7 @@ pub fn gzip_end<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<usize, 
 /// As for [`gzip_end`].
 pub(crate) fn check(payload: &[u8]) -> Result<(), GzipError> {
     let is_whole = THROWN_AWAY.with_borrow_mut(|out| {
-        let is_whole = unpack_whole(payload, out, WHOLE);
+        let is_whole = unpack_whole(payload, out, CHECKED);
         if out.capacity() > KEPT {
             *out = Vec::new();
         }
@@ -93,6 +93,8 @@ thread_local! {
     static THROWN_AWAY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// What is checked at once: each thread that checks may hold as much.
+const CHECKED: usize = 4 << 20;
 /// What is unpacked at once; what is larger goes through a small buffer.
 const WHOLE: usize = 16 << 20;
 

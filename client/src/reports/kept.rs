@@ -1,10 +1,11 @@
-//! What a store keeps beside a payload: findings and checks in packed form, how many there are of each severity, the greatest scores.
+//! What a store keeps beside a payload: findings and checks in packed form, how many there are of each severity, the greatest scores, and what
+//! the asset and the scanner are called.
 //!
 //! This is the one place where a report is looked into on its way to a store. What its writer gives counts; what he does not give is read
 //! from the payload, where that is JSON. A payload that cannot be read is kept as it is, without findings.
 
 use super::extract::{ExtractError, Extracted, Extractor, Packed, Summary};
-use super::{Check, Report, VulnerabilityId, packed};
+use super::{Asset, Check, Report, VulnerabilityId, packed};
 
 /// What is kept of a report beside its payload. The same report always gives the same.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,6 +14,10 @@ pub struct Kept {
     pub packed: Option<Vec<u8>>,
     /// The checks, packed; `None` if nothing is known of them.
     pub checks: Option<Vec<u8>>,
+    /// What the asset is called and where it runs.
+    pub asset: Asset,
+    /// The version of the scanner or of its database.
+    pub scanner_version: String,
     /// How many findings there are, and how bad they are.
     pub summary: Summary,
     /// The vulnerabilities whose number does not spell their name.
@@ -36,6 +41,8 @@ pub enum Lost {
 
 /// Bytes of packed findings, and of packed checks, at most.
 pub(super) const PACKED: usize = 4 << 20;
+/// Bytes of a text that says something of the asset or the scanner, at most.
+pub(super) const TEXT: usize = 4 << 10;
 
 /// Bytes of checks, at most, as they are before they are compressed.
 const CHECKS: usize = 64 << 20;
@@ -60,7 +67,8 @@ impl Kept {
     /// What the writer gives, and nothing else: the payload stays closed.
     #[must_use]
     pub fn given(report: &Report) -> Self {
-        let mut kept = Self::default();
+        let (asset, scanner_version) = (report.asset.clone(), report.scanner_version.clone());
+        let mut kept = Self { asset, scanner_version, ..Self::default() };
         if let Some(checks) = &report.checks {
             kept.checks = pack_checks(checks);
             kept.lost = kept.checks.is_none().then_some(Lost::Checks);
@@ -75,17 +83,39 @@ impl Kept {
 
     fn read(&mut self, report: &Report, extractor: &mut Extractor) {
         match extractor.extract_packed(report.encoding, &report.payload) {
-            // Nobody gave them, so the payload is kept without them.
-            Ok(Extracted::Scan(scan)) if scan.findings.blob.len() > PACKED => {
-                self.unread = Some(ExtractError::TooMany);
+            Ok(Extracted::Scan(scan)) => {
+                self.fill(scan.asset, scan.scanner_version);
+                // Nobody gave them, so the payload is kept without them.
+                if scan.findings.blob.len() > PACKED {
+                    self.unread = Some(ExtractError::TooMany);
+                } else {
+                    self.take(scan.findings);
+                }
             }
-            Ok(Extracted::Scan(scan)) => self.take(scan.findings),
-            Ok(Extracted::Bench(bench)) => match pack_checks(&bench.checks).filter(|it| it.len() <= PACKED) {
-                Some(checks) => self.checks = Some(checks),
-                None => self.unread = Some(ExtractError::TooMany),
-            },
+            Ok(Extracted::Bench(bench)) => {
+                self.fill(Asset::default(), bench.version);
+                match pack_checks(&bench.checks).filter(|it| it.len() <= PACKED) {
+                    Some(checks) => self.checks = Some(checks),
+                    None => self.unread = Some(ExtractError::TooMany),
+                }
+            }
             Ok(Extracted::Nothing) => {}
             Err(error) => self.unread = Some(error),
+        }
+    }
+
+    /// Takes what the payload says where the writer says nothing.
+    fn fill(&mut self, mut asset: Asset, scanner_version: String) {
+        let Asset { name, namespace, service, image, os, node, repository, tag } = &mut asset;
+        // A writer could not give more either.
+        for text in [name, namespace, service, image, os, node, repository, tag] {
+            if text.len() > TEXT {
+                text.clear();
+            }
+        }
+        self.asset = std::mem::take(&mut self.asset).or(asset);
+        if self.scanner_version.is_empty() && scanner_version.len() <= TEXT {
+            self.scanner_version = scanner_version;
         }
     }
 
@@ -95,6 +125,12 @@ impl Kept {
         debug_assert_eq!(packed::marks(&blob).map(|it| it.names).as_ref(), Ok(&names));
         (self.packed, self.summary, self.names) = (Some(blob), summary, names);
     }
+}
+
+/// Whether `theirs` is what `report` says of its asset and scanner, filled or not with what its payload says of them.
+pub(super) fn describes(report: &Report, theirs: &Report) -> bool {
+    report.asset.clone().or(theirs.asset.clone()) == theirs.asset
+        && ["", theirs.scanner_version.as_str()].contains(&report.scanner_version.as_str())
 }
 
 /// Packs checks: MessagePack under zstd. `None` if they are more than can be unpacked.
@@ -130,6 +166,25 @@ mod tests {
         assert_eq!((given.summary.low, given.names.len()), (1, 1));
         let none = Kept::of(&Report { findings: Some(Vec::new()), ..Generator::new(1).report(1, 142) });
         assert_eq!((none.packed.is_some(), none.summary), (true, Summary::default()));
+    }
+
+    #[test]
+    fn what_a_payload_says_of_its_asset_fills_what_the_writer_leaves_open() {
+        let scan = br#"{"Version":"3.422","Namespace":"ubuntu:14.04","Repository":"team-b/metrics","Tag":"1.5","Vuls":[]}"#;
+        let asset = Asset { os: "ubuntu:22.04".to_owned(), ..Asset::default() };
+        let report = Report {
+            payload: scan.as_slice().into(),
+            asset,
+            scanner_version: String::new(),
+            ..Generator::new(1).report(1, 1)
+        };
+        let report = Report { encoding: crate::reports::Encoding::Json, ..report };
+        let kept = Kept::of(&report);
+        assert_eq!((kept.asset.os.as_str(), kept.scanner_version.as_str()), ("ubuntu:22.04", "3.422"));
+        assert_eq!((kept.asset.repository.as_str(), kept.asset.tag.as_str()), ("team-b/metrics", "1.5"));
+        let filled = Report { asset: kept.asset, scanner_version: kept.scanner_version, ..report.clone() };
+        assert!(describes(&report, &filled) && describes(&report, &report) && !describes(&filled, &report));
+        assert_eq!(Kept::given(&report).asset, report.asset);
     }
 
     #[test]

@@ -19,7 +19,8 @@ pub struct Report {
     pub encoding: Encoding,
     /// The report itself, up to 64 MiB.
     pub payload: Bytes,
-    /// What the asset is called and where it runs, for questions that ask by it.
+    /// What the asset is called and where it runs, for questions that ask by it. What is empty here, a database fills with what the payload says of
+    /// it, if it reads that for findings; so it does with the version of the scanner.
     pub asset: Asset,
     /// What was found, if the writer gives it: it comes back, sorted and with scores to a tenth. `None` if it is to be read from the payload, where that is JSON;
     /// then questions are answered from what is read, and a report that is fetched has `None` too.
@@ -72,6 +73,24 @@ pub struct Asset {
     pub repository: String,
     /// The tag of an image.
     pub tag: String,
+}
+
+impl Asset {
+    /// The same, with what is empty taken from `other`.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let or = |one: String, other: String| if one.is_empty() { other } else { one };
+        Self {
+            name: or(self.name, other.name),
+            namespace: or(self.namespace, other.namespace),
+            service: or(self.service, other.service),
+            image: or(self.image, other.image),
+            os: or(self.os, other.os),
+            node: or(self.node, other.node),
+            repository: or(self.repository, other.repository),
+            tag: or(self.tag, other.tag),
+        }
+    }
 }
 
 /// One check of a benchmark, such as a CIS benchmark of Kubernetes.

@@ -9,10 +9,13 @@ mod model;
 mod upkeep;
 mod world;
 
+use larder_client::database::Database as _;
 use larder_client::reports::questions::{
-    AssetFilter, AssetOrder, AssetQuery, Direction, FindingQuery, FixFilter, Published, QuickFilter, Score,
-    ScoreRange, VulnerabilityFilter, VulnerabilityOrder, VulnerabilityQuery,
+    AssetFilter, AssetOrder, AssetQuery, Direction, FindingQuery, Fix, FixFilter, Match, Published,
+    QuickFilter, Score, ScoreRange, VulnerabilityFilter, VulnerabilityOrder, VulnerabilityQuery,
 };
+use larder_client::reports::{Asset, Finding, Severity};
+use larder_client::wire::{Request, Statement};
 use proptest::prelude::*;
 use world::{World, filter, names, severity, steps};
 
@@ -147,11 +150,19 @@ async fn ask(world: &World, asked: &Asked) {
     ask_for_all_together(world, &asked.affected).await;
 }
 
-async fn ask_for_vulnerabilities(world: &World, mut query: VulnerabilityQuery) {
-    let (expected, counted) = model::vulnerabilities(world, &query);
+async fn ask_for_vulnerabilities(world: &World, query: VulnerabilityQuery) {
+    for exact in [true, false] {
+        ask_in_one_way(world, query.clone(), exact).await;
+    }
+}
+
+async fn ask_in_one_way(world: &World, mut query: VulnerabilityQuery, exact: bool) {
+    let questions = world.questions.clone().exact_up_to(if exact { u64::MAX } else { 0 });
+    // Where nothing was found there is nothing that could be said otherwise.
+    let (expected, counted) = model::vulnerabilities(world, &query, exact);
     let mut rows = Vec::new();
     loop {
-        let page = world.questions.vulnerabilities(&query).await.unwrap();
+        let page = questions.vulnerabilities(&query).await.unwrap();
         assert_eq!(page.counted, counted, "{query:?}");
         assert!(page.rows.len() <= query.limit);
         rows.extend(page.rows);
@@ -238,6 +249,7 @@ async fn ask_for_scores(world: &World, asked: &Asked) {
     let mut expected: Vec<_> = world
         .admitted(&asked.affected)
         .into_iter()
+        .filter(|it| !it.findings().is_empty())
         .map(|it| (worst(it), it.report.key.to_string()))
         .filter(|it| it.0 >= least)
         .collect();
@@ -298,4 +310,53 @@ proptest! {
             }
         });
     }
+}
+
+#[tokio::test]
+async fn one_damaged_row_is_named_and_ends_no_dump() {
+    let mut world = World::new().await;
+    for step in [0, 1, 2] {
+        let finding = Finding { name: format!("CVE-2024-{step:04}"), score: 5.0, ..Finding::default() };
+        world.put(&format!("workload/{step}"), Asset::default(), vec![finding]).await;
+    }
+    let damage = "UPDATE report SET findings = x'deadbeef' WHERE key = 'workload/1'";
+    world.database.execute(&Request::new([Statement::new(damage)])).await.unwrap();
+    let page = world.questions.findings(&FindingQuery::default()).await.unwrap();
+    let names: Vec<_> = page.rows.iter().map(|it| it.finding.name.as_str()).collect();
+    assert_eq!(names, ["CVE-2024-0000", "CVE-2024-0002"]);
+    let unreadable: Vec<_> = page.unreadable.iter().map(|it| it.0.as_str()).collect();
+    assert_eq!(unreadable, ["workload/1"]);
+}
+
+#[tokio::test]
+async fn a_vulnerability_is_what_the_admitted_reports_say_of_it() {
+    let mut world = World::new().await;
+    let finding = |severity, score, fixed: &str| Finding {
+        name: "CVE-2024-0001".to_owned(),
+        severity,
+        score,
+        score_v3: score,
+        fixed_version: fixed.to_owned(),
+        ..Finding::default()
+    };
+    let of = |namespace: &str| Asset { namespace: namespace.to_owned(), ..Asset::default() };
+    world.put("workload/mine", of("mine"), vec![finding(Severity::Low, 2.0, "")]).await;
+    world.put("workload/secret", of("secret"), vec![finding(Severity::Critical, 9.8, "2")]).await;
+    world.index.compact().await.unwrap();
+    let allowed = std::sync::Arc::new(std::collections::HashSet::from(["workload/mine".to_owned()]));
+    let mine =
+        AssetFilter { namespace: Some(Match::Equals(vec!["mine".to_owned()])), ..AssetFilter::default() };
+    let low = async |assets: AssetFilter| {
+        let query = VulnerabilityQuery { assets, ..VulnerabilityQuery::default() };
+        let row = world.questions.vulnerabilities(&query).await.unwrap().rows.remove(0);
+        assert_eq!((row.severity, row.score, row.fix), (Severity::Low, 20, Fix::None));
+        let filter = VulnerabilityFilter { severities: vec![Severity::Critical], ..Default::default() };
+        let page = world.questions.vulnerabilities(&VulnerabilityQuery { filter, ..query }).await.unwrap();
+        assert!(page.rows.is_empty());
+    };
+    low(mine).await;
+    low(AssetFilter { allowed: Some(allowed), ..AssetFilter::default() }).await;
+    // What is gone says nothing any more, though the index still counts it.
+    world.store.delete(&"workload/secret".parse().unwrap()).await.unwrap();
+    low(AssetFilter::default()).await;
 }

@@ -26,7 +26,7 @@ fn rank(rating: &str) -> u8 {
     }
 }
 
-/// What all that the index holds says of a vulnerability.
+/// What findings say of their vulnerability.
 fn said(findings: &[&Finding]) -> Vulnerability {
     let mended = findings.iter().filter(|it| !it.fixed_version.is_empty()).count();
     let rating = findings.iter().map(|it| &it.feed_rating[..]).max_by_key(|it| (rank(it), *it)).unwrap();
@@ -47,13 +47,22 @@ fn said(findings: &[&Finding]) -> Vulnerability {
     }
 }
 
-/// All rows of the question, in order, and what there is in all.
-pub(crate) fn vulnerabilities(world: &World, query: &VulnerabilityQuery) -> (Vec<Vulnerability>, Counted) {
+/// All rows of the question, in order, and what there is in all. Where it is not `exact`, all that the index holds says what a vulnerability is.
+pub(crate) fn vulnerabilities(
+    world: &World,
+    query: &VulnerabilityQuery,
+    exact: bool,
+) -> (Vec<Vulnerability>, Counted) {
     let mut by_name: BTreeMap<&str, Vec<&Finding>> = BTreeMap::new();
-    for finding in world.live.values().flat_map(Known::findings).chain(&world.ghosts) {
+    let assets = world.admitted(&query.assets);
+    let findings: Vec<&Finding> = if exact {
+        assets.iter().flat_map(|it| it.findings()).collect()
+    } else {
+        world.live.values().flat_map(Known::findings).chain(&world.ghosts).collect()
+    };
+    for finding in findings {
         by_name.entry(&finding.name).or_default().push(finding);
     }
-    let assets = world.admitted(&query.assets);
     let mut counted = Counted::default();
     let mut rows = Vec::new();
     for (name, findings) in by_name {

@@ -138,7 +138,9 @@ async fn what_never_rests_is_told_to_be_unknown() {
     assert!(!page.complete && page.items.is_empty());
     race().await;
     let mut stream = reports.get_many("");
-    assert!(stream.next().await.expect("others are told").is_none() && !stream.is_complete());
+    let error = stream.next().await.expect_err("not all came");
+    assert!(matches!(error, ReportsError::Incomplete) && !stream.is_complete(), "{error}");
+    assert!(stream.next().await.expect("is over").is_none());
     race().await;
     assert!(!reports.delete_prefix("").await.expect("others are deleted").complete);
     race().await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use larder_client::database::{Database, Embedded};
 use larder_client::migrate::{Leader, Phase, Progress, Upkeep};
+use larder_client::reports::index::Index;
 use larder_client::reports::{Asset, Clock, Encoding, Finding, Report, ReportStore};
 use larder_client::schema;
 use larder_client::wire::{Request, Statement, Value};
@@ -18,6 +19,7 @@ const PENDING: &str = "SELECT COALESCE(SUM(critical + high + medium + low), 0) F
                        WHERE id > (SELECT value FROM counter WHERE name = 'indexed')";
 const PENDING_REPORTS: &str =
     "SELECT COUNT(*) FROM report WHERE id > (SELECT value FROM counter WHERE name = 'indexed')";
+const RETIRED: &str = "SELECT COUNT(*) FROM retired";
 const SEGMENTS: &str = "SELECT COUNT(*) FROM segment";
 
 async fn database() -> (Arc<dyn Database>, TempDir) {
@@ -114,4 +116,18 @@ async fn a_move_ends_with_one_segment_of_everything() {
     moves.send_modify(|it| (it.phase, it.moved) = (Phase::Idle, 1000));
     until(&*database, PENDING_REPORTS, |it| it == 0).await;
     until(&*database, SEGMENTS, |it| it == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_deleted_report_said_is_cleared_away_however_few_they_are() {
+    let (database, _home) = database().await;
+    burst(&database, 1, 3, 10).await;
+    Index::new(Arc::clone(&database)).compact().await.unwrap();
+    let store = ReportStore::new(Arc::clone(&database), Arc::new(Clock::new(2)));
+    store.delete(&"workload/0-1".parse().unwrap()).await.unwrap();
+    assert_eq!(number(&*database, RETIRED).await, 1);
+    let (_leads, leader) = watch::channel(Leader::Me);
+    let within = Duration::from_millis(100);
+    let _upkeep = Upkeep::start_tidying(Arc::clone(&database), leader, nothing_moves(), within);
+    until(&*database, RETIRED, |it| it == 0).await;
 }

@@ -20,5 +20,8 @@ pub(super) fn keep(
 
 /// Makes one segment of everything.
 pub(super) async fn finish(store: &ReportStore) -> Result<(), Failure> {
-    Ok(Index::new(Arc::clone(store.database())).compact().await?)
+    let made = Index::new(Arc::clone(store.database())).compact().await;
+    made.map_err(|error| {
+        Failure::Other(anyhow::Error::new(error).context("all was moved; the index of findings was not made"))
+    })
 }

@@ -130,10 +130,12 @@ impl Migrate {
         followed.end().await;
         drop(index);
         let summary = ended?;
-        if let (Some(store), None, false) = (&into, self.interval, summary.is_stopped()) {
-            index::finish(store).await?;
-        }
+        let indexed = match (&into, self.interval, summary.is_stopped()) {
+            (Some(store), None, false) => index::finish(store).await,
+            _ => Ok(()),
+        };
         let code = screen.end(&summary)?;
+        indexed?;
         // Who runs for ever is meant to be stopped.
         if summary.is_stopped() && self.interval.is_none() { Err(Failure::Cancelled) } else { Ok(code) }
     }
@@ -148,26 +150,24 @@ async fn once<F: Depot, T: Depot>(
     stop: &Stop,
 ) -> Result<Summary, Failure> {
     permitted(leadership, stop).await;
-    let mut summary = Summary::default();
     if stop.is_signalled() {
-        return Ok(summary.stopped());
+        return Ok(Summary::default().stopped());
     }
+    let progress = mover.progress();
     for _ in 0..PASSES {
-        let done = mover.pass().await;
-        summary.add(&mover.progress().borrow());
-        match done {
+        match mover.pass().await {
             Ok(outcome) if outcome.changed == 0 => break,
             Ok(_) => {}
-            Err(_) if stop.is_signalled() => return Ok(summary.stopped()),
+            Err(_) if stop.is_signalled() => return Ok(Summary::of(&progress.borrow()).stopped()),
             Err(halt) => return Err(halted(halt)),
         }
     }
     if evacuate {
         let evacuation = Evacuation::new(Migrator::new(mover), members.left());
         let (_, departure) = evacuation.run_once().await.map_err(halted)?;
-        return Ok(summary.departed(&departure));
+        return Ok(Summary::of(&progress.borrow()).departed(&departure));
     }
-    Ok(summary.done())
+    Ok(Summary::of(&progress.borrow()).done())
 }
 
 /// Moves what comes, until a signal.
@@ -188,8 +188,7 @@ async fn for_ever<F: Depot, T: Depot>(
         migrator.run(interval, stop.between_batches(progress.clone())).await;
         None
     };
-    let mut summary = Summary::default();
-    summary.add(&progress.borrow());
+    let summary = Summary::of(&progress.borrow());
     Ok(match departure {
         Some(departure) => summary.departed(&departure),
         None => summary.stopped(),

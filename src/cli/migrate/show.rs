@@ -1,25 +1,28 @@
 //! What is shown of a migration: a bar on a terminal, otherwise a JSON line for each state; a summary at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use larder_client::migrate::{Departure, Phase, Progress, Skip, Skipped, Times};
+use larder_client::migrate::{Departure, Phase, Progress, Skip, Skipped, Totals};
 use larder_wire::Value;
 use serde::Serialize;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::cli::output::Sink;
 use crate::cli::output::listing::{Record, Show};
+use crate::cli::output::{Sink, escape};
 use crate::cli::{Failure, progress};
 
 /// Between two drawings of the bar.
 const DRAWN: Duration = Duration::from_millis(100);
 /// Between two JSON lines of the same phase.
 const SAID: Duration = Duration::from_secs(2);
+
+/// Reports left behind that are told of while a migration runs, at most.
+const TOLD: usize = 1000;
 
 /// Where it is shown.
 #[derive(Clone, Copy)]
@@ -71,8 +74,6 @@ pub(super) struct Summary {
     seconds: f64,
     p50_ms: f64,
     p99_ms: f64,
-    #[serde(skip)]
-    times: Times,
     left: u64,
     reasons: BTreeMap<&'static str, u64>,
     skipped: Vec<Left>,
@@ -81,6 +82,14 @@ pub(super) struct Summary {
     /// What was found without anything being done.
     #[serde(skip)]
     is_dry: bool,
+}
+
+/// A report that stays where it was, as soon as that is known.
+#[derive(Serialize)]
+struct Named {
+    state: &'static str,
+    #[serde(flatten)]
+    left: Left,
 }
 
 /// A report that stays where it was.
@@ -133,14 +142,19 @@ impl Followed {
 
 async fn draw(mut progress: watch::Receiver<Progress>, mut ended: oneshot::Receiver<()>) {
     let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{bar:32} {human_pos}/{human_len} reports  {msg}") {
+    if let Ok(style) = ProgressStyle::with_template("{bar:32} {msg}") {
         bar.set_style(style);
     }
+    let mut told = Told::default();
     while !pause(&mut progress, &mut ended, DRAWN).await {
         let now = progress.borrow_and_update();
-        bar.set_length(now.total);
+        // A bar of no length looks full.
+        bar.set_length(now.total.max(1));
         bar.set_position(now.done());
         bar.set_message(message(&now));
+        for Left { key, reason, detail } in told.news(&now) {
+            bar.println(escape::text(&format!("left behind: {key} ({reason}): {detail}")));
+        }
     }
     bar.finish_and_clear();
 }
@@ -152,29 +166,79 @@ fn message(now: &Progress) -> String {
     }
     let skipped: String = now.skipped.iter().map(|(skip, count)| format!("  {count} {skip}")).collect();
     let (rate, remaining, more) = (now.rate(), now.remaining(), if now.listed { "" } else { "+" });
-    format!("{rate:.0}/s  {remaining}{more} to go  {}{skipped}", progress::bytes(now.bytes))
+    let (done, total, bytes) = (now.done(), now.total, progress::bytes(now.bytes));
+    format!("{done}/{total} reports  {rate:.0}/s  {remaining}{more} to go  {bytes}{skipped}")
 }
 
 async fn say(mut progress: watch::Receiver<Progress>, mut ended: oneshot::Receiver<()>) {
-    let mut said = (Phase::Idle, 0, Instant::now());
-    let mut sink = Sink::stdout();
+    let (mut told, mut said, mut sink) = (Told::default(), Said::default(), Sink::stdout());
     loop {
         let is_over = pause(&mut progress, &mut ended, DRAWN).await;
         let now = progress.borrow_and_update().clone();
-        let is_new = (&said.0, said.1) != (&now.phase, now.passes);
-        if now.passes > 0 && (is_new || said.2.elapsed() >= SAID)
-            || matches!(now.phase, Phase::Waiting(_)) && is_new
-        {
-            said = (now.phase.clone(), now.passes, Instant::now());
-            let Ok(mut line) = serde_json::to_vec(&State::of(&now)) else { return };
-            line.push(b'\n');
-            if sink.write(&line).is_err() {
-                return;
-            }
-        }
-        if is_over {
+        let news = told.news(&now).try_for_each(|left| line(&Named { state: "skipped", left }, &mut sink));
+        let state = if said.is_due(&now) { line(&State::of(&now), &mut sink) } else { Ok(()) };
+        if is_over || news.and(state).is_err() {
             return;
         }
+    }
+}
+
+fn line(it: &impl Serialize, sink: &mut Sink) -> Result<(), Failure> {
+    let mut line = serde_json::to_vec(it).map_err(|error| Failure::Other(error.into()))?;
+    line.push(b'\n');
+    sink.write(&line)
+}
+
+/// What was left behind and told, so that a pod that is killed has named it, and once.
+#[derive(Default)]
+struct Told(BTreeSet<(String, &'static str)>);
+
+impl Told {
+    fn news<'p>(&mut self, now: &'p Progress) -> impl Iterator<Item = Left> + use<'_, 'p> {
+        let is_new = |it: &&Skipped| self.0.len() < TOLD && self.0.insert((it.key.clone(), it.skip.as_str()));
+        now.named.iter().filter(is_new).cloned().map(Left::from)
+    }
+}
+
+/// The last state that was said.
+#[derive(Default)]
+struct Said {
+    phase: Phase,
+    pass: u64,
+    at: Option<Instant>,
+    /// How the last pass ended that was told of.
+    ended: Option<(u64, u64, Option<String>)>,
+}
+
+impl Said {
+    /// Whether a state is worth a line. Passes behind the first are told of if they take long, or end otherwise than the one before.
+    fn is_due(&mut self, now: &Progress) -> bool {
+        let is_new = (&self.phase, self.pass) != (&now.phase, now.passes);
+        let is_due = match now.phase {
+            Phase::Waiting(_) => is_new,
+            _ if now.passes == 0 => false,
+            Phase::Idle if now.passes > 1 => is_new && self.ends_anew(now),
+            _ if now.passes > 1 => self.has_been_silent() && now.elapsed() >= SAID,
+            _ => is_new || self.has_been_silent(),
+        };
+        if is_new {
+            (self.phase, self.pass) = (now.phase.clone(), now.passes);
+        }
+        if is_due {
+            self.at = Some(Instant::now());
+        }
+        is_due
+    }
+
+    fn has_been_silent(&self) -> bool {
+        self.at.is_none_or(|at| at.elapsed() >= SAID)
+    }
+
+    fn ends_anew(&mut self, now: &Progress) -> bool {
+        let ended = Some((now.left(), now.changed, now.error.clone()));
+        let is_other = self.ended != ended || now.gone() + now.tombstones > 0;
+        self.ended = ended;
+        is_other
     }
 }
 
@@ -232,21 +296,27 @@ impl Summary {
         Self { state: "dry run", is_dry: true, ..Self::default() }
     }
 
-    /// Adds what a pass did. What it left stays in place of what the pass before left: it is the same.
-    pub(super) fn add(&mut self, pass: &Progress) {
-        self.moved += pass.moved;
-        self.already_there += pass.already_there;
-        self.older += pass.older;
-        self.deleted += pass.deleted;
-        self.tombstones += pass.tombstones;
-        self.bytes += pass.bytes;
-        self.seconds += rounded(pass.elapsed());
-        self.times.add(&pass.times);
-        [self.p50_ms, self.p99_ms] =
-            [0.5, 0.99].map(|it| 1000.0 * rounded(self.times.percentile(it).unwrap_or_default()));
-        self.left = pass.left() + pass.changed;
-        self.reasons = pass.skipped.iter().map(|(skip, count)| (skip.as_str(), *count)).collect();
-        self.skipped = pass.named.iter().cloned().map(Left::from).collect();
+    /// What all passes did, and what the last one left.
+    pub(super) fn of(progress: &Progress) -> Self {
+        let Totals { moved, already_there, older, deleted, tombstones, bytes, times, took } =
+            progress.totals();
+        let [p50_ms, p99_ms] =
+            [0.5, 0.99].map(|it| 1000.0 * rounded(times.percentile(it).unwrap_or_default()));
+        Self {
+            moved,
+            already_there,
+            older,
+            deleted,
+            tombstones,
+            bytes,
+            seconds: rounded(took),
+            p50_ms,
+            p99_ms,
+            left: progress.left() + progress.changed,
+            reasons: progress.skipped.iter().map(|(skip, count)| (skip.as_str(), *count)).collect(),
+            skipped: progress.named.iter().cloned().map(Left::from).collect(),
+            ..Self::default()
+        }
     }
 
     /// Adds a report that would be left.
@@ -358,9 +428,7 @@ mod tests {
             skipped("image/quay/4f5a", Skip::Oversize, "70000000 bytes"),
             skipped("host/a:b", Skip::Incomplete, "host/a:b/1 is missing"),
         ];
-        let mut summary = Summary::default();
-        summary.add(&pass);
-        let summary = summary.done();
+        let summary = Summary::of(&pass).done();
         let shown = |width| {
             on_terminal(width, |show, sink| {
                 let screen = Screen { show, table: true };
@@ -373,11 +441,36 @@ mod tests {
     }
 
     #[test]
+    fn passes_in_which_nothing_happens_are_silent() {
+        let mut said = Said::default();
+        let pass = |passes, phase, moved| Progress { passes, phase, moved, ..Progress::default() };
+        assert!(said.is_due(&pass(1, Phase::Reports, 0)));
+        assert!(said.is_due(&pass(1, Phase::Idle, 3)));
+        assert!(!said.is_due(&pass(2, Phase::Reports, 0)));
+        assert!(said.is_due(&pass(2, Phase::Idle, 1)), "one was moved");
+        assert!(!said.is_due(&pass(3, Phase::Idle, 0)));
+        assert!(!said.is_due(&pass(4, Phase::Idle, 0)));
+        let failed = Progress { error: Some("away".into()), ..pass(5, Phase::Idle, 0) };
+        assert!(said.is_due(&failed));
+        assert!(!said.is_due(&Progress { passes: 6, ..failed }), "it is told once");
+    }
+
+    #[test]
+    fn what_is_left_behind_is_told_once() {
+        let skipped = |key: &str| Skipped { key: key.into(), skip: Skip::Oversize, detail: String::new() };
+        let mut now = Progress { named: vec![skipped("a/1")], ..Progress::default() };
+        let mut told = Told::default();
+        assert_eq!(told.news(&now).count(), 1);
+        now.named.push(skipped("a/2"));
+        assert_eq!(told.news(&now).map(|it| it.key).collect::<Vec<_>>(), ["a/2"]);
+    }
+
+    #[test]
     fn the_bar_says_what_is_going_on() {
         let mut now = Progress { total: 10, moved: 3, listed: true, bytes: 2048, ..Progress::default() };
         now.took = Some(Duration::from_secs(1));
         now.skipped = BTreeMap::from([(Skip::Undecodable, 2)]);
-        assert_eq!(message(&now), "5/s  5 to go  2.00 KiB  2 undecodable");
+        assert_eq!(message(&now), "5/10 reports  5/s  5 to go  2.00 KiB  2 undecodable");
         now.phase = Phase::Waiting("b leads".to_owned());
         assert_eq!(message(&now), "waiting: b leads");
     }

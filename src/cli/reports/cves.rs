@@ -10,13 +10,16 @@ use larder_wire::Value;
 use serde::Serialize;
 
 use super::filter::{self, Assets, Cursor, Vulnerabilities, score};
-use super::find::{self, Hit, PAGE, SHOWN, questions};
+use super::find::{self, Hit, SHOWN, questions};
 use super::list::quoted;
 use super::time;
 use crate::cli::Failure;
 use crate::cli::connect::Connect;
 use crate::cli::output::Sink;
 use crate::cli::output::listing::{Record, Show};
+
+/// Vulnerabilities that are asked for at once: each page goes through all of them.
+const PAGE: usize = 10_000;
 
 /// Lists vulnerabilities with how many assets have each.
 #[derive(Debug, Args)]

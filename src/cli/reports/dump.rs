@@ -1,5 +1,7 @@
 //! `larder reports dump`: every finding, a line each, as they come.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use larder_client::reports::Asset;
 use larder_client::reports::questions::{FindingQuery, FindingRow, Score, ScoreRange};
@@ -11,8 +13,8 @@ use super::find::{PAGE, questions};
 use super::time;
 use crate::cli::Failure;
 use crate::cli::connect::Connect;
-use crate::cli::output::Sink;
 use crate::cli::output::listing::{self, Listing, Record};
+use crate::cli::output::{Sink, say};
 
 /// Prints every finding: a line for each asset, vulnerability and package, as JSON or CSV.
 #[derive(Debug, Args)]
@@ -66,17 +68,27 @@ impl Dump {
         let mut sink = Sink::stdout();
         let mut list = if self.csv { listing::csv::<Line<'_>>(&mut sink) } else { listing::json(&mut sink) };
         let mut left = self.limit.unwrap_or(usize::MAX);
+        let mut unreadable = BTreeSet::new();
         while left > 0 {
             query.limit = left.min(PAGE);
             let page = questions.findings(&query).await?;
             left -= page.rows.len().min(left);
             page.rows.iter().try_for_each(|it| add(&mut list, it))?;
+            for (key, reason) in page.unreadable {
+                if unreadable.insert(key.clone()) {
+                    say(&format!("note: {key} is left out, since its findings cannot be read: {reason}\n"));
+                }
+            }
             query.after = page.next;
             if query.after.is_none() {
                 break;
             }
         }
-        list.finish("finding", None)
+        list.finish("finding", None)?;
+        match unreadable.len() {
+            0 => Ok(()),
+            count => Err(Failure::Other(anyhow::anyhow!("findings of {count} reports cannot be read"))),
+        }
     }
 
     fn query(&self) -> Result<FindingQuery, Failure> {

@@ -112,7 +112,13 @@ impl Assets {
         let Some(file) = &self.allowed else { return Ok(None) };
         let text =
             std::fs::read_to_string(file).map_err(Failure::io(format!("reading {}", file.display())))?;
-        let keys = text.lines().map(str::trim).filter(|it| !it.is_empty()).map(str::to_owned);
+        // Some editors begin a file with a mark of its byte order.
+        let keys = text
+            .trim_start_matches('\u{feff}')
+            .lines()
+            .map(str::trim)
+            .filter(|it| !it.is_empty())
+            .map(str::to_owned);
         Ok(Some(Arc::new(keys.collect())))
     }
 }

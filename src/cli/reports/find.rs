@@ -5,7 +5,7 @@ use larder_client::reports::questions::{
     Affected, AssetCursor, AssetFilter, AssetOrder, AssetQuery, AssetSummary, Direction, Page, Questions,
     Score,
 };
-use larder_client::reports::{Asset, ReportKey};
+use larder_client::reports::{Asset, Finding, ReportKey};
 use larder_wire::Value;
 use serde::Serialize;
 
@@ -25,10 +25,10 @@ pub(super) const PAGE: usize = 1000;
 /// Finds assets by what was found on them, without reading a single report.
 #[derive(Debug, Args)]
 pub(crate) struct Find {
-    /// Those that have this vulnerability, and the packages that do.
+    /// Those that have this vulnerability, and the packages that do. Not with --min-score, --search or --order.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["min_score", "search", "order"])]
     cve: Option<String>,
-    /// Those with a finding of this score or a higher one, the worst first.
+    /// Those with a finding of this score or a higher one, the worst first. Not with --search or --order.
     #[arg(long, value_name = "SCORE", value_parser = filter::tenths, conflicts_with_all = ["search", "order"])]
     min_score: Option<u8>,
     /// The score is that of CVSS 2.
@@ -131,6 +131,9 @@ pub(super) struct Line {
 pub(super) struct Hit {
     key: String,
     scanned_at: String,
+    severity: &'static str,
+    score: f64,
+    score_v3: f64,
     asset: Asset,
     packages: Vec<Package>,
 }
@@ -276,14 +279,18 @@ impl Record for Line {
 
 impl From<Affected> for Hit {
     fn from(Affected { summary, findings }: Affected) -> Self {
-        let package = |it: larder_client::reports::Finding| Package {
-            name: it.package,
-            version: it.version,
-            fixed_version: it.fixed_version,
+        let package =
+            |it: Finding| Package { name: it.package, version: it.version, fixed_version: it.fixed_version };
+        let worst = |of: fn(&Finding) -> f32| {
+            findings.iter().map(|it| (f64::from(of(it)) * 10.0).round() / 10.0).fold(0.0, f64::max)
         };
+        let severity = findings.iter().map(|it| it.severity).max().unwrap_or_default();
         Self {
             key: summary.key.to_string(),
             scanned_at: summary.scanned_at.to_string(),
+            severity: filter::severity(severity),
+            score: worst(|it| it.score),
+            score_v3: worst(|it| it.score_v3),
             asset: summary.asset,
             packages: findings.into_iter().map(package).collect(),
         }
@@ -291,7 +298,8 @@ impl From<Affected> for Hit {
 }
 
 impl Record for Hit {
-    const COLUMNS: &'static [&'static str] = &["key", "name", "scanned at", "package", "version", "fixed in"];
+    const COLUMNS: &'static [&'static str] =
+        &["key", "name", "scanned at", "severity", "score", "v3", "package", "version", "fixed in"];
 
     fn cells(&self) -> Vec<Value> {
         let lines = |text: fn(&Package) -> &str| {
@@ -301,6 +309,9 @@ impl Record for Hit {
             self.key.as_str().into(),
             self.asset.name.as_str().into(),
             time::of_text(&self.scanned_at).into(),
+            self.severity.into(),
+            self.score.into(),
+            self.score_v3.into(),
             lines(|it| &it.name),
             lines(|it| &it.version),
             lines(|it| if it.fixed_version.is_empty() { "-" } else { &it.fixed_version }),

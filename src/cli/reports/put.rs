@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::Timestamp;
 use larder_client::fallback;
+use larder_client::reports::extract::{Extracted, Extractor};
 use larder_client::reports::index::{Index, Pace};
 use larder_client::reports::kept::Kept;
 use larder_client::reports::{
@@ -31,9 +32,9 @@ pub(crate) struct Put {
     key: ReportKey,
     /// The file that holds it; `-`, or none: standard input.
     file: Option<PathBuf>,
-    /// When the scan was made: a time, a date, or an age as 2h.
-    #[arg(long, value_name = "TIME", default_value = "now", value_parser = time::parse)]
-    scanned_at: Timestamp,
+    /// When the scan was made: a time, a date, or an age as 2h [default: what the payload says, else now].
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    scanned_at: Option<Timestamp>,
     /// The version of the scanner or of its database.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     scanner_version: String,
@@ -81,11 +82,13 @@ impl Record for Done {
 impl Put {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let payload = self.read()?;
+        let encoding = self.encoding.map_or_else(|| sniff::encoding(&payload), Into::into);
+        let scanned_at = self.scanned_at.or_else(|| said(encoding, &payload)).unwrap_or_else(Timestamp::now);
         let report = Report {
             key: self.key,
-            scanned_at: self.scanned_at,
+            scanned_at,
             scanner_version: self.scanner_version,
-            encoding: self.encoding.map_or_else(|| sniff::encoding(&payload), Into::into),
+            encoding,
             payload: payload.into(),
             asset: self.asset.into(),
             findings: None,
@@ -137,6 +140,15 @@ impl Put {
             ))
         };
         if is_too_long { Err(refused()) } else { Ok(payload) }
+    }
+}
+
+/// When a payload says that it was made, if it can be looked into.
+fn said(encoding: Encoding, payload: &[u8]) -> Option<Timestamp> {
+    match Extractor::new().extract(encoding, payload).ok()? {
+        Extracted::Scan(scan) => scan.scanned_at,
+        Extracted::Bench(bench) => bench.run_at,
+        Extracted::Nothing => None,
     }
 }
 

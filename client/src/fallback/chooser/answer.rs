@@ -123,6 +123,11 @@ pub enum ReportsError {
     /// The report in the primary cannot be read, and the fallback has none.
     #[error("{0}")]
     Unreadable(String),
+    /// All was read that could be, and a store was away or left something unread meanwhile.
+    #[error(
+        "a store was away while reports were read, or left some unread: some may be missing or out of date"
+    )]
+    Incomplete,
     /// The report in the fallback cannot be read or replaced, and the primary has none.
     #[error(transparent)]
     Shelf(ShelfError),

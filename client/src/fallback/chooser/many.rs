@@ -27,10 +27,11 @@ pub struct ReportsStream {
 }
 
 impl ReportsStream {
-    /// The next report; `None` once all came that could be read.
+    /// The next report; `None` behind the last.
     ///
     /// # Errors
-    /// No store answers any more, or a report cannot be read; the reading goes on behind the latter.
+    /// No store answers any more, or a report cannot be read; the reading goes on behind the latter. [`ReportsError::Incomplete`] behind the last
+    /// report if not all came.
     pub async fn next(&mut self) -> Result<Option<Answered>, ReportsError> {
         self.reports.recv().await.transpose()
     }
@@ -52,7 +53,9 @@ impl Reports {
         let (it, prefix, complete) = (self.clone(), prefix.to_owned(), std::sync::Arc::clone(&end));
         tokio::spawn(async move {
             match it.read_pages(&prefix, &sender).await {
-                Ok(all) => complete.store(all, std::sync::atomic::Ordering::Release),
+                Ok(true) => complete.store(true, std::sync::atomic::Ordering::Release),
+                // Who reads to the end without asking whether that was all is told so.
+                Ok(false) => drop(sender.send(Err(ReportsError::Incomplete)).await),
                 Err(Stopped::By(error)) => drop(sender.send(Err(error)).await),
                 Err(Stopped::ByReader) => {}
             }

@@ -202,8 +202,8 @@ impl<F: Depot, T: Depot> Mover<F, T> {
         self.publish(|it| {
             it.phase = Phase::Idle;
             it.error = done.as_ref().err().map(ToString::to_string);
+            it.took = Some(it.elapsed());
             if let Ok(outcome) = &done {
-                it.took = Some(it.elapsed());
                 it.clean = if outcome.is_clean() { Some(Timestamp::now()) } else { it.clean };
             }
         });

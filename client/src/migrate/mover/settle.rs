@@ -75,7 +75,7 @@ impl<F: Depot, T: Depot> Pass<F, T> {
                 (Decision::Leave(_), Written::Refused(reason), _) => self.skip(&key, Skip::Refused, reason),
                 (Decision::Leave(Skip::Crossed), _, Some(over)) => crossed.push((key, over)),
                 (Decision::Leave(skip), ..) => {
-                    self.skip(&key, skip, format!("{} has {there:?}", self.to.name()));
+                    self.skip(&key, skip, format!("{} has {there}", self.to.name()));
                 }
             }
         }

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{Bench, ExtractError, Scan};
-use crate::reports::packed::{Database, Place, ROWS, Rating, Row, tenths};
+use super::{Bench, ExtractError, ROWS, Scan};
+use crate::reports::packed::{Database, Place, Rating, Row, tenths};
 use crate::reports::{Asset, Check, Severity, VulnerabilityId};
 
 /// A text of the document, borrowed unless it has escapes. (serde's own [`Cow`] is always a copy, but for fields that spell it out.)
@@ -284,7 +284,7 @@ impl Vulnerability<'_> {
             rating: Rating {
                 database: Database::of(&self.database_key, &self.name),
                 feed_rating: &self.feed_rating,
-                severity: severity(&self.severity, self.score.max(self.score_v3)),
+                severity: severity(&self.severity, tenths(self.score.max(self.score_v3))),
                 score: tenths(self.score),
                 score_v3: tenths(self.score_v3),
             },
@@ -309,7 +309,7 @@ impl RestVulnerability<'_> {
             rating: Rating {
                 database: Database::Text(""),
                 feed_rating: &self.feed_rating,
-                severity: severity(&self.severity, self.score.max(self.score_v3)),
+                severity: severity(&self.severity, tenths(self.score.max(self.score_v3))),
                 score: tenths(self.score),
                 score_v3: tenths(self.score_v3),
             },
@@ -319,11 +319,11 @@ impl RestVulnerability<'_> {
     }
 }
 
-/// What a scanner's word means. A score of 9 or more is critical whatever the word.
-pub(super) fn severity(text: &str, score: f32) -> Severity {
+/// What a scanner's word means. A score of 9 or more, as it is kept, is critical whatever the word.
+pub(super) fn severity(text: &str, tenths: u8) -> Severity {
     let is = |word: &str| text.eq_ignore_ascii_case(word);
     match () {
-        () if score >= 9.0 || is("critical") => Severity::Critical,
+        () if tenths >= 90 || is("critical") => Severity::Critical,
         () if is("high") => Severity::High,
         () if is("medium") => Severity::Medium,
         () => Severity::Low,

@@ -5,12 +5,16 @@
 //!
 //! What scanners write is read in one pass by `plain`, in 0.2 ms for 447 KB; all else by serde_json into borrowed texts, which takes
 //! half a millisecond (sonic-rs and simd-json took hardly less).
+//!
+//! A few KB may unpack to anything, and rows take more than the text that they are read from. So both are bounded, and of all that is larger than
+//! nearly every report only one is held at a time in a process. What is beyond stays closed: it is stored, and has no findings.
 
 mod document;
 mod plain;
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
+use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
@@ -20,7 +24,15 @@ use super::{Asset, Check, Encoding, Finding, Severity, VulnerabilityId};
 use document::{Document, Lengths};
 
 /// Bytes kept from one payload to the next.
-const KEPT: usize = 8 << 20;
+const KEPT: usize = 4 << 20;
+/// Texts up to this size are read beside each other.
+const SMALL: usize = 4 << 20;
+/// Findings or checks that are read out of one payload: a row takes some hundred bytes while it is packed.
+const ROWS: usize = 1 << 16;
+/// What zstd may hold of what it has unpacked, as a power of two.
+const WINDOW: u32 = 24;
+/// Held by whoever reads a text that is not small.
+static LARGE: Mutex<()> = Mutex::new(());
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
@@ -33,8 +45,8 @@ pub enum ExtractError {
     /// The zstd frame around it cannot be unpacked.
     #[error("the zstd frame is damaged or stops before its end")]
     Zstd,
-    /// It is more than 256 MiB once unpacked.
-    #[error("the payload is more than 256 MiB once unpacked")]
+    /// It is more than 24 MiB once unpacked.
+    #[error("the payload is more than 24 MiB once unpacked")]
     TooLarge,
     /// It is no JSON.
     #[error("the payload is no JSON from line {line}, column {column} on")]
@@ -44,8 +56,8 @@ pub enum ExtractError {
         /// The column, from 1.
         column: usize,
     },
-    /// There are more findings or checks than can be packed.
-    #[error("the report has more than {} findings or checks", packed::ROWS)]
+    /// There are more findings or checks than are read.
+    #[error("the report has more than {} findings or checks", ROWS)]
     TooMany,
 }
 
@@ -188,29 +200,66 @@ impl Extractor {
         payload: &[u8],
         findings: impl FnOnce(&[Row<'_>]) -> F,
     ) -> Result<Extracted<F>, ExtractError> {
-        let text = match sniffed(encoding, payload) {
-            Encoding::Json if payload.len() > UNPACKED => return Err(ExtractError::TooLarge),
-            Encoding::Json => Some(payload),
-            Encoding::GzipJson if encoding == Encoding::Opaque => unpack_gzip(payload, &mut self.text)?,
-            Encoding::GzipJson => {
-                gzip::unpack(payload, &mut self.text, UNPACKED)?;
-                Some(&self.text[..])
+        let encoding = sniffed(encoding, payload);
+        let (mut large, mut place) = (None, unpack(encoding, payload, &mut self.text, SMALL));
+        if matches!(place, Err(ExtractError::TooLarge | ExtractError::Gzip(GzipError::TooLarge))) {
+            // It guards memory, not data: what a panic left behind is gone.
+            large = Some(LARGE.lock().unwrap_or_else(PoisonError::into_inner));
+            place = unpack(encoding, payload, &mut self.text, UNPACKED);
+        }
+        let text = match place {
+            Ok(Text::Nowhere) => None,
+            Ok(Text::Payload) => Some(payload),
+            Ok(Text::Buffer) => Some(&self.text[..]),
+            Err(error) => {
+                self.let_go();
+                return Err(error);
             }
-            Encoding::ZstdJson => Some(unpack_zstd(payload, &mut self.text)?),
-            Encoding::GzipGob | Encoding::Opaque => None,
         };
         let extracted = text.map_or(Ok(Extracted::Nothing), |text| read_text(text, findings));
+        self.let_go();
+        drop(large);
+        extracted
+    }
+
+    /// Keeps no large buffer.
+    fn let_go(&mut self) {
         if self.text.capacity() > KEPT {
             self.text = Vec::new();
         }
-        extracted
+    }
+}
+
+/// Where the text of a payload is.
+enum Text {
+    /// It has none.
+    Nowhere,
+    /// It is the payload.
+    Payload,
+    /// In the buffer that it was unpacked into.
+    Buffer,
+}
+
+/// Unpacks a payload that has a text, of `limit` bytes at most.
+fn unpack(
+    encoding: Encoding,
+    payload: &[u8],
+    text: &mut Vec<u8>,
+    limit: usize,
+) -> Result<Text, ExtractError> {
+    match encoding {
+        Encoding::Json if payload.len() > limit => Err(ExtractError::TooLarge),
+        Encoding::Json => Ok(Text::Payload),
+        Encoding::GzipJson => unpack_gzip(payload, text, limit),
+        Encoding::ZstdJson => unpack_zstd(payload, text, limit),
+        Encoding::GzipGob | Encoding::Opaque => Ok(Text::Nowhere),
     }
 }
 
 /// What a payload is by its first bytes, if nobody says it.
 fn sniffed(encoding: Encoding, payload: &[u8]) -> Encoding {
     match encoding {
-        Encoding::Opaque if payload.starts_with(GZIP) => Encoding::GzipJson,
+        Encoding::Opaque if payload.starts_with(GZIP) => gzipped(payload),
         Encoding::Opaque if payload.starts_with(ZSTD) => Encoding::ZstdJson,
         Encoding::Opaque if is_object(payload) => Encoding::Json,
         encoding => encoding,
@@ -222,24 +271,27 @@ fn is_object(text: &[u8]) -> bool {
     text.trim_ascii_start().starts_with(b"{")
 }
 
-/// `None` if it begins as no report does: gob is most of what is stored so, and need not be unpacked to be left alone.
-fn unpack_gzip<'a>(payload: &[u8], text: &'a mut Vec<u8>) -> Result<Option<&'a [u8]>, ExtractError> {
+/// Gob is most of what is stored so, and need not be unpacked to be left alone.
+fn gzipped(payload: &[u8]) -> Encoding {
     let mut beginning = [0; 64];
     let beginning = gzip::beginning(payload, &mut beginning);
-    if !beginning.trim_ascii_start().is_empty() && !is_object(beginning) {
-        return Ok(None);
-    }
-    gzip::unpack(payload, text, UNPACKED)?;
-    Ok(Some(text))
+    let may_be_json = beginning.trim_ascii_start().is_empty() || is_object(beginning);
+    if may_be_json { Encoding::GzipJson } else { Encoding::GzipGob }
 }
 
-fn unpack_zstd<'a>(payload: &[u8], text: &'a mut Vec<u8>) -> Result<&'a [u8], ExtractError> {
+fn unpack_gzip(payload: &[u8], text: &mut Vec<u8>, limit: usize) -> Result<Text, ExtractError> {
+    gzip::unpack(payload, text, limit)?;
+    Ok(Text::Buffer)
+}
+
+fn unpack_zstd(payload: &[u8], text: &mut Vec<u8>, limit: usize) -> Result<Text, ExtractError> {
     text.clear();
-    let decoder = zstd::stream::read::Decoder::with_buffer(payload).map_err(|_| ExtractError::Zstd)?;
-    let read = decoder.single_frame().take(UNPACKED as u64 + 1).read_to_end(text);
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(payload).map_err(|_| ExtractError::Zstd)?;
+    decoder.window_log_max(WINDOW).map_err(|_| ExtractError::Zstd)?;
+    let read = decoder.single_frame().take(limit as u64 + 1).read_to_end(text);
     match read {
-        Ok(length) if length > UNPACKED => Err(ExtractError::TooLarge),
-        Ok(_) => Ok(text),
+        Ok(length) if length > limit => Err(ExtractError::TooLarge),
+        Ok(_) => Ok(Text::Buffer),
         Err(_) => Err(ExtractError::Zstd),
     }
 }
@@ -265,8 +317,7 @@ fn read_text<F>(text: &[u8], findings: impl FnOnce(&[Row<'_>]) -> F) -> Result<E
 
 /// Whether a text has brackets enough for a list that is too long. One that has is read once without being kept, so that it takes no memory.
 fn may_be_too_long(text: &str) -> bool {
-    text.len() > 2 * packed::ROWS
-        && memchr::memchr2_iter(b'{', b'[', text.as_bytes()).nth(packed::ROWS).is_some()
+    text.len() > 2 * ROWS && memchr::memchr2_iter(b'{', b'[', text.as_bytes()).nth(ROWS).is_some()
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@
 //! Rows mostly say what the rows before them say. A text that is equal to the one before it is given as that one, so that whoever packs
 //! them can tell without looking at it.
 
+use super::ROWS;
 use super::document::{Head, seconds, severity};
-use crate::reports::packed::{Database, Place, ROWS, Rating, Row, is_same};
+use crate::reports::packed::{Database, Place, Rating, Row, is_same};
 use crate::reports::{Severity, VulnerabilityId};
 
 /// Lists and objects within each other, at most, in what is passed over.
@@ -142,7 +143,7 @@ impl<'a> Cursor<'a> {
         Some(text)
     }
 
-    /// A score of one decimal at most, in tenths; up to 25.5.
+    /// A score of one decimal at most, in tenths.
     fn score(&mut self) -> Option<u8> {
         let rest = &self.text.as_bytes()[self.at..];
         let (whole, length) = match *rest {
@@ -159,7 +160,8 @@ impl<'a> Cursor<'a> {
         self.at += length;
         // Whatever else belongs to the number is for others to read.
         matches!(self.peek()?, b',' | b'}').then_some(())?;
-        u8::try_from(10 * whole + tenth).ok()
+        // There is none above ten.
+        u8::try_from(10 * whole + tenth).ok().filter(|tenths| *tenths <= 100)
     }
 
     fn boolean(&mut self) -> Option<bool> {
@@ -287,7 +289,7 @@ impl<'a> Last<'a> {
 
     fn severity(&mut self, text: &'a str, score: u8) -> Severity {
         if self.severity.1 != score || !is_same(self.severity.0, text) {
-            self.severity = (text, score, severity(text, f32::from(score) / 10.0));
+            self.severity = (text, score, severity(text, score));
         }
         self.severity.2
     }

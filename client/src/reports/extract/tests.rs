@@ -184,6 +184,35 @@ fn bombs_stop_at_the_limit() {
     (0..257).for_each(|_| bomb.write_all(&spaces).unwrap());
     assert_eq!(extract(Encoding::Opaque, &bomb.finish().unwrap()), Err(GzipError::TooLarge.into()));
 
-    let many = format!("{{\"Vuls\": [{}{{}}]}}", "{},".repeat(packed::ROWS));
+    let many = format!("{{\"Vuls\": [{}{{}}]}}", "{},".repeat(ROWS));
     assert_eq!(extract(Encoding::Json, many.as_bytes()), Err(ExtractError::TooMany));
+    let zeros = format!("{{\"a\":\"{}\"}}", "0".repeat(UNPACKED));
+    let zstd = zstd::bulk::compress(zeros.as_bytes(), 3).unwrap();
+    assert_eq!(extract(Encoding::ZstdJson, &zstd), Err(ExtractError::TooLarge));
+}
+
+#[test]
+fn large_texts_are_read_and_not_kept() {
+    let text = format!("{{\"a\":\"{}\",{}", "0".repeat(SMALL), &SCAN.trim_start()[1..]);
+    let mut extractor = Extractor::new();
+    let zstd = zstd::bulk::compress(text.as_bytes(), 3).unwrap();
+    for (encoding, payload) in [(Encoding::Opaque, gzip(text.as_bytes())), (Encoding::ZstdJson, zstd)] {
+        assert_eq!(extractor.extract(encoding, &payload), extract(Encoding::Json, SCAN.as_bytes()));
+        assert!(extractor.text.capacity() <= KEPT);
+    }
+}
+
+#[test]
+fn a_score_and_its_severity_are_of_one_mind() {
+    for (score, kept, severity) in [
+        ("8.94", 8.9, Severity::Low),
+        ("8.95", 9.0, Severity::Critical),
+        ("9", 9.0, Severity::Critical),
+        ("25.5", 10.0, Severity::Critical),
+        ("1e9", 10.0, Severity::Critical),
+    ] {
+        let text = format!(r#"{{"Vuls":[{{"Name":"CVE-2024-0001","Severity":"Low","Score":{score}}}]}}"#);
+        let finding = &scan(&text).findings[0];
+        assert_eq!((finding.score, finding.severity), (kept, severity), "{score}");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Reports may disagree. What they say is joined: the worst severity, scores and rating, the first publication, the last change. A join knows
 //! no order, so it is the same however reports were folded and segments merged; it cannot be undone, so traits of a replaced report count until
-//! the index lets go of it.
+//! the index lets go of it. Questions about few findings do without the index for that reason.
 
 use std::collections::HashMap;
 

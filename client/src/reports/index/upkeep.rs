@@ -125,6 +125,29 @@ impl Index {
         Err(IndexError::Contended)
     }
 
+    /// How many reports are gone of which the index still says what they said, see [`Questions`](crate::reports::questions::Questions::exact_up_to).
+    ///
+    /// # Errors
+    /// The database did not tell.
+    pub async fn retired(&self) -> Result<u64, IndexError> {
+        Ok(self.number("SELECT COUNT(*) FROM retired").await?.unsigned_abs())
+    }
+
+    /// Makes those segments anew in which reports are that are gone.
+    ///
+    /// # Errors
+    /// As for [`Index::fold`].
+    pub async fn tidy(&self) -> Result<(), IndexError> {
+        for _ in 0..ATTEMPTS {
+            let segments = self.segments().await?;
+            let Some(range) = dead(&segments) else { return Ok(()) };
+            if self.remake(&segments[range]).await? {
+                return Ok(());
+            }
+        }
+        Err(IndexError::Contended)
+    }
+
     /// Makes all segments anew from the reports, without a look at what is in them: for an index that is damaged.
     ///
     /// # Errors
@@ -280,11 +303,10 @@ enum Due {
 /// What is due with these segments, oldest first.
 fn due(segments: &[Segment], reports: i64, pace: Pace) -> Due {
     let retired: i64 = segments.iter().map(|it| it.retired).sum();
-    if retired > RETIRED.max(reports / RETIRED_SHARE) {
-        let dead = |it: &Segment| it.retired > 0;
-        let first = segments.iter().position(dead).unwrap_or(0);
-        let last = segments.iter().rposition(dead).unwrap_or(0);
-        return Due::Remake(first..last + 1);
+    if retired > RETIRED.max(reports / RETIRED_SHARE)
+        && let Some(range) = dead(segments)
+    {
+        return Due::Remake(range);
     }
     let begin = match pace {
         Pace::Bulk if segments.len() <= IN_BULK => return Due::Nothing,
@@ -292,6 +314,13 @@ fn due(segments: &[Segment], reports: i64, pace: Pace) -> Due {
         Pace::Steady => like_the_last(segments),
     };
     if segments.len() - begin > 1 { Due::Merge(begin..segments.len()) } else { Due::Nothing }
+}
+
+/// From the first to the last segment with reports that are gone.
+fn dead(segments: &[Segment]) -> Option<std::ops::Range<usize>> {
+    let is_dead = |it: &Segment| it.retired > 0;
+    let (first, last) = (segments.iter().position(is_dead)?, segments.iter().rposition(is_dead)?);
+    Some(first..last + 1)
 }
 
 /// From which segment on none is much larger than those after it.

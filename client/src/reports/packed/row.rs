@@ -73,9 +73,9 @@ impl<'a> Database<'a> {
     }
 }
 
-/// A score in tenths.
+/// A score in tenths. There is none above ten.
 pub(crate) fn tenths(score: f32) -> u8 {
-    (score * 10.0).round() as u8
+    ((score * 10.0).round() as u8).min(100)
 }
 
 /// A score from its tenths.

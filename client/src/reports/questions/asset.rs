@@ -109,13 +109,15 @@ impl AssetFindings {
     /// Reads [`COLUMNS`] and the findings.
     pub(super) fn read(row: &mut Fields) -> Result<(i64, Self), IndexError> {
         let (id, summary) = AssetSummary::read(row)?;
-        let findings = match row.optional_blob()? {
-            Some(blob) => packed::decode(&blob)
-                .map_err(|error| IndexError::Findings { report: id, reason: error.to_string() })?,
-            None => Vec::new(),
-        };
+        let findings = findings(row)?.map_err(|reason| IndexError::Findings { report: id, reason })?;
         Ok((id, Self { summary, findings }))
     }
+}
+
+/// Reads the findings; or why they are damaged.
+pub(super) fn findings(row: &mut Fields) -> Result<Result<Vec<Finding>, String>, IndexError> {
+    let Some(blob) = row.optional_blob()? else { return Ok(Ok(Vec::new())) };
+    Ok(packed::decode(&blob).map_err(|error| error.to_string()))
 }
 
 fn tenths(number: i64) -> Result<u8, IndexError> {

@@ -179,6 +179,10 @@ impl Questions {
         let column = score.column();
         let mut condition = filter.condition();
         condition.and(&format!("{column} >= ?"), [i64::from(minimum).into()]);
+        if minimum == 0 {
+            // Assets without findings have this score too.
+            condition.and("critical + high + medium + low > 0", []);
+        }
         let direction = Direction::Descending;
         begin_after(&mut condition, &[column], false, direction, after)?;
         let listing = Listing { condition, columns: vec![column], direction, limit };

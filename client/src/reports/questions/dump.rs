@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Questions;
 use super::Score;
-use super::asset::{AssetFindings, AssetSummary, COLUMNS};
+use super::asset::{AssetFindings, AssetSummary, COLUMNS, findings};
 use super::filter::{AssetFilter, Condition};
 use crate::reports::index::IndexError;
 use crate::reports::index::fields::Fields;
-use crate::reports::{Finding, Severity, VulnerabilityId};
+use crate::reports::{Finding, ReportKey, Severity, VulnerabilityId};
 
 /// Assets that are read at once.
 const ASSETS: i64 = 32;
@@ -74,6 +74,8 @@ pub struct FindingRow {
 pub struct FindingPage {
     /// The rows.
     pub rows: Vec<FindingRow>,
+    /// Reports among these whose findings are damaged, and why: none of their rows are here. Where a page ends, one may come twice.
+    pub unreadable: Vec<(ReportKey, String)>,
     /// Where the next page begins; `None` if this is the last.
     pub next: Option<FindingCursor>,
 }
@@ -93,12 +95,19 @@ impl Questions {
             let mut seen = 0;
             while let Some(row) = stream.next().await? {
                 seen += 1;
-                let (_, asset) = AssetFindings::read(&mut Fields::new(row))?;
-                let end = cursor(&asset.summary, (u64::MAX, Vec::new()));
-                if condition.admits(asset.summary.key.as_str())
-                    && query.fill(&mut page, asset, after.as_ref())
-                {
-                    return Ok(page);
+                let mut row = Fields::new(row);
+                let (_, summary) = AssetSummary::read(&mut row)?;
+                let end = cursor(&summary, (u64::MAX, Vec::new()));
+                if condition.admits(summary.key.as_str()) {
+                    match findings(&mut row)? {
+                        Ok(findings) => {
+                            let asset = AssetFindings { summary, findings };
+                            if query.fill(&mut page, asset, after.as_ref()) {
+                                return Ok(page);
+                            }
+                        }
+                        Err(reason) => page.unreadable.push((summary.key, reason)),
+                    }
                 }
                 after = Some(end);
             }

@@ -8,7 +8,7 @@ use larder_wire::Value;
 use crate::reports::index::Kind;
 
 /// Keys that are sent along with a question; of a longer list, the client picks out itself what the database gives.
-const SENT: usize = 1000;
+const SENT: usize = 5000;
 
 /// Which assets a question is about: those that every part admits. The default admits all.
 #[derive(Clone, Debug, Default)]

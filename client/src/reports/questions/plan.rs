@@ -1,12 +1,15 @@
-//! How vulnerabilities are counted on some assets: the way that reads least.
+//! How vulnerabilities are counted on some assets, and from whom it is taken what they are.
 //!
-//! On all assets, summaries say it. On few, their own findings do. On many, postings are counted against the set of the assets' reports. All
-//! three give the same numbers; which is taken is guessed before, so it need not be of the same moment as the answer.
+//! Summaries of the index join what all reports say, those of other assets among them, and those that are gone until the index lets go of them.
+//! Exactly these assets are asked only by reading all that was found on them. That is done up to some number of findings ([`EXACT`]); above
+//! it, counts are exact all the same, and what is said of a vulnerability is what all reports say.
+//!
+//! Which way is taken is found out before, so it need not be of the same moment as the answer.
 
 use larder_wire::{Request, Statement};
 
 use super::Questions;
-use super::filter::AssetFilter;
+use super::filter::{AssetFilter, View};
 use crate::reports::index::fields::number;
 use crate::reports::index::{IndexError, Kind};
 
@@ -21,27 +24,32 @@ pub(super) enum Plan {
     Many,
 }
 
-/// Unpacking the findings of a report costs about as much as passing by the postings of so many.
-const UNPACKING: i64 = 32;
+/// Findings that are read for one page: a third of a second's work.
+pub(super) const EXACT: u64 = 1 << 20;
 
 impl Questions {
     pub(super) async fn plan(&self, filter: &AssetFilter) -> Result<Plan, IndexError> {
-        if filter.is_open() {
-            return Ok(Plan::All);
-        }
         let condition = filter.condition();
         if !condition.is_complete() {
             return Ok(Plan::Many);
         }
-        let request = Request::new([
-            Statement::with(format!("SELECT COUNT(*) FROM report WHERE {}", condition.sql), condition.values),
-            Statement::new("SELECT COUNT(*) FROM report"),
-        ]);
-        let mut response = self.database.query(&request).await?;
-        let mut counts = response.results.iter_mut().map(number);
-        let mut next = || counts.next().unwrap_or(Err(IndexError::Shape("a result is missing")));
-        let (some, all) = (next()?, next()?);
-        Ok(if some * UNPACKING <= all { Plan::Few } else { Plan::Many })
+        let is_about_all = filter.is_open() && filter.view == View::All;
+        let sum = format!("SELECT SUM(critical + high + medium + low) FROM report WHERE {}", condition.sql);
+        let sql = match is_about_all {
+            // Nothing is gone that the index still speaks of.
+            true => format!(
+                "SELECT CASE WHEN EXISTS (SELECT 1 FROM retired) THEN COALESCE(({sum}), 0) ELSE -1 END"
+            ),
+            false => format!("SELECT COALESCE(({sum}), 0)"),
+        };
+        let mut response =
+            self.database.query(&Request::new([Statement::with(sql, condition.values)])).await?;
+        let findings = number(response.results.first_mut().ok_or(IndexError::Shape("a result is missing"))?)?;
+        Ok(match u64::try_from(findings) {
+            Ok(findings) if findings <= self.exact => Plan::Few,
+            _ if filter.is_open() => Plan::All,
+            _ => Plan::Many,
+        })
     }
 }
 

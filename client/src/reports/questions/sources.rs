@@ -1,5 +1,5 @@
-//! Reads what a page of vulnerabilities is made of, in one snapshot: who is asked about, what is pending and retired, then the blocks of all segments side
-//! by side.
+//! Reads what a page of vulnerabilities is made of, in one snapshot: all that was found on the assets in question; or who they are, what is pending and
+//! retired, then the blocks of all segments side by side.
 
 use std::collections::HashMap;
 
@@ -46,7 +46,11 @@ impl Questions {
     /// Any [`IndexError`].
     pub async fn vulnerabilities(&self, query: &VulnerabilityQuery) -> Result<VulnerabilityPage, IndexError> {
         let plan = self.plan(&query.assets).await?;
-        let condition = AssetFilter { view: View::All, ..query.assets.clone() }.condition();
+        let condition = match plan {
+            Plan::Few => query.assets.condition(),
+            // Kinds are told apart by the counts, so that what is said of a vulnerability is the same in every view.
+            Plan::All | Plan::Many => AssetFilter { view: View::All, ..query.assets.clone() }.condition(),
+        };
         let mut rows = self.database.stream(&Request::new(statements(query, plan, &condition))).await?;
         let mut reading = Reading::new(plan, condition, query.assets.view)?;
         let mut row = rows.next().await?;
@@ -130,6 +134,7 @@ fn statements(query: &VulnerabilityQuery, plan: Plan, condition: &Condition) -> 
             let mut own = condition_of("2, id, class, findings");
             own.sql.push_str(" AND findings IS NOT NULL ORDER BY id");
             statements.push(own);
+            return statements;
         }
         Plan::Many => statements.push(condition_of("1, id, class, key")),
     }
@@ -205,12 +210,7 @@ impl Reading {
     fn note(&mut self, tag: i64, row: &mut Fields) -> Result<(), IndexError> {
         let (id, class, findings) = (row.integer()?, row.text()?, row.blob()?);
         let number = id.cast_unsigned();
-        let counts = tag != PENDING
-            || match self.plan {
-                Plan::All => true,
-                Plan::Few => false,
-                Plan::Many => self.selection.get(number).is_some(),
-            };
+        let counts = tag != PENDING || self.plan == Plan::All || self.selection.get(number).is_some();
         let inverter = match tag {
             RETIRED => &mut self.retired,
             _ if counts => &mut self.counting,
@@ -241,8 +241,7 @@ impl Reading {
         let damaged = || IndexError::block(segment, first);
         let mut entries = self.unpacker.summary(first, &summary, &mut self.ratings).map_err(damaged())?;
         match self.plan {
-            Plan::All => {}
-            Plan::Few => entries.iter_mut().for_each(|it| it.counts = [0; KINDS]),
+            Plan::All | Plan::Few => {}
             Plan::Many => {
                 let mut counts = vec![[0; KINDS]; entries.len()];
                 let selection = &self.selection;

@@ -13,7 +13,7 @@ use super::rows::{Row, Stored, WHOLE, read_stored};
 use super::write::{Batch, Entry, bytes, checked, looked_into, outcomes, statements, version_of};
 use super::{Put, ReportError, ReportStore};
 use crate::reports::extract::{ExtractError, Extractor};
-use crate::reports::kept::Kept;
+use crate::reports::kept::{Kept, describes};
 use crate::reports::packed::{self, PackedError};
 use crate::reports::{Report, ReportKey, Version};
 
@@ -120,9 +120,8 @@ impl Moving {
     fn is(&self, stored: &Stored) -> bool {
         let (ours, theirs) = (&self.report, &stored.report);
         ours.payload == theirs.payload
-            && ours.scanner_version == theirs.scanner_version
             && ours.encoding == theirs.encoding
-            && ours.asset == theirs.asset
+            && describes(ours, theirs)
             && ours.is_given() == stored.given
             && same_findings(self.kept.packed.as_deref(), stored.packed.as_deref())
             && self.kept.checks.as_deref() == stored.checks.as_deref()

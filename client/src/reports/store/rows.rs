@@ -62,14 +62,14 @@ pub(super) struct Upload {
 
 /// A report's columns but for the key, the version and the upload, in the order of the table.
 pub(super) fn columns(report: &Report, kept: &Kept, upload: Option<Upload>) -> Vec<Value> {
-    let asset = &report.asset;
+    let asset = &kept.asset;
     let integer = |number: usize| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
     let blob = |bytes: &Option<Vec<u8>>| bytes.clone().map_or(Value::Null, Value::Blob);
     let payload = if upload.is_some() { Vec::new() } else { report.payload.to_vec() };
     let Summary { critical, high, medium, low, score, score_v3 } = kept.summary;
     let mut values: Vec<Value> = vec![
         report.key.class().into(),
-        report.scanner_version.as_str().into(),
+        kept.scanner_version.as_str().into(),
         encoding_name(report.encoding).into(),
     ];
     values.extend(texts(asset).map(|(_, text)| Value::from(text)));

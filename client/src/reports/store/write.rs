@@ -17,7 +17,7 @@ use super::range::Range;
 use super::rows::{COLUMNS, Row, Upload, bound, columns, texts};
 use super::{PAYLOAD_LIMIT, ReportError, ReportStore, nanoseconds};
 use crate::reports::extract::Extractor;
-use crate::reports::kept::{Kept, PACKED};
+use crate::reports::kept::{self, Kept, PACKED};
 use crate::reports::{Report, Version};
 
 /// What became of a report that was put.
@@ -34,7 +34,7 @@ pub enum Put {
 /// Scans may be ahead of our clock by this much.
 const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 /// Bytes of each text of a report.
-const TEXT_LIMIT: usize = 4 << 10;
+const TEXT_LIMIT: usize = kept::TEXT;
 /// Bytes and reports in one request: below what a sidecar takes, above what makes a difference.
 const BATCH_BYTES: usize = 4 << 20;
 const BATCH_REPORTS: usize = 256;
