@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use larder_client::fallback::{Consul, KeyValue as _, Mode, Put, Store};
+use larder_client::fallback::{BreakerState, Consul, KeyValue as _, Mode, Put, Store};
 use larder_client::migrate::Leader;
 use larder_client::reports::generate::Generator;
 use larder_client::reports::{Report, ReportKey};
@@ -132,6 +132,7 @@ impl Promised {
 
     /// Reads all of it, bit for bit.
     async fn kept_by(&self, controller: &Controller, store: Store) {
+        reaches(controller).await;
         for (key, report) in &self.0 {
             let found = controller.reports.get(key).await.unwrap();
             let found = found.unwrap_or_else(|| panic!("{key} is lost"));
@@ -142,6 +143,17 @@ impl Promised {
             );
         }
     }
+}
+
+/// Waits until a controller has found out that the primary answers. Another one may have brought everything home before.
+async fn reaches(controller: &Controller) {
+    const GLANCE: Duration = Duration::from_millis(20);
+    let closed = async {
+        while controller.reports.breaker() != BreakerState::Closed {
+            tokio::time::sleep(GLANCE).await;
+        }
+    };
+    timeout(PATIENCE, closed).await.unwrap();
 }
 
 async fn leads(controller: &Controller) {
