@@ -368,3 +368,21 @@ async fn operations_hold_nothing_else() {
     let nothing = world.send(Method::PATCH, &strict, &[JSON_PATCH], "null").await;
     assert_eq!((nothing.status, nothing.json()), (200, warned.json()));
 }
+
+/// The first document counts, and the last of what stands there twice.
+#[tokio::test]
+async fn yaml_is_read_as_kubernetes_reads_it() {
+    let mut world = World::new().await;
+    let yaml = [("content-type", "application/yaml")];
+    let twice = "---\nmetadata: {name: a}\nspec:\n  color: red\n  color: blue\n  count: 017\n---\nanother: document\n";
+    let strict = world.things("?fieldValidation=Strict");
+    let refused = world.send(Method::POST, &strict, &yaml, twice).await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert!(message(&refused).contains(r#"duplicate field "spec.color""#), "{}", message(&refused));
+    let made = world.send(Method::POST, &world.things(""), &yaml, twice).await;
+    assert_eq!(made.headers["warning"], r#"299 - "duplicate field \"spec.color\"""#);
+    let spec = &made.json()["spec"];
+    assert_eq!((made.status, &spec["color"], &spec["count"]), (201, &json!("blue"), &json!(15)));
+    let broken = world.send(Method::POST, &world.things(""), &yaml, "metadata: [").await;
+    assert_eq!((reason(&broken).0, message(&broken).lines().count()), (400, 1), "{}", message(&broken));
+}
