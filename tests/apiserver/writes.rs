@@ -347,8 +347,13 @@ async fn a_request_may_have_many_headers() {
     let mut world = World::new().await;
     let group = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
     let headers = vec![("x-remote-group", group); 5000];
-    let answer = world.send(Method::GET, &world.things(""), &headers, "").await;
+    let mut connection = world.server.connect_http2().await;
+    let answer = connection.send(Method::GET, &world.things(""), &headers, "").await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
+    let answer = world.send(Method::GET, &world.things(""), &headers[..1500], "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let refused = world.send(Method::GET, &world.things(""), &headers, "").await;
+    assert_eq!(refused.status, 431);
 }
 
 /// What an operation of a JSON patch holds besides is told as unknown fields of an object are.
