@@ -144,3 +144,13 @@ async fn nulls_are_judged_as_values() {
     assert_eq!(less.status, 200, "{}", less.text());
     assert!(world.thing("a").await["spec"].get("color").is_none());
 }
+
+#[tokio::test]
+async fn what_is_of_another_type_has_no_reason() {
+    let mut world = World::new().await;
+    let mut config = thing("a", "red");
+    config["spec"]["count"] = json!({"a": 1});
+    let refused = world.apply("a", "one", &config).await;
+    assert_eq!(reason(&refused), (500, String::new()), "{}", refused.text());
+    assert!(refused.json().get("details").is_none(), "{}", refused.text());
+}

@@ -143,12 +143,12 @@ async fn who_accepts_yaml_gets_yaml() {
             (200, "application/yaml")
         );
         assert!(answer.text().contains("\nspec:\n  color: red\n"), "{}", answer.text());
-        assert_eq!(serde_saphyr::from_str::<serde_json::Value>(&answer.text()).unwrap(), made);
+        assert_eq!(serde_saphyr::from_str::<serde_json::Value>(answer.text()).unwrap(), made);
     }
     let yaml = wants("application/yaml");
     let list = world.get(&world.things("")).await.json();
     let answer = world.send(Method::GET, &world.things(""), &yaml, "").await;
-    assert_eq!(serde_saphyr::from_str::<serde_json::Value>(&answer.text()).unwrap(), list);
+    assert_eq!(serde_saphyr::from_str::<serde_json::Value>(answer.text()).unwrap(), list);
     let missing = world.send(Method::GET, &world.things("/none"), &yaml, "").await;
     assert_eq!(missing.status, 404);
     assert!(missing.text().contains("\nreason: NotFound\n"), "{}", missing.text());

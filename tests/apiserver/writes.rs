@@ -420,8 +420,13 @@ async fn a_request_may_have_many_headers() {
     let mut world = World::new().await;
     let group = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
     let headers = vec![("x-remote-group", group); 5000];
-    let answer = world.send(Method::GET, &world.things(""), &headers, "").await;
+    let mut connection = world.server.connect_http2().await;
+    let answer = connection.send(Method::GET, &world.things(""), &headers, "").await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
+    let answer = world.send(Method::GET, &world.things(""), &headers[..1500], "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let refused = world.send(Method::GET, &world.things(""), &headers, "").await;
+    assert_eq!(refused.status, 431);
 }
 
 /// What an operation of a JSON patch holds besides is told as unknown fields of an object are.
@@ -440,4 +445,22 @@ async fn operations_hold_nothing_else() {
     assert_eq!(warned.headers["warning"], r#"299 - "json patch unknown field \"[0].zz\"""#);
     let nothing = world.send(Method::PATCH, &strict, &[JSON_PATCH], "null").await;
     assert_eq!((nothing.status, nothing.json()), (200, warned.json()));
+}
+
+/// The first document counts, and the last of what stands there twice.
+#[tokio::test]
+async fn yaml_is_read_as_kubernetes_reads_it() {
+    let mut world = World::new().await;
+    let yaml = [("content-type", "application/yaml")];
+    let twice = "---\nmetadata: {name: a}\nspec:\n  color: red\n  color: blue\n  count: 017\n---\nanother: document\n";
+    let strict = world.things("?fieldValidation=Strict");
+    let refused = world.send(Method::POST, &strict, &yaml, twice).await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert!(message(&refused).contains(r#"duplicate field "spec.color""#), "{}", message(&refused));
+    let made = world.send(Method::POST, &world.things(""), &yaml, twice).await;
+    assert_eq!(made.headers["warning"], r#"299 - "duplicate field \"spec.color\"""#);
+    let spec = &made.json()["spec"];
+    assert_eq!((made.status, &spec["color"], &spec["count"]), (201, &json!("blue"), &json!(15)));
+    let broken = world.send(Method::POST, &world.things(""), &yaml, "metadata: [").await;
+    assert_eq!((reason(&broken).0, message(&broken).lines().count()), (400, 1), "{}", message(&broken));
 }

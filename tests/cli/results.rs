@@ -79,6 +79,8 @@ fn what_fails_where_since_when() {
         "policy": "nonroot", "namespace": "a",
     });
     assert_eq!((failing.len(), &failing[0]), (2, &expected));
+    let twice = succeeds(&server, "reader", &["reports", "results", "--count-by", "policy,policy"]);
+    assert_eq!(twice.matches(r#""policy":"#).count(), twice.lines().count(), "{twice}");
     let narrow = [
         "--policy",
         "nonroot,limits",

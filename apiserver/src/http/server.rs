@@ -26,8 +26,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const BUFFER: usize = 128 << 10;
 /// The longest head of a request, as of Go's servers: a front proxy sends the groups of a user in a header each. Addresses end at 64 KiB.
 const HEAD: u32 = 1 << 20;
-/// Headers of a request over HTTP/1.
-const HEADERS: usize = 10_000;
+/// Headers of a request over HTTP/1, which takes room for so many each time; over HTTP/2, as front proxies speak it, their length alone counts.
+const HEADERS: usize = 2000;
 /// Requests at the same time on one HTTP/2 connection. The kube-apiserver sends those of all its users over one.
 const STREAMS: u32 = 1000;
 /// How often a silent HTTP/2 connection is asked whether it lives.

@@ -224,6 +224,11 @@ impl Refusal {
             .into()
     }
 
+    /// 500: what is applied is not of the types of its fields. Kubernetes gives no reason.
+    pub(crate) fn untyped(message: String) -> Self {
+        Status::new(StatusCode::INTERNAL_SERVER_ERROR, "", message).into()
+    }
+
     /// 503: the store cannot do it at the moment.
     pub(crate) fn store_is_away(resource: &Resource, verb: Verb) -> Self {
         let message = format!(
@@ -366,9 +371,11 @@ impl Status {
             "metadata": metadata,
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
             "code": self.code.as_u16(),
         });
+        if !self.reason.is_empty() {
+            status["reason"] = self.reason.into();
+        }
         if let Some(details) = &self.details {
             status["details"] = details.to_json();
         }

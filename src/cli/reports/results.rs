@@ -139,7 +139,14 @@ struct Tally<'g> {
 }
 
 impl Results {
-    pub(crate) async fn run(self) -> Result<(), Failure> {
+    pub(crate) async fn run(mut self) -> Result<(), Failure> {
+        let mut seen = Vec::new();
+        self.count_by.retain(|it| {
+            !seen.contains(it) && {
+                seen.push(*it);
+                true
+            }
+        });
         let questions = questions(&self.connect).await?;
         let mut sink = Sink::stdout();
         let all = if self.show.as_table(&sink) { SHOWN } else { usize::MAX };

@@ -59,7 +59,7 @@ impl ListOptions {
         let revision = query.set("resourceVersion");
         let mut errors = Vec::new();
         if self.watch {
-            self.check_watch(text, &mut errors);
+            self.check_watch(text, revision, &mut errors);
         } else {
             self.check_list(text, revision, &mut errors);
         }
@@ -93,10 +93,15 @@ impl ListOptions {
         }
     }
 
-    fn check_watch(&self, matching: Option<&str>, errors: &mut Vec<FieldError>) {
+    fn check_watch(&self, matching: Option<&str>, revision: Option<&str>, errors: &mut Vec<FieldError>) {
         let forbidden = |detail| FieldError::forbidden(MATCH, detail);
         if self.initial_events.is_some() && matching != Some(NOT_OLDER) {
             errors.push(forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+        }
+        // A watch from the beginning is taken for one that asks for what there is.
+        let begins = self.initial_events.is_none() && matches!(revision, None | Some("0"));
+        if self.go_on.is_some() && (matching.is_some() || begins) {
+            errors.push(forbidden("resourceVersionMatch is forbidden when continue is provided"));
         }
         let Some(text) = matching else { return };
         if self.initial_events.is_none() {
@@ -106,9 +111,6 @@ impl ListOptions {
         }
         if text != NOT_OLDER {
             errors.push(FieldError::not_supported(MATCH, &json!(text), [NOT_OLDER]));
-        }
-        if self.go_on.is_some() {
-            errors.push(forbidden("resourceVersionMatch is forbidden when continue is provided"));
         }
     }
 
@@ -195,6 +197,8 @@ mod tests {
             ("watch=1&sendInitialEvents=true&resourceVersionMatch=Exact", 422),
             ("watch=1&resourceVersionMatch=NotOlderThan", 422),
             ("watch=1&sendInitialEvents=1&resourceVersionMatch=NotOlderThan&continue=x", 422),
+            ("watch=1&continue=x", 422),
+            ("watch=1&resourceVersion=5&continue=x", 200),
             ("limit=abc", 400),
             ("timeoutSeconds=1.5", 400),
             ("labelSelector=a+b", 400),

@@ -216,6 +216,6 @@ fn refused_apply(error: ApplyError) -> Refusal {
             Refusal::manager_conflict(message, causes.collect())
         }
         ApplyError::BadRequest(_) => Refusal::bad_request(message),
-        ApplyError::Untyped(_) => Refusal::internal(message),
+        ApplyError::Untyped(_) => Refusal::untyped(message),
     }
 }

@@ -34,9 +34,10 @@ impl Writing {
 
     /// Who owns the fields that are written.
     pub(super) fn manager(&self) -> String {
-        let agent = self.call.headers.get(header::USER_AGENT).and_then(|it| it.to_str().ok());
+        let agent = self.call.headers.get(header::USER_AGENT);
+        let agent = agent.map(|it| String::from_utf8_lossy(it.as_bytes())).unwrap_or_default();
         let said = self.options.manager.as_deref().unwrap_or_default();
-        apply::manager_or_agent(said, agent.unwrap_or_default())
+        apply::manager_or_agent(said, &agent)
     }
 
     /// Puts defaults and the marks of the resource into an object.
