@@ -261,6 +261,13 @@ pub trait Depot: Send + Sync + 'static {
     /// Removes a tombstone if its seal is still this; says whether it did.
     async fn unbury(&self, key: &ReportKey, seal: &Self::Seal) -> Result<bool, DepotError>;
 
+    /// Clears away what writers left behind that ended in the midst of a large report which they had begun before `before`. Nothing depends on it
+    /// but room.
+    async fn sweep(&self, before: Timestamp) -> Result<(), DepotError> {
+        let _ = before;
+        Ok(())
+    }
+
     /// Pieces of values whose first piece is gone. Most depots have none.
     async fn loose_pieces(&self) -> Result<Vec<LoosePiece>, DepotError> {
         Ok(Vec::new())

@@ -32,6 +32,8 @@ const PACE: Pace = Pace {
     patience: std::time::Duration::ZERO,
     ahead: std::time::Duration::from_secs(3600),
     retention: std::time::Duration::from_secs(24 * 3600),
+    // Clocks are driven here, and none of a sweep.
+    draft: std::time::Duration::MAX,
 };
 
 /// Moves what is on the shelf into the primary.

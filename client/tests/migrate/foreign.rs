@@ -12,6 +12,7 @@ use larder_client::fallback::{
 use larder_client::migrate::leadership::Always;
 use larder_client::migrate::*;
 use larder_client::reports::{Asset, Clock, Encoding, Report, ReportKey, ReportStore};
+use larder_client::wire::{Request, Statement, Value};
 
 use crate::depots::in_sql;
 
@@ -198,4 +199,24 @@ async fn a_clock_that_is_wrong_harms_nobody_else() {
         larder_client::reports::Clock::latest(jiff::Timestamp::now() + jiff::SignedDuration::from_mins(1));
     let tombstone = site.primary.find(&key("workload/far")).await.unwrap().tombstone;
     assert!(tombstone.is_some_and(|it| it < current));
+}
+
+#[tokio::test]
+async fn a_pass_clears_away_what_writers_left_behind() {
+    let site = Site::new().await;
+    let database = site.primary.database();
+    let insert = "INSERT INTO payload_part (upload, part, body) VALUES (1, 0, x'00')";
+    database.execute(&Request::new([Statement::new(insert)])).await.unwrap();
+    // The generation of a large value that was begun in 1970, and one that may still go on.
+    let drafts =
+        [0, Clock::latest(jiff::Timestamp::now())].map(|it| format!("larder/chunk/workload/x/{it:016x}-1/0"));
+    let listed = async || site.consul.list("larder/", None, 10).await.unwrap().len();
+    for draft in &drafts {
+        site.write(draft, "x").await;
+    }
+    assert_eq!(listed().await, 2);
+    site.migrate().await;
+    let count = Statement::new("SELECT count(*) FROM payload_part");
+    let left = database.query(&Request::new([count])).await.unwrap();
+    assert_eq!((left.results[0].rows[0][0].clone(), listed().await), (Value::Integer(0), 1));
 }

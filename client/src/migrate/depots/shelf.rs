@@ -5,6 +5,7 @@
 
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
 
 use crate::fallback::StoreError;
 use crate::fallback::shelf::{
@@ -111,6 +112,11 @@ impl Depot for Shelf {
 
     async fn unbury(&self, _: &ReportKey, seal: &ShelfTombstone) -> Result<bool, DepotError> {
         Ok(self.remove_tombstone(seal).await?)
+    }
+
+    async fn sweep(&self, before: Timestamp) -> Result<(), DepotError> {
+        Shelf::sweep(self, before).await?;
+        Ok(())
     }
 
     async fn loose_pieces(&self) -> Result<Vec<LoosePiece>, DepotError> {

@@ -4,6 +4,7 @@
 //! of a processor, so it is done beside the tasks that wait for others.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use crate::database::DatabaseError;
 use crate::fallback::shelf::gzip;
@@ -144,6 +145,11 @@ impl Depot for ReportStore {
 
     async fn unbury(&self, key: &ReportKey, seal: &TombstoneStamp) -> Result<bool, DepotError> {
         Ok(self.unbury_exactly(key, *seal).await?)
+    }
+
+    async fn sweep(&self, before: Timestamp) -> Result<(), DepotError> {
+        ReportStore::sweep(self, before).await?;
+        Ok(())
     }
 }
 

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
@@ -53,6 +53,8 @@ pub struct Pace {
     pub ahead: Duration,
     /// How long tombstones are kept by the depot that reports are moved to.
     pub retention: Duration,
+    /// A large report that was begun and not finished for so long is taken for given up.
+    pub draft: Duration,
 }
 
 impl Default for Pace {
@@ -70,6 +72,7 @@ impl Default for Pace {
             patience: Duration::from_millis(250),
             ahead: Duration::from_hours(1),
             retention: Duration::from_hours(24),
+            draft: Duration::from_hours(1),
         }
     }
 }
@@ -237,8 +240,23 @@ impl<F: Depot, T: Depot> Pass<F, T> {
         if changed == 0 {
             self.forget_tombstones().await?;
         }
+        self.sweep().await;
         let progress = self.progress.borrow();
         Ok(Outcome { gone: progress.gone(), skipped: progress.left(), changed })
+    }
+
+    /// What writers left behind takes room in either depot, and whoever leads clears it away, if not now then after the next pass.
+    async fn sweep(&self) {
+        if self.leadership.confirm().await.is_err() {
+            return;
+        }
+        let age = SignedDuration::try_from(self.pace.draft).unwrap_or(SignedDuration::MAX);
+        let before = Timestamp::now().saturating_sub(age).unwrap_or(Timestamp::MIN);
+        for swept in [self.from.sweep(before).await, self.to.sweep(before).await] {
+            if let Err(error) = swept {
+                tracing::debug!(%error, "what writers left behind stays for now");
+            }
+        }
     }
 
     fn rest<R>(&self, with: impl FnOnce(&mut Rest) -> R) -> R {

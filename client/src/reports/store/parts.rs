@@ -1,10 +1,10 @@
 //! Payloads that are too large for a row: 4 MiB and more, written in pieces under a number of their own before the row that names it.
 //!
 //! The row is the moment at which the report is there. A writer that ends before leaves pieces that no row names; their number is a
-//! sequence, so their age is known, and [`ReportStore::sweep`] removes them after an hour.
+//! sequence, so their age is known, and [`ReportStore::sweep`] removes them.
 
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use larder_wire::{Request, Statement, Value};
 
 use super::rows::Upload;
@@ -15,8 +15,6 @@ use crate::reports::Clock;
 pub(super) const PART: usize = 4 << 20;
 /// Pieces in one request: well below the 16 MiB that a sidecar takes.
 const AT_ONCE: usize = 2;
-/// An upload that takes longer is taken for one that nobody goes on with.
-const LONGEST_UPLOAD: SignedDuration = SignedDuration::from_hours(1);
 
 impl ReportStore {
     /// Writes a payload in pieces.
@@ -50,12 +48,13 @@ impl ReportStore {
         Ok((payload.len() == upload.size).then(|| payload.into()))
     }
 
-    /// Removes pieces of payloads that no report names and that are older than an hour; says how many.
+    /// Removes pieces of payloads that no report names and that were written before `before`; says how many. An hour is long enough for who is still
+    /// writing.
     ///
     /// # Errors
     /// The database did not do it.
-    pub async fn sweep(&self) -> Result<u64, ReportError> {
-        let before = Clock::latest(Timestamp::now() - LONGEST_UPLOAD);
+    pub async fn sweep(&self, before: Timestamp) -> Result<u64, ReportError> {
+        let before = Clock::latest(before);
         let delete = "DELETE FROM payload_part WHERE upload < ?1 \
                       AND upload NOT IN (SELECT upload FROM report WHERE upload IS NOT NULL)";
         let request = Request::new([Statement::with(delete, [before.into()])]);

@@ -372,7 +372,7 @@ pub(crate) async fn large_payloads_come_in_pieces(database: Arc<dyn Database>) {
 
     // What nobody names and is old is swept; what may still be named is not.
     execute(&*database, "INSERT INTO payload_part VALUES (1, 0, x'00')").await;
-    assert_eq!(store.sweep().await.unwrap(), 1);
+    assert_eq!(store.sweep(Timestamp::now() - SignedDuration::from_hours(1)).await.unwrap(), 1);
     store.delete(&first.key).await.unwrap();
     assert_eq!(count(&*database, "payload_part").await, 0);
 }
