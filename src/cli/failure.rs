@@ -49,7 +49,7 @@ impl Failure {
     }
 
     /// The same failure of a command whose exit code 1 says "no".
-    pub(crate) fn is_not_no(self) -> Self {
+    pub(crate) fn not_a_no(self) -> Self {
         if self.exit_code() == 1 { Self::NotNo(Box::new(self)) } else { self }
     }
 

@@ -27,7 +27,7 @@ const MUCH: u64 = 1000;
 /// How long what replaced and deleted reports said of vulnerabilities may count, unless clearing it away takes long.
 const TIDYING: Duration = Duration::from_secs(120);
 /// The part of the time that is spent on clearing away, at most: one in so many.
-const SHARE: u32 = 20;
+const SHARE: u32 = 100;
 
 /// Keeps up the index until it is dropped. Dropped at work, it leaves the index as right as it was.
 pub struct Upkeep {

@@ -61,11 +61,11 @@ struct Got {
 impl Get {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         match self.fetch().await {
-            Ok(Some(got)) => self.show(got).map_err(Failure::is_not_no),
+            Ok(Some(got)) => self.show(got).map_err(Failure::not_a_no),
             // Nothing was ever stored there.
             Err(failure) if failure.is_of_no_tables() => Err(failure),
             Ok(None) => Err(Failure::Other(anyhow::anyhow!("there is no report {}", self.key))),
-            Err(failure) => Err(failure.is_not_no()),
+            Err(failure) => Err(failure.not_a_no()),
         }
     }
 

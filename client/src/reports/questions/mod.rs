@@ -5,8 +5,8 @@
 //! other by what the last row was, never by how many came before, so that none is missed or seen twice for what others write meanwhile.
 //!
 //! Which asset a caller may see is an [allow-list](AssetFilter::allowed) in every question. What a vulnerability *is* (severity, scores, dates, whether it
-//! is mended) is joined over the reports that a question is about, as long as these have a million findings at most and, where the list is
-//! longer than 5000 keys, never: above that it is joined over all reports, for which see [`Questions::exact_up_to`].
+//! is mended) is joined over the reports that a question is about, as long as these have a million findings at most, and the list 5000 keys:
+//! above that it is joined over all reports, for which see [`Questions::exact_up_to`].
 
 mod affected;
 mod asset;
