@@ -78,9 +78,9 @@ pub(crate) fn tenths(score: f32) -> u8 {
     ((score * 10.0).round() as u8).min(100)
 }
 
-/// A score from its tenths.
+/// A score from its tenths. An earlier release kept what is more than ten.
 pub(super) fn score(tenths: u8) -> f32 {
-    f32::from(tenths) / 10.0
+    f32::from(tenths.min(100)) / 10.0
 }
 
 impl<'a> From<&'a Finding> for Row<'a> {
