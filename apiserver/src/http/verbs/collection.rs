@@ -18,7 +18,7 @@ use crate::http::options::ListOptions;
 use crate::http::show::{Heading, Show};
 use crate::http::status::Refusal;
 use crate::present::accept::Shown;
-use crate::store::{ListQuery, Page, StoreError, Stored};
+use crate::store::{At, ListQuery, Page, StoreError, Stored};
 
 const VERB: Verb = Verb::DeleteCollection;
 /// Objects that are looked at together, where no limit says how many.
@@ -52,6 +52,8 @@ pub(super) async fn delete(call: Call, body: Body) -> Result<Answer, Refusal> {
     if list.limit.is_some() {
         first.next = None;
     }
+    // What is made while this goes on is none of it.
+    let query = ListQuery { at: At::Exactly(first.revision), ..query };
     let (sender, deleted) = mpsc::channel(AHEAD);
     tokio::spawn(all(deleting, query, first, sender));
     let content = Content::Coming(shown(show, &heading, deleted));
