@@ -15,8 +15,9 @@ INSERT INTO revision (id, latest, compacted, kept) VALUES (1, 0, 0, 0);
 
 -- One object. `id` is the revision at which it was created, so rows are appended, an id is never given twice, and the index of keys says for
 -- itself which objects there were at a revision. `key` is `namespace/name`, or the name alone where there are no namespaces, in the order of its bytes.
--- `terms` is a JSON object: labels by their keys, selectable fields by their paths behind a dot (`{"app":"web",".spec.owner":"x"}`). `body` is zstd of the
--- object's JSON without its head (apiVersion, kind, resourceVersion), and stands last: who does not want it does not read its pages.
+-- `terms` is a JSON object: labels by their keys, selectable fields by their paths behind a dot (`{"app":"web",".spec.owner":"x"}`). `hashes` is a JSON
+-- list, which says where it stands in `term`. `body` is zstd of the object's JSON without its head (apiVersion, kind, resourceVersion), and stands
+-- last: who does not want it does not read its pages.
 CREATE TABLE object (
     id INTEGER NOT NULL PRIMARY KEY,
     resource TEXT NOT NULL,
@@ -25,18 +26,18 @@ CREATE TABLE object (
     uid TEXT NOT NULL,
     version TEXT NOT NULL,
     terms TEXT NOT NULL,
+    hashes TEXT NOT NULL,
     body BLOB NOT NULL,
     UNIQUE (resource, key)
 );
 
--- The terms of objects, for selectors: the objects that have a term stand together in the order of their keys.
+-- Where objects with a term may be found, for selectors: `hash` is made of resource, name and value, so whether an object has the term says `terms` alone.
+-- A row is a tenth of what it would be with the texts in it, and of a term that many objects have the next one is appended: a write, which has a
+-- term or ten, dirties few pages.
 CREATE TABLE term (
-    resource TEXT NOT NULL,
-    name TEXT NOT NULL,
-    value TEXT NOT NULL,
-    key TEXT NOT NULL,
+    hash INTEGER NOT NULL,
     object INTEGER NOT NULL,
-    PRIMARY KEY (resource, name, value, key)
+    PRIMARY KEY (hash, object)
 ) WITHOUT ROWID;
 
 -- One change, with the object as it was before (`prev_…`, NULL where there was none). The object as it was after is `prev_…` of the next change of its

@@ -129,7 +129,7 @@ impl Core {
             }
             At::Latest => None,
         };
-        let driver = self.driver(resource, &query.selection).await?;
+        let driver = self.driver(resource, query).await?;
         let select = Select { resource, query, at, driver: driver.as_ref(), counts };
         let (standing, total, rows) = self.begin_list(&select).await?;
         let revision = at.unwrap_or(standing.latest);
@@ -149,18 +149,18 @@ impl Core {
         Ok(List { revision, total, reading })
     }
 
-    /// The driver that finds the fewest objects.
-    async fn driver(&self, resource: &str, selection: &Selection) -> Result<Option<Driver>, StoreError> {
-        let mut drivers = select::drivers(selection);
-        if drivers.len() < 2 {
-            return Ok(drivers.pop());
+    /// What finds the selected objects with the least effort; `None` if that is to go through all.
+    async fn driver(&self, resource: &str, query: &ListQuery) -> Result<Option<Driver>, StoreError> {
+        let drivers = select::drivers(resource, &query.selection);
+        if drivers.is_empty() {
+            return Ok(None);
         }
-        let response = self.database.query(&Request::new(select::probe(resource, &drivers))).await?;
+        let probe = select::probe(resource, &query.selection, &drivers);
+        let response = self.database.query(&Request::new(probe)).await?;
         let counts = response.results.into_iter().flat_map(|it| it.rows);
         let counts: Vec<u64> =
             counts.map(|row| Row::from(row).revision()).collect::<Result<_, StoreError>>()?;
-        let found = drivers.into_iter().zip(counts).min_by_key(|(_, count)| *count);
-        Ok(found.map(|(driver, _)| driver))
+        Ok(select::choose(query, drivers, &counts))
     }
 
     async fn begin_list(

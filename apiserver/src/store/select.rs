@@ -1,8 +1,8 @@
 //! A selection, a page and a moment as SQL that uses an index.
 //!
-//! Rows come in the order of their keys, and none is sorted: keys are read off the index of keys, or off the index of terms, in which the objects
-//! that have a term stand in the order of their keys too. Of the past there are two branches, which SQLite merges: what has not changed since, and
-//! what was replaced since. The terms of the latter are in no index; they come with the row, and the caller decides.
+//! Rows come in the order of their keys, read off the index of keys. Where few objects have a term, their keys are collected first, off the index of
+//! terms, which is by hash: so whatever it finds is tested like everything else, by the terms in the row. Of the past there are two branches, which
+//! SQLite merges: what has not changed since, and what was replaced since. The terms of the latter come with the row, and the caller decides.
 
 use larder_client::wire::{Statement, Value};
 
@@ -10,17 +10,16 @@ use super::core::STANDING;
 use super::key::namespace_bounds;
 use super::row::number;
 use super::sql::Sql;
-use super::{ListQuery, Revision, Selection, Test, terms};
+use super::{ListQuery, Requirement, Revision, Selection, Test, terms};
 
 /// A term that all selected objects have, with one of these values: they can be found by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Driver {
-    name: String,
-    values: Vec<String>,
+    hashes: Vec<i64>,
 }
 
-/// More values than that are tested and not searched for.
-const BRANCHES: usize = 8;
+/// Of more objects the keys are not collected for a page: they are gone through, in their order, until the page is full.
+const COLLECTED: u64 = 10_000;
 /// More values than that are not even bound.
 const BOUND: usize = 100;
 /// More labels or fields than that are not tested in SQL: each makes the expression deeper, and SQLite takes no more than so many levels.
@@ -38,66 +37,79 @@ pub(super) struct Select<'q> {
 }
 
 /// Terms that the selected objects can be found by.
-pub(super) fn drivers(selection: &Selection) -> Vec<Driver> {
+pub(super) fn drivers(resource: &str, selection: &Selection) -> Vec<Driver> {
     if selection.namespace.is_some() && selection.name.is_some() {
         return Vec::new();
     }
     let labels = selection.labels.iter().filter_map(|it| match &it.test {
-        Test::In(values) => Some((it.key.clone(), distinct(values))),
+        Test::In(values) => Some((it.key.clone(), values.as_slice())),
         _ => None,
     });
-    let fields = selection.fields.iter().filter(|(_, equal, value)| *equal && !value.is_empty());
-    let fields = fields.filter(|(path, ..)| !path.starts_with("metadata."));
-    let fields = fields.map(|(path, _, value)| (terms::field(path), vec![value.clone()]));
-    let found = labels.chain(fields).map(|(name, values)| Driver { name, values });
-    found.filter(|it| (1..=BRANCHES).contains(&it.values.len())).take(TESTED).collect()
+    let fields = selection
+        .fields
+        .iter()
+        .filter(|(path, equal, value)| *equal && !value.is_empty() && !path.starts_with("metadata."));
+    let fields = fields.map(|(path, _, value)| (terms::field(path), std::slice::from_ref(value)));
+    let found = labels.chain(fields).filter(|(_, values)| (1..=BOUND).contains(&values.len()));
+    let hashes =
+        |name: &str, values: &[String]| values.iter().map(|it| terms::hash(resource, name, it)).collect();
+    found.map(|(name, values)| Driver { hashes: hashes(&name, values) }).take(TESTED).collect()
 }
 
-fn distinct(values: &[String]) -> Vec<String> {
-    let mut values = values.to_vec();
-    values.sort_unstable();
-    values.dedup();
-    values
-}
-
-/// Asks how many objects each driver finds, up to a number from which on it does not matter.
-pub(super) fn probe(resource: &str, drivers: &[Driver]) -> Vec<Statement> {
-    let count = |driver: &Driver| {
-        let mut sql = Sql::new(
-            "SELECT count(*) FROM (SELECT 1 FROM term WHERE resource = ? AND name = ?",
-            [resource.into(), driver.name.as_str().into()],
-        );
-        sql.append(one_of(" AND value", &driver.values));
-        sql.push(" LIMIT 1000) found", []);
+/// Asks how many objects each driver finds, and last how many there are to go through without one: up to a number from which on it does not matter.
+pub(super) fn probe(resource: &str, selection: &Selection, drivers: &[Driver]) -> Vec<Statement> {
+    let counted = |found: Sql| {
+        let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1 FROM ", []);
+        sql.append(found);
+        sql.push(" LIMIT ?)", [number(COLLECTED + 1)]);
         sql.statement()
     };
-    drivers.iter().map(count).collect()
+    let by_term = drivers.iter().map(|it| it.found("term t"));
+    let mut by_key = Sql::new("object o WHERE o.resource = ?", [resource.into()]);
+    if let Some(namespace) = &selection.namespace {
+        by_key.append(within(namespace, "o.key"));
+    }
+    by_term.chain([by_key]).map(counted).collect()
 }
 
-fn one_of(what: &str, values: &[String]) -> Sql {
+/// Which driver to use, if any, after the counts of [`probe`].
+pub(super) fn choose(query: &ListQuery, drivers: Vec<Driver>, counts: &[u64]) -> Option<Driver> {
+    let all = counts.last().copied().unwrap_or(u64::MAX);
+    let (driver, found) = drivers.into_iter().zip(counts).min_by_key(|(_, found)| **found)?;
+    // Of two numbers that are both too large to be told apart, the one without a namespace may be larger by far.
+    let is_least = *found < all || (query.limit.is_none() && query.selection.namespace.is_none());
+    (is_least && (query.limit.is_none() || *found <= COLLECTED)).then_some(driver)
+}
+
+impl Driver {
+    fn found(&self, term: &str) -> Sql {
+        one_of(&format!("{term} WHERE t.hash"), self.hashes.iter().map(|it| Value::Integer(*it)))
+    }
+}
+
+fn one_of(what: &str, values: impl ExactSizeIterator<Item = Value>) -> Sql {
     let places = vec!["?"; values.len()].join(", ");
-    Sql::new(&format!("{what} IN ({places})"), values.iter().map(|it| it.as_str().into()))
+    Sql::new(&format!("{what} IN ({places})"), values)
+}
+
+fn within(namespace: &str, key: &str) -> Sql {
+    let (first, end) = namespace_bounds(namespace);
+    Sql::new(&format!(" AND {key} >= ? AND {key} < ?"), [first.into(), end.into()])
+}
+
+/// Where in its terms an object has one; `None` if SQLite has no way to say it.
+fn place(name: &str) -> Option<Value> {
+    (!name.contains(['"', '\\'])).then(|| format!("$.\"{name}\"").into())
 }
 
 impl Select<'_> {
     /// Whether the caller has to decide for each row of the present, since SQL does not.
     fn leaves_to_caller(&self) -> bool {
-        let selection = &self.query.selection;
-        let by_label = selection.labels.iter().any(|it| match &it.test {
-            Test::In(values) | Test::NotIn(values) => values.len() > BOUND,
-            Test::Exists | Test::Absent => !self.reads_all(),
-            Test::Greater(_) | Test::Less(_) => true,
-        });
-        let by_field = |(path, equal, value): &(String, bool, String)| {
-            !equal || value.is_empty() || path.starts_with("metadata.")
-        };
-        let is_long = selection.labels.len() > TESTED || selection.fields.len() > TESTED;
-        is_long || by_label || selection.fields.iter().any(by_field)
-    }
-
-    /// Whether nothing narrows the range of keys.
-    fn reads_all(&self) -> bool {
-        self.driver.is_none() && self.query.selection.namespace.is_none()
+        let Selection { labels, fields, .. } = &self.query.selection;
+        labels.len() > TESTED
+            || fields.len() > TESTED
+            || labels.iter().any(|it| tested_label(it).is_none())
+            || fields.iter().any(|it| tested_field(it).is_none())
     }
 
     /// One row: how `at` stands to the history, and how many objects there are, or NULL.
@@ -135,16 +147,7 @@ impl Select<'_> {
 
     /// The rows: key, revision, version, body, and the terms where the caller has to decide.
     pub(super) fn rows(&self, limit: Option<usize>) -> Statement {
-        let mut sql = Sql::default();
-        match self.driver {
-            None => sql.append(self.by_key()),
-            Some(driver) => {
-                for (index, value) in driver.values.iter().enumerate() {
-                    sql.push(if index > 0 { " UNION ALL " } else { "" }, []);
-                    sql.append(self.by_term(driver, value));
-                }
-            }
-        }
+        let mut sql = self.by_key();
         if let Some(at) = self.at {
             sql.push(" UNION ALL ", []);
             sql.append(self.replaced(at));
@@ -158,75 +161,28 @@ impl Select<'_> {
     }
 
     fn by_key(&self) -> Sql {
-        let mut sql = self.columns("o.key");
-        sql.push(" FROM object o WHERE o.resource = ?", [self.resource.into()]);
-        self.narrow(&mut sql, "o.key");
-        sql
-    }
-
-    fn by_term(&self, driver: &Driver, value: &str) -> Sql {
-        let mut sql = self.columns("t.key");
-        // The order of a CROSS JOIN is kept: first the index, then the objects.
-        sql.push(
-            " FROM term t CROSS JOIN object o WHERE o.id = t.object AND t.resource = ? AND t.name = ? AND t.value = ?",
-            [self.resource.into(), driver.name.as_str().into(), value.into()],
-        );
-        self.narrow(&mut sql, "t.key");
-        sql
-    }
-
-    fn columns(&self, key: &str) -> Sql {
         let terms = if self.leaves_to_caller() { "o.terms" } else { "NULL" };
-        Sql::new(&format!("SELECT {key}, o.revision, o.version, o.body, {terms}"), [])
-    }
-
-    /// What is required of an object of the present, as far as it is not left to the caller.
-    fn narrow(&self, sql: &mut Sql, key: &str) {
-        sql.append(self.keys(key));
-        for requirement in self.query.selection.labels.iter().take(TESTED) {
-            match &requirement.test {
-                Test::In(values) if values.len() <= BOUND => {
-                    self.having(sql, &requirement.key, values, key);
-                }
-                Test::NotIn(values) if values.len() <= BOUND => {
-                    self.in_index(sql, "NOT EXISTS", &requirement.key, values, key);
-                }
-                Test::Exists if self.reads_all() => self.found(sql, "IN", &requirement.key),
-                Test::Absent if self.reads_all() => self.found(sql, "NOT IN", &requirement.key),
-                _ => {}
+        let columns = format!(
+            "SELECT o.key, o.revision, o.version, o.body, {terms} FROM object o WHERE o.resource = ?"
+        );
+        let mut sql = Sql::new(&columns, [self.resource.into()]);
+        match self.driver {
+            None => sql.append(self.keys("o.key")),
+            Some(driver) => {
+                // The order of a CROSS JOIN is kept: first the index, then the objects. The set of keys is in their order.
+                sql.append(driver.found(" AND o.key IN (SELECT i.key FROM term t CROSS JOIN object i"));
+                sql.push(" AND i.id = t.object AND i.resource = ?", [self.resource.into()]);
+                sql.append(self.keys("i.key"));
+                sql.push(")", []);
             }
         }
-        for (path, equal, value) in self.query.selection.fields.iter().take(TESTED) {
-            if *equal && !value.is_empty() && !path.starts_with("metadata.") {
-                self.having(sql, &terms::field(path), std::slice::from_ref(value), key);
-            }
-        }
+        let Selection { labels, fields, .. } = &self.query.selection;
+        let labels = labels.iter().take(TESTED).filter_map(tested_label);
+        labels.chain(fields.iter().take(TESTED).filter_map(tested_field)).for_each(|it| sql.append(it));
         if let Some(at) = self.at {
             sql.push(" AND o.revision <= ?", [number(at)]);
         }
-    }
-
-    /// What the driver finds has what it is found by; of others it is looked up.
-    fn having(&self, sql: &mut Sql, name: &str, values: &[String], key: &str) {
-        if self.driver.is_none_or(|it| it.name != name || it.values != distinct(values)) {
-            self.in_index(sql, "EXISTS", name, values, key);
-        }
-    }
-
-    /// One look into the index of terms for each value and object.
-    fn in_index(&self, sql: &mut Sql, exists: &str, name: &str, values: &[String], key: &str) {
-        sql.push(
-            &format!(" AND {exists} (SELECT 1 FROM term x WHERE x.resource = ? AND x.name = ?"),
-            [self.resource.into(), name.into()],
-        );
-        sql.append(one_of(" AND x.value", values));
-        sql.push(&format!(" AND x.key = {key})"), []);
-    }
-
-    /// The plus keeps SQLite from beginning with the set, which is not in the order of keys.
-    fn found(&self, sql: &mut Sql, is_in: &str, name: &str) {
-        let set = format!(" AND +o.id {is_in} (SELECT object FROM term WHERE resource = ? AND name = ?)");
-        sql.push(&set, [self.resource.into(), name.into()]);
+        sql
     }
 
     /// What was replaced since, and had been there at `at`. Where nothing was written since, it is not even looked for.
@@ -255,10 +211,7 @@ impl Select<'_> {
                 let exact = super::Key { namespace: namespace.clone(), name: name.clone() };
                 sql.push(&format!(" AND {key} = ?"), [exact.to_string().into()]);
             }
-            (Some(namespace), None) => {
-                let (first, end) = namespace_bounds(namespace);
-                sql.push(&format!(" AND {key} >= ? AND {key} < ?"), [first.into(), end.into()]);
-            }
+            (Some(namespace), None) => sql.append(within(namespace, key)),
             (None, Some(name)) => {
                 let length = i64::try_from(name.chars().count()).unwrap_or(i64::MAX);
                 sql.push(
@@ -270,6 +223,38 @@ impl Select<'_> {
         }
         sql
     }
+}
+
+/// What is required of a label of an object of the present, if SQL can say it.
+fn tested_label(requirement: &Requirement) -> Option<Sql> {
+    let sql = |before: &str, after: &str, values: &[String]| {
+        let mut sql = Sql::new(&format!(" AND {before}json_extract(o.terms, ?)"), [place(&requirement.key)?]);
+        if values.is_empty() {
+            sql.push(after, []);
+        } else {
+            sql.append(one_of(after, values.iter().map(|it| it.as_str().into())));
+        }
+        Some(sql)
+    };
+    match &requirement.test {
+        Test::In(values) if (1..=BOUND).contains(&values.len()) => sql("", "", values),
+        Test::NotIn(values) if (1..=BOUND).contains(&values.len()) => {
+            let mut sql = sql("coalesce(", " NOT", values)?;
+            sql.push(", 1)", []);
+            Some(sql)
+        }
+        Test::Exists => sql("", " IS NOT NULL", &[]),
+        Test::Absent => sql("", " IS NULL", &[]),
+        _ => None,
+    }
+}
+
+/// As [`tested_label`], of a field: one that is missing is empty.
+fn tested_field((path, equal, value): &(String, bool, String)) -> Option<Sql> {
+    let place = place(&terms::field(path)).filter(|_| !path.starts_with("metadata."))?;
+    let comparison = if *equal { "=" } else { "<>" };
+    let text = format!(" AND coalesce(json_extract(o.terms, ?), '') {comparison} ?");
+    Some(Sql::new(&text, [place, value.as_str().into()]))
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! What selectors ask for: the labels of an object and the values of its selectable fields, under one roof.
 //!
-//! They stand beside the object as JSON, so that a selection is decided without its body, and one by one in the index. A field is told from a
+//! They stand beside the object as JSON, so that a selection is decided without its body, and one by one, as hashes, in the index. A field is told from a
 //! label by the dot that its name begins with, with which no label begins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest as _, Sha256};
 
 use super::error::damaged;
 use super::{Draft, StoreError};
@@ -32,6 +34,12 @@ impl Terms {
         self.0.is_empty()
     }
 
+    /// What the index finds them by, as JSON.
+    pub(super) fn hashes(&self, resource: &str) -> String {
+        let hashes: BTreeSet<i64> = self.0.iter().map(|(name, value)| hash(resource, name, value)).collect();
+        serde_json::to_string(&hashes).expect("numbers are JSON")
+    }
+
     pub(super) fn label(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
     }
@@ -40,6 +48,16 @@ impl Terms {
     pub(super) fn field(&self, path: &str) -> &str {
         self.label(&field(path)).unwrap_or("")
     }
+}
+
+/// What the index finds a term by: the first 48 bits of SHA-256 of resource, name and value, each behind its length. Others may have the same.
+pub(super) fn hash(resource: &str, name: &str, value: &str) -> i64 {
+    let mut digest = Sha256::new();
+    for part in [resource, name, value] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    digest.finalize().iter().take(6).fold(0, |hash, byte| hash << 8 | i64::from(*byte))
 }
 
 /// What a selectable field is called among the terms.

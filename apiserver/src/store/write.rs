@@ -16,11 +16,11 @@ use super::{Draft, Key, Revision, StoreError, Stored, body};
 const NEXT: &str = "UPDATE revision SET latest = CASE WHEN latest < ?1 THEN ?1 ELSE latest + 1 END, kept = kept + 1 \
                     WHERE id = 1 RETURNING latest";
 
-const CREATE: &str = "INSERT INTO object (id, resource, key, revision, uid, version, terms, body) \
-                      SELECT latest, ?, ?, latest, ?, ?, ?, ? FROM revision";
+const CREATE: &str = "INSERT INTO object (id, resource, key, revision, uid, version, terms, hashes, body) \
+                      SELECT latest, ?, ?, latest, ?, ?, ?, ?, ? FROM revision";
 
-const INDEX: &str = "INSERT INTO term (resource, name, value, key, object) \
-                     SELECT ?, t.key, t.value, ?, r.latest FROM revision r, json_each(?) t";
+const INDEX: &str =
+    "INSERT INTO term (hash, object) SELECT h.value, r.latest FROM revision r, json_each(?) h";
 
 const CREATED: &str = "INSERT INTO change (revision, resource, key, object, deleted, at) \
                        SELECT latest, ?, ?, latest, 0, ? FROM revision";
@@ -32,15 +32,14 @@ const REPLACED: &str = "INSERT INTO change (revision, resource, key, object, del
                         FROM revision r, object o WHERE o.resource = ?1 AND o.key = ?2 AND o.revision = ?3";
 
 /// Where the terms are the same, which is the rule, neither of the two finds anything to do.
-const UNINDEX: &str = "DELETE FROM term WHERE resource = ?1 AND key = ?2 AND (name, value) IN \
-                       (SELECT t.key, t.value FROM object o, json_each(o.terms) t \
-                       WHERE o.resource = ?1 AND o.key = ?2 AND o.terms <> ?3)";
-const REINDEX: &str = "INSERT INTO term (resource, name, value, key, object) \
-                       SELECT o.resource, t.key, t.value, o.key, o.id FROM object o, json_each(?3) t \
-                       WHERE o.resource = ?1 AND o.key = ?2 AND o.terms <> ?3";
+const UNINDEX: &str = "DELETE FROM term WHERE (hash, object) IN \
+                       (SELECT h.value, o.id FROM object o, json_each(o.hashes) h \
+                       WHERE o.resource = ?1 AND o.key = ?2 AND o.hashes <> ?3)";
+const REINDEX: &str = "INSERT INTO term (hash, object) SELECT h.value, o.id FROM object o, json_each(?3) h \
+                       WHERE o.resource = ?1 AND o.key = ?2 AND o.hashes <> ?3";
 
-const UPDATE: &str = "UPDATE object SET revision = (SELECT latest FROM revision), uid = ?3, version = ?4, terms = ?5, body = ?6 \
-                      WHERE resource = ?1 AND key = ?2";
+const UPDATE: &str = "UPDATE object SET revision = (SELECT latest FROM revision), uid = ?3, version = ?4, terms = ?5, hashes = ?6, \
+                      body = ?7 WHERE resource = ?1 AND key = ?2";
 
 const DELETE: &str = "DELETE FROM object WHERE resource = ? AND key = ?";
 
@@ -54,12 +53,12 @@ impl Core {
     pub(super) async fn create(&self, resource: &str, draft: &Draft) -> Result<Stored, StoreError> {
         let (rest, packed, terms) = prepare(draft).await?;
         let place = || [Value::from(resource), draft.key.to_string().into()];
-        let object = [draft.uid.as_str().into(), draft.version.as_str().into(), terms.to_json().into()];
+        let hashes = terms.hashes(resource);
+        let object = [draft.uid.as_str(), &draft.version, &terms.to_json(), &hashes].map(Value::from);
         let values: Vec<Value> = place().into_iter().chain(object).chain([packed.into()]).collect();
         let mut statements = vec![Statement::with(CREATE, values)];
         if !terms.is_empty() {
-            let values: Vec<Value> = place().into_iter().chain([terms.to_json().into()]).collect();
-            statements.push(Statement::with(INDEX, values));
+            statements.push(Statement::with(INDEX, [hashes.into()]));
         }
         let values: Vec<Value> = place().into_iter().chain([now()]).collect();
         statements.push(Statement::with(CREATED, values));
@@ -74,17 +73,15 @@ impl Core {
         expected: Revision,
     ) -> Result<Stored, StoreError> {
         let (rest, packed, terms) = prepare(draft).await?;
-        let terms = terms.to_json();
+        let hashes = terms.hashes(resource);
+        let object = [draft.uid.as_str(), &draft.version, &terms.to_json(), &hashes].map(Value::from);
         let place = || [Value::from(resource), draft.key.to_string().into()];
         let with = |sql: &str, values: &[Value]| Statement::with(sql, [&place()[..], values].concat());
         let statements = vec![
             with(REPLACED, &[number(expected), 0.into(), now()]).expecting(1),
-            with(UNINDEX, &[terms.as_str().into()]),
-            with(REINDEX, &[terms.as_str().into()]),
-            with(
-                UPDATE,
-                &[draft.uid.as_str().into(), draft.version.as_str().into(), terms.into(), packed.into()],
-            ),
+            with(UNINDEX, &[hashes.as_str().into()]),
+            with(REINDEX, &[hashes.as_str().into()]),
+            with(UPDATE, &[&object[..], &[packed.into()]].concat()),
         ];
         let revision = self.write(statements).await?;
         Ok(stored(draft, revision, rest))

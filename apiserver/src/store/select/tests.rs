@@ -36,7 +36,7 @@ impl Planner {
     /// The plan of a list; it never sorts, and never reads a whole table.
     async fn of(&self, selection: Selection, at: Option<Revision>) -> String {
         let query = ListQuery { selection, at: At::Latest, after: Some(Key::from("a/a")), limit: Some(500) };
-        let drivers = drivers(&query.selection);
+        let drivers = drivers("r", &query.selection);
         let select = Select { resource: "r", query: &query, at, driver: drivers.first(), counts: true };
         let rows = self.plan(select.rows(query.limit)).await;
         let standing = self.plan(select.standing()).await;
@@ -63,7 +63,7 @@ async fn every_list_is_read_off_an_index() {
     let in_a = |it| Selection { namespace: Some("a".to_owned()), ..it };
     let named = |it| Selection { name: Some("n".to_owned()), ..it };
     let by_key = "SEARCH o USING INDEX sqlite_autoindex_object_1 (resource=? AND key>?";
-    let by_term = "SEARCH t USING PRIMARY KEY (resource=? AND name=? AND value=? AND key>?";
+    let by_term = "SEARCH o USING INDEX sqlite_autoindex_object_1 (resource=? AND key=?)\nLIST SUBQUERY";
     let all = Selection::default;
     for (selection, first) in [
         (all(), by_key),
@@ -90,11 +90,45 @@ async fn every_list_is_read_off_an_index() {
 }
 
 #[tokio::test]
-async fn a_probe_ends_early() {
+async fn a_probe_reads_indexes_alone() {
     let planner = Planner::new().await;
-    let drivers = drivers(&label("x", Test::In(values(&["1", "2"]))));
-    for statement in probe("r", &drivers) {
+    let selection =
+        Selection { namespace: Some("a".to_owned()), ..label("x", Test::In(values(&["1", "2"]))) };
+    let probes = probe("r", &selection, &drivers("r", &selection));
+    let expected = [
+        "SEARCH t USING PRIMARY KEY (hash=?)",
+        "SEARCH o USING COVERING INDEX sqlite_autoindex_object_1 (resource=? AND key>? AND key<?)",
+    ];
+    assert_eq!(probes.len(), expected.len());
+    for (statement, expected) in probes.into_iter().zip(expected) {
         let plan = planner.plan(statement).await.join("\n");
-        assert!(plan.contains("SEARCH term USING PRIMARY KEY (resource=? AND name=? AND value=?)"), "{plan}");
+        assert!(plan.contains(expected), "{plan}");
+    }
+}
+
+#[test]
+fn the_least_is_gone_through() {
+    let one = |it: &str| drivers("r", &label("x", Test::In(values(&[it])))).remove(0);
+    let in_a = Selection { namespace: Some("a".to_owned()), ..Selection::default() };
+    let query = |selection: &Selection, limit| ListQuery {
+        selection: selection.clone(),
+        at: At::Latest,
+        after: None,
+        limit,
+    };
+    let many = COLLECTED + 1;
+    for (selection, limit, counts, expected) in [
+        (Selection::default(), None, [7, 5, 100], Some("b")),
+        (Selection::default(), Some(500), [7, 50, 100], Some("a")),
+        // No more is found by the namespace.
+        (in_a.clone(), None, [7, 5, 5], None),
+        // Too many to be collected for a page,
+        (Selection::default(), Some(500), [many, many, many], None),
+        // but not for all of them.
+        (Selection::default(), None, [many, many, many], Some("a")),
+        (in_a, None, [many, many, many], None),
+    ] {
+        let chosen = choose(&query(&selection, limit), vec![one("a"), one("b")], &counts);
+        assert_eq!(chosen, expected.map(one), "{selection:?} {limit:?} {counts:?}");
     }
 }
