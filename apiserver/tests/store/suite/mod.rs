@@ -26,7 +26,8 @@ macro_rules! on {
             a_database_without_tables_is_prepared_by_whoever_comes_first,
         ]);
         $crate::suite::tests!($open, lists: [
-            keys_are_in_the_order_of_their_bytes, selectors_mean_what_kubernetes_means, requirements_are_joined, pages_stay_at_their_revision,
+            keys_are_in_the_order_of_their_bytes, selectors_mean_what_kubernetes_means, requirements_are_joined,
+            the_index_of_terms_follows_and_is_not_believed, pages_stay_at_their_revision,
             the_past_is_shown_as_it_was, what_follows_is_counted, pages_of_large_objects_are_short,
             moments_that_cannot_be_shown, a_list_goes_on_where_its_snapshot_ends,
         ]);
