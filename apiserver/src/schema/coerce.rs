@@ -37,7 +37,9 @@ impl Schema {
         prune_fields(object, Some(&self.root), true, &mut unknown);
         unknown.paths[known..].sort();
         drop_nulls(object, &self.root);
-        coerce_embedded(object, &self.root, &mut unknown)?;
+        if self.contains.embedded {
+            coerce_embedded(object, &self.root, &mut unknown)?;
+        }
         unknown.paths.truncate(MOST);
         Ok(Coerced { unknown: unknown.paths })
     }
@@ -49,12 +51,14 @@ impl Schema {
     pub fn coerce_metadata(&self, object: &mut Map<String, Value>) -> Result<(), String> {
         let mut unknown = Unknown::default();
         metadata::coerce_in(object, "metadata", &mut unknown.paths)?;
-        coerce_embedded(object, &self.root, &mut unknown)
+        if self.contains.embedded { coerce_embedded(object, &self.root, &mut unknown) } else { Ok(()) }
     }
 
     /// Puts defaults where nothing is given, or null where null is no value.
     pub fn fill_defaults(&self, object: &mut Map<String, Value>) {
-        fill_fields(object, &self.root);
+        if self.contains.defaults {
+            fill_fields(object, &self.root);
+        }
     }
 }
 

@@ -33,6 +33,15 @@ pub use read::{Read, ReadError, read};
 pub struct Schema {
     root: Arc<Node>,
     source: Arc<Value>,
+    contains: Contains,
+}
+
+/// What there is anywhere in a schema. What there is not, is not looked for in objects: most schemas of reports have none of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Contains {
+    defaults: bool,
+    embedded: bool,
+    sets_or_maps: bool,
 }
 
 impl Default for Schema {
@@ -40,11 +49,17 @@ impl Default for Schema {
     fn default() -> Self {
         let root = Node { preserve: true, ..Node::default() };
         let source = serde_json::json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-        Self { root: Arc::new(root), source: Arc::new(source) }
+        Self::of(root, source)
     }
 }
 
 impl Schema {
+    fn of(root: Node, source: Value) -> Self {
+        let mut contains = Contains::default();
+        contains.note(&root);
+        Self { root: Arc::new(root), source: Arc::new(source), contains }
+    }
+
     /// Reads `openAPIV3Schema` of a CRD document.
     ///
     /// # Errors
@@ -52,7 +67,7 @@ impl Schema {
     pub fn from_json(source: Value) -> Result<Self, SchemaError> {
         let root = parse::node(&source, &mut parse::Path::default())?;
         structural::check(&root)?;
-        Ok(Self { root: Arc::new(root), source: Arc::new(source) })
+        Ok(Self::of(root, source))
     }
 
     /// The schema as the document has it, for OpenAPI.
@@ -189,12 +204,25 @@ impl Node {
         })
     }
 
-    fn has_rules(&self) -> bool {
-        let below = self.properties.values().chain(self.items.as_deref());
+    /// What stands below, by whatever name.
+    fn below(&self) -> impl Iterator<Item = &Self> {
         let like = match &self.additional {
             Additional::Like(node) => Some(&**node),
             _ => None,
         };
-        self.rules || below.chain(like).any(Self::has_rules)
+        self.properties.values().chain(self.items.as_deref()).chain(like)
+    }
+
+    fn has_rules(&self) -> bool {
+        self.rules || self.below().any(Self::has_rules)
+    }
+}
+
+impl Contains {
+    fn note(&mut self, node: &Node) {
+        self.defaults |= node.default.is_some();
+        self.embedded |= node.embedded;
+        self.sets_or_maps |= node.list != ListType::Atomic;
+        node.below().for_each(|it| self.note(it));
     }
 }

@@ -1,7 +1,6 @@
 //! What a schema has to be like to be served by a cluster: structural, with lists by key that have their keys, and with defaults that it allows.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -121,7 +120,7 @@ impl Walk {
         let Some(default) = &node.default else { return Ok(()) };
         let holder =
             Node { properties: BTreeMap::from([("default".to_owned(), node.clone())]), ..Node::default() };
-        let holder = Schema { root: Arc::new(holder), source: Arc::new(Value::Null) };
+        let holder = Schema::of(holder, Value::Null);
         let object = Map::from_iter([("default".to_owned(), default.clone())]);
         let coerced = holder.coerce(&mut object.clone()).map_err(|it| self.wrong(it))?;
         if let Some(unknown) = coerced.unknown.first() {

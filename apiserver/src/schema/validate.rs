@@ -51,7 +51,9 @@ impl Schema {
         let path = &mut String::new();
         self.root.check_alternatives(Subject::Top(object), old.map(Subject::Top), path, &mut found);
         self.root.check_object(object, old, path, &mut found);
-        found.errors.extend(super::metadata::embedded(object, &self.root));
+        if self.contains.embedded {
+            found.errors.extend(super::metadata::embedded(object, &self.root));
+        }
         found.errors.extend(self.repeated(object, old));
         found.errors.truncate(MOST);
         found.errors
@@ -59,6 +61,9 @@ impl Schema {
 
     /// Items that are there twice, unless some were before.
     fn repeated(&self, object: &Map<String, Value>, old: Option<&Map<String, Value>>) -> Vec<FieldError> {
+        if !self.contains.sets_or_maps {
+            return Vec::new();
+        }
         let errors = super::lists::unique(object, &self.root);
         if !errors.is_empty() && old.is_some_and(|it| !super::lists::unique(it, &self.root).is_empty()) {
             return Vec::new();
@@ -114,8 +119,15 @@ pub(super) fn at<T>(
 
 /// As [`at`], for a field of an object.
 pub(super) fn at_field<T>(path: &mut String, name: &str, run: impl FnOnce(&mut String) -> T) -> T {
-    let dot = if path.is_empty() { "" } else { "." };
-    at(path, format_args!("{dot}{name}"), run)
+    let length = path.len();
+    if length > 0 {
+        path.push('.');
+    }
+    // There are more fields than anything, and formatting takes longer than looking at most of them.
+    path.push_str(name);
+    let result = run(path);
+    path.truncate(length);
+    result
 }
 
 /// Visits each value of an object that the schema says something of, with the path that leads to it.
