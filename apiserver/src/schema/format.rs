@@ -99,7 +99,7 @@ impl Format {
             Check::Isbn10 => is_isbn10(text),
             Check::Isbn13 => is_isbn13(text),
             Check::CreditCard => is_credit_card(text),
-            Check::Ssn => SSN.is_match(text),
+            Check::Ssn => text.len() == 11 && SSN.is_match(text),
             Check::HexColor => is_hex_color(text),
             Check::RgbColor => RGB.is_match(text),
             Check::Base64 => is_base64(text),
@@ -124,6 +124,7 @@ static HOSTNAME: LazyLock<Regex> = LazyLock::new(|| {
         r"^({c}((-?{c}{{0,62}})?)|({c}(({inner}{{0,61}}{c})?)(\.)){{1,}}([a-zA-Z\p{{L}}]){{2,63}})$"
     ))
 });
+/// Go asks for eleven letters besides.
 static SSN: LazyLock<Regex> = LazyLock::new(|| fixed(r"^[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{4}$"));
 static RGB: LazyLock<Regex> = LazyLock::new(|| {
     let byte = r"(0|[1-9][0-9]?|1[0-9][0-9]?|2[0-4][0-9]|25[0-5])";
@@ -334,6 +335,7 @@ mod tests {
             ("isbn10", "0321751043", "0321751044"),
             ("creditcard", "4111 1111 1111 1111", "4111 1111 1111 1112"),
             ("ssn", "111-11-1111", "111-11-11111"),
+            ("ssn", "111 11-1111", "111111111"),
             ("hexcolor", "#FFF", "#FFFF"),
             ("rgbcolor", "rgb(255, 0,1)", "rgb(256,0,1)"),
             ("byte", "aGk=", "aGk"),

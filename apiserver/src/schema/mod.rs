@@ -10,6 +10,7 @@ mod format;
 mod lists;
 mod metadata;
 mod parse;
+mod pattern;
 mod read;
 mod structural;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use serde_json::Value;
 pub use coerce::Coerced;
 pub use format::Format;
 pub use parse::SchemaError;
+pub(crate) use pattern::Pattern;
 pub(crate) use read::{DEPTH, Notes, Seed, go_name, read_value};
 pub use read::{Read, ReadError, read};
 
@@ -186,12 +188,6 @@ pub(crate) struct Checks {
 pub(crate) struct Bound {
     pub(crate) value: f64,
     pub(crate) exclusive: bool,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Pattern {
-    pub(crate) text: String,
-    pub(crate) regex: regex::Regex,
 }
 
 impl Node {

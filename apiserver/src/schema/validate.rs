@@ -233,7 +233,7 @@ impl Node {
         } else if let Some(least) = checks.min_length.filter(|it| length() < *it) {
             let detail = format!("{path} in body should be at least {least} chars long");
             found.push(FieldError::invalid_text(path, text, &detail));
-        } else if let Some(pattern) = checks.pattern.as_ref().filter(|it| !it.regex.is_match(text)) {
+        } else if let Some(pattern) = checks.pattern.as_ref().filter(|it| !it.is_match(text)) {
             let detail = format!("{path} in body should match '{}'", pattern.text);
             found.push(FieldError::invalid_text(path, text, &detail));
         }
