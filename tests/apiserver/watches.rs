@@ -222,7 +222,7 @@ async fn check_79_a_stop_ends_watches_between_lines() {
     }
 }
 
-/// Two connections: one that takes nothing of a long list of events, and one that has to notice nothing of it.
+/// Two connections: one that takes nothing of a long list of events, and one that has to notice nothing of it. What the first was not sent is not kept for it.
 #[tokio::test]
 async fn check_78_a_reader_that_is_stuck_harms_nobody() {
     let server = Arc::new(setup().args(["--stall-timeout", "1s"]).start());
@@ -234,7 +234,10 @@ async fn check_78_a_reader_that_is_stuck_harms_nobody() {
     let path = world.things(&format!("?watch=true&resourceVersion={}", revision(&made)));
     let mut stuck = connection.open_stream(&path, &[]).await.unwrap();
     let mut lively = world.watch(&format!("resourceVersion={}", revision(&made))).await;
-    for number in 0..12 {
+    let pid = world.server.pid();
+    let peak = || peak_memory(pid);
+    let before = peak();
+    for number in 0..90 {
         let patch = json!({"spec": {"count": number}}).to_string();
         let patched = world.send(Method::PATCH, &world.things("/large"), &[crate::world::MERGE], patch).await;
         assert_eq!(patched.status, 200);
@@ -246,7 +249,16 @@ async fn check_78_a_reader_that_is_stuck_harms_nobody() {
         lines += 1;
     }
     assert!(lines < 12, "{lines}");
+    let grown = peak() - before;
+    assert!(grown < 60 << 20, "{} MiB for 90 events of one", grown >> 20);
     // The stream was ended, and not the connection.
     let answer = connection.send(Method::GET, &world.things("/large"), &[JSON], "").await.unwrap();
     assert_eq!(answer.status, 200);
+}
+
+/// The most memory that a process has had, in bytes.
+fn peak_memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|it| it.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
