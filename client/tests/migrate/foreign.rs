@@ -77,6 +77,20 @@ fn scan(time: &str) -> Vec<u8> {
     gzip(&format!(r#"{{"scanned_at":"{time}","Vuls":[]}}"#))
 }
 
+/// A report as NeuVector keeps it, `struct { ScannedAt time.Time; Version string }`.
+fn gob(time: &str) -> Vec<u8> {
+    let time: jiff::Timestamp = time.parse().unwrap();
+    let mut gob = b"\x37\xff\xa9\x03\x01\x01\x0eCLUSScanReport\x01\xff\xaa\x00\x01\x02\x01\x09ScannedAt\x01\xff\x82\x00\x01\x07Version\x01\x0c\x00\x00\x00\
+        \x10\xff\x81\x05\x01\x01\x04Time\x01\xff\x82\x00\x00\x00\x1b\xff\xaa\x01\x0f\x01".to_vec();
+    // Since the beginning of the year 1.
+    gob.extend((time.as_second() + 62_135_596_800).to_be_bytes());
+    gob.extend(time.subsec_nanosecond().to_be_bytes());
+    gob.extend(b"\xff\xff\x01\x053.422\x00");
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(&gob).unwrap();
+    gzip.finish().unwrap()
+}
+
 fn bench(time: &str) -> Vec<u8> {
     gzip(&format!(r#"{{"status":0,"run_at":"{time}","version":"1","items":[]}}"#))
 }
@@ -96,17 +110,34 @@ fn report(key: &ReportKey, time: &str, payload: Vec<u8>) -> Report {
 
 #[tokio::test]
 async fn a_report_whose_next_scan_has_begun_is_as_new_as_it_says() {
+    for newer in [scan("2024-06-01T00:00:00Z"), gob("2024-06-01T00:00:00Z")] {
+        let site = Site::new().await;
+        let key = key("workload/r");
+        let first = report(&key, "2024-01-01T00:00:00Z", scan("2024-01-01T00:00:00Z"));
+        site.reports.put(&first).await.unwrap();
+        site.write("scan/data/report/workload/r", newer.clone()).await;
+        site.write("scan/state/report/workload/r", SCANNING).await;
+        assert_eq!(site.payload(&key).await, Some(newer.clone().into()));
+        assert_eq!(site.migrate().await.moved, 1);
+        assert!(!site.stands("scan/data/report/workload/r").await);
+        let answer = site.reports.get(&key).await.unwrap().unwrap();
+        assert_eq!((answer.store, answer.report.payload), (Store::Primary, newer.into()));
+    }
+}
+
+#[tokio::test]
+async fn a_report_of_a_scan_after_its_deletion_lives_before_its_state_says_so() {
     let site = Site::new().await;
     let key = key("workload/r");
-    site.reports.put(&report(&key, "2024-01-01T00:00:00Z", scan("2024-01-01T00:00:00Z"))).await.unwrap();
-    let newer = scan("2024-06-01T00:00:00Z");
-    site.write("scan/data/report/workload/r", newer.clone()).await;
+    let first = "2024-01-01T00:00:00Z";
+    site.reports.put(&report(&key, first, gob(first))).await.unwrap();
+    site.reports.delete(&key).await.unwrap();
+    let newer = gob(&(jiff::Timestamp::now() + jiff::SignedDuration::from_secs(1)).to_string());
     site.write("scan/state/report/workload/r", SCANNING).await;
+    site.write("scan/data/report/workload/r", newer.clone()).await;
     assert_eq!(site.payload(&key).await, Some(newer.clone().into()));
     assert_eq!(site.migrate().await.moved, 1);
-    assert!(!site.stands("scan/data/report/workload/r").await);
-    let answer = site.reports.get(&key).await.unwrap().unwrap();
-    assert_eq!((answer.store, answer.report.payload), (Store::Primary, newer.into()));
+    assert_eq!(site.payload(&key).await, Some(newer.into()));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 
 mod chunks;
 mod dating;
+mod gob;
 pub(crate) mod gzip;
 mod layout;
 mod list;
