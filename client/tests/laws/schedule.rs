@@ -438,7 +438,7 @@ impl World {
                 let number = lock(&history).begin_delete(Doomed::Key(key.clone()));
                 Box::pin(async move {
                     let answer = on.reports.delete(&key).await;
-                    lock(&history).end_delete(number, answer.as_ref().ok().copied());
+                    lock(&history).end_delete(number, answer.is_ok());
                     trouble.explains(&on, answer.err());
                 })
             }
@@ -453,7 +453,9 @@ impl World {
                         Step::Retain => on.reports.retain(prefix, &HashSet::from([key])).await,
                         _ => on.reports.expire(prefix, before).await,
                     };
-                    lock(&history).end_delete(number, None);
+                    let took_all =
+                        matches!(step, Step::DeletePrefix) && matches!(&swept, Ok(it) if it.complete);
+                    lock(&history).end_delete(number, took_all);
                     trouble.explains(&on, swept.err());
                 })
             }

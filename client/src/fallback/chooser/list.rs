@@ -37,6 +37,8 @@ pub(super) struct StoresPage {
 pub(super) struct Item {
     pub(super) key: ReportKey,
     pub(super) version: Version,
+    /// The greatest sequence of all its copies: an earlier scan may have been written later.
+    pub(super) written: i64,
     pub(super) in_primary: bool,
     pub(super) on_shelf: bool,
 }
@@ -56,6 +58,8 @@ struct Row {
     /// On the shelf, under this version if that is known.
     shelf: Option<Option<Version>>,
     tombstone: Option<i64>,
+    /// The greatest sequence of a copy, if it was looked up alone.
+    written: Option<i64>,
     /// It left the primary while both were asked.
     left: bool,
     /// Why what stands on the shelf cannot be read.
@@ -74,8 +78,18 @@ impl Row {
         self.unreadable.is_none() && (self.left || untold)
     }
 
+    fn copies(&self) -> impl Iterator<Item = Version> {
+        self.primary.into_iter().chain(self.shelf.flatten())
+    }
+
     fn newest(&self) -> Option<Version> {
-        self.primary.into_iter().chain(self.shelf.flatten()).filter(|it| self.is_visible(*it)).max()
+        self.copies().filter(|it| self.is_visible(*it)).max()
+    }
+
+    /// The greatest sequence of all copies, of which `version` is one.
+    fn written(&self, version: Version) -> i64 {
+        let copies = self.copies().map(|it| it.sequence).chain(self.written);
+        copies.fold(version.sequence, i64::max)
     }
 }
 
@@ -241,6 +255,7 @@ impl Reports {
                     *row = Row {
                         primary: version(Store::Primary),
                         shelf: version(Store::Fallback).map(Some),
+                        written: look.written,
                         ..Row::default()
                     };
                     complete &= look.complete;
@@ -271,7 +286,8 @@ impl Reports {
             if let Some(reason) = row.unreadable.clone().filter(|_| in_primary || on_shelf || row.left) {
                 unreadable.push((key, reason));
             } else if let Some(version) = row.newest() {
-                items.push(Item { key, version, in_primary, on_shelf });
+                let written = row.written(version);
+                items.push(Item { key, version, written, in_primary, on_shelf });
             }
         }
         Ok(StoresPage { items, unreadable, next: bound, complete: shelf.is_none() && !is_missed })

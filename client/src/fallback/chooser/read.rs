@@ -12,6 +12,8 @@ use crate::reports::{Departures, Mark, Report, ReportKey, Version};
 /// Where the newest visible copy of a report stands, and whether every store has answered.
 pub(super) struct Look {
     pub(super) newest: Option<(Version, Store)>,
+    /// The greatest sequence of a copy, be it visible or not.
+    pub(super) written: Option<i64>,
     pub(super) complete: bool,
     /// Why what stands on the shelf cannot be read, if that is so.
     pub(super) unreadable: Option<String>,
@@ -21,6 +23,8 @@ pub(super) struct Look {
 pub(super) struct Merged<T> {
     /// The newest visible copy.
     pub(super) newest: Option<(Version, Store, T)>,
+    /// The greatest sequence of a copy.
+    pub(super) written: Option<i64>,
     /// Why the primary had no say.
     pub(super) primary: Option<Away>,
     /// Why the shelf had no say.
@@ -104,10 +108,10 @@ impl Reports {
             Ok((lookup.map(|version| (version, ())), departures))
         };
         let merged = self.merge(key, shelf, primary).await?;
-        let complete = merged.complete(self);
+        let (complete, written) = (merged.complete(self), merged.written);
         let unreadable = merged.shelf.as_ref().filter(|it| it.is_of_the_report()).map(ToString::to_string);
         let newest = self.found(merged)?.map(|(version, store, ())| (version, store));
-        Ok(Look { newest, complete, unreadable })
+        Ok(Look { newest, written, complete, unreadable })
     }
 
     /// Asks the shelf and then the primary, until the report did not leave the latter in between.
@@ -149,9 +153,9 @@ impl Reports {
                 break;
             }
         }
-        let latest = seen.copies.iter().map(|it| it.0.sequence).chain(seen.tombstone).max();
-        latest.into_iter().for_each(|it| self.room.clock.see(it));
-        Ok(Merged { newest: seen.newest(), primary: primary_away, shelf: shelf_away })
+        let written = seen.copies.iter().map(|it| it.0.sequence).max();
+        written.max(seen.tombstone).into_iter().for_each(|it| self.room.clock.see(it));
+        Ok(Merged { newest: seen.newest(), written, primary: primary_away, shelf: shelf_away })
     }
 
     /// What was found; nothing only if nobody was missed.
