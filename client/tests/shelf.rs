@@ -398,13 +398,14 @@ struct Eventful {
     at: usize,
     changes: AtomicUsize,
     taken: Option<&'static str>,
+    sweeps: bool,
 }
 
 impl Eventful {
     fn new(snapshot: usize, at: usize, changes: usize) -> Self {
         let store = Arc::new(Memory::with_limits(CONSUL));
         let (reads, changes) = (AtomicUsize::new(0), AtomicUsize::new(changes));
-        Self { store, snapshot, reads, at, changes, taken: None }
+        Self { store, snapshot, reads, at, changes, taken: None, sweeps: false }
     }
 
     /// A value and its state, as an older controller writes them.
@@ -463,8 +464,22 @@ impl KeyValue for Eventful {
             let removal = ["scan/data/report/host/a", "larder/meta/host/a"].map(delete);
             assert!(self.store.commit(removal.into()).await.expect("is there"));
         }
+        if self.sweeps {
+            let shelf = Shelf::new(Arc::clone(&self.store) as Arc<dyn KeyValue>, Layout::NeuVector);
+            let an_hour_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1);
+            shelf.sweep(an_hour_ago).await.expect("is there");
+        }
         self.store.commit(operations).await
     }
+}
+
+#[tokio::test]
+async fn what_is_being_written_is_not_swept_however_old_the_report_is() {
+    let store = Eventful { sweeps: true, ..Eventful::new(usize::MAX, usize::MAX, usize::MAX) };
+    let shelf = Shelf::new(Arc::new(store), Layout::NeuVector);
+    let large = report("image/r/1", 1_000, noise(1_500_000, 1));
+    let placed = shelf.put_moved(&large, 1, None).await.expect("nobody else writes it");
+    assert_eq!(placed, Placed::Stored);
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ impl Metadata {
             place,
             asset: report.asset.clone(),
             extras,
-            written: fresh_generation(sequence),
+            written: fresh_generation(),
         }
     }
 

@@ -62,7 +62,7 @@ impl Shelf {
             if let Some(placed) = standing(&header, version, over, &report.payload) {
                 return Ok(placed);
             }
-            self.draft_extras(report, sequence, draft).await?;
+            self.draft_extras(report, draft).await?;
             let pieces = self.pieces_beside(&report.key, &header).await?;
             let mut stale = self.stale_pieces(&report.key, &pieces, report.payload.len());
             let stored = match self.in_one(report, sequence, &header, draft) {
@@ -81,12 +81,7 @@ impl Shelf {
         Err(self.contended(&report.key))
     }
 
-    async fn draft_extras(
-        &self,
-        report: &Report,
-        sequence: i64,
-        draft: &mut Draft,
-    ) -> Result<(), ShelfError> {
+    async fn draft_extras(&self, report: &Report, draft: &mut Draft) -> Result<(), ShelfError> {
         if draft.extras.is_some() {
             return Ok(());
         }
@@ -95,8 +90,7 @@ impl Shelf {
         draft.extras = match metadata::inline(&packed) {
             Some(inline) => Some(inline),
             None => {
-                let (generation, count) =
-                    self.draft_chunks(&report.key, sequence, &packed.into(), draft).await?;
+                let (generation, count) = self.draft_chunks(&report.key, &packed.into(), draft).await?;
                 Some(Extras::Chunks { generation, count })
             }
         };
@@ -134,7 +128,7 @@ impl Shelf {
     ) -> Result<bool, ShelfError> {
         let (generation, count) = match &draft.payload {
             Some(payload) => payload.clone(),
-            None => self.draft_chunks(&report.key, sequence, &report.payload, draft).await?,
+            None => self.draft_chunks(&report.key, &report.payload, draft).await?,
         };
         draft.payload = Some((generation.clone(), count));
         let head = digest(&report.payload[..report.payload.len().min(PIECE)]);
@@ -159,11 +153,10 @@ impl Shelf {
     async fn draft_chunks(
         &self,
         key: &ReportKey,
-        sequence: i64,
         bytes: &Bytes,
         draft: &mut Draft,
     ) -> Result<(String, usize), ShelfError> {
-        let generation = fresh_generation(sequence);
+        let generation = fresh_generation();
         let count = self.write_chunks(key, &generation, bytes).await?;
         draft.begun.push((generation.clone(), count));
         let first = self.layout.chunk(key, &generation, 0);
