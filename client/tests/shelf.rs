@@ -483,6 +483,18 @@ async fn what_is_being_written_is_not_swept_however_old_the_report_is() {
 }
 
 #[tokio::test]
+async fn an_entry_that_cannot_be_read_keeps_no_other_draft() {
+    let room = Room::new(CONSUL);
+    room.write("larder/meta/image/r/1", "rubbish").await;
+    let drafts = ["image/r/1", "image/r/2"].map(|it| format!("larder/chunk/{it}/{:016x}-1/0", 0));
+    for draft in &drafts {
+        room.write(draft, "x").await;
+    }
+    assert_eq!(room.shelf.sweep(jiff::Timestamp::now()).await.expect("is there"), 1);
+    assert_eq!(room.keys("larder/chunk/").await, drafts[..1], "an entry may refer to the first");
+}
+
+#[tokio::test]
 async fn pieces_for_older_controllers_go_if_their_report_went_meanwhile() {
     for taken in ["scan/data/report/host/a/1", "scan/data/report/host/a/2"] {
         let store = Eventful { taken: Some(taken), ..Eventful::new(usize::MAX, usize::MAX, usize::MAX) };

@@ -51,7 +51,11 @@ impl Shelf {
 
     /// Deletes a generation that the entry does not refer to: the first chunk together with a look at the entry, the others afterwards.
     async fn forget(&self, generation: Generation) -> Result<usize, ShelfError> {
-        let header = self.header(&generation.key).await?;
+        let header = match self.header(&generation.key).await {
+            // What it refers to is not known.
+            Err(error) if error.is_of_the_report() => return Ok(0),
+            header => header?,
+        };
         let mut chunks = generation.chunks.into_iter();
         let referred = header.generations().iter().any(|it| it.0 == generation.name);
         let Some(first) = chunks.next().filter(|_| !referred) else { return Ok(0) };
