@@ -495,6 +495,24 @@ async fn an_entry_that_cannot_be_read_keeps_no_other_draft() {
 }
 
 #[tokio::test]
+async fn a_draft_is_swept_from_its_first_chunk_on_or_not_at_all() {
+    let draft = [0, 1].map(|it| format!("larder/chunk/host/a/{:016x}-1/{it}", 0));
+    // While the sweep looks at the first part of the draft, the report is taken out. The second is on another page.
+    let taken = Some(&*draft[0].clone().leak());
+    let store = Arc::new(Eventful { taken, ..Eventful::new(usize::MAX, usize::MAX, usize::MAX) });
+    let shelf = Shelf::new(Arc::clone(&store) as Arc<dyn KeyValue>, Layout::NeuVector);
+    shelf.put(&report("host/a", 1, "x"), 1).await.expect("is there");
+    let page = (0..999).map(|it| format!("larder/chunk/a/{it:03}/{:016x}-1/0", i64::MAX));
+    for key in page.chain(draft) {
+        let put = Operation::Put { key, value: Bytes::new(), condition: Condition::Any };
+        assert!(store.store.commit(vec![put]).await.expect("is there"));
+    }
+    shelf.sweep(jiff::Timestamp::now()).await.expect("is there");
+    // Whoever still writes it finds out by the first chunk.
+    assert_eq!(store.store.list("larder/chunk/host/", None, 10).await.expect("is there"), []);
+}
+
+#[tokio::test]
 async fn pieces_for_older_controllers_go_if_their_report_went_meanwhile() {
     for taken in ["scan/data/report/host/a/1", "scan/data/report/host/a/2"] {
         let store = Eventful { taken: Some(taken), ..Eventful::new(usize::MAX, usize::MAX, usize::MAX) };
