@@ -7,7 +7,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use larder_client::fallback::{
-    Condition, KeyValue, Layout, Memory, Mode, Operation, Reports, ReportsOptions, Shelf, Store,
+    Condition, KeyValue, Layout, Memory, Mode, Operation, Put, Reports, ReportsOptions, Shelf, Store,
 };
 use larder_client::migrate::leadership::Always;
 use larder_client::migrate::*;
@@ -54,6 +54,14 @@ impl Site {
         let shelf = Shelf::new(Arc::clone(&self.consul) as _, Layout::NeuVector);
         let (leadership, gate) = (Arc::new(Always::default()), GateState::always_open());
         let mover = Mover::new(Arc::new(shelf), Arc::new(self.primary.clone()), leadership, gate);
+        mover.pass().await.unwrap();
+        mover.progress().borrow().to_owned()
+    }
+
+    async fn evacuate(&self) -> Progress {
+        let shelf = Shelf::new(Arc::clone(&self.consul) as _, Layout::NeuVector);
+        let (leadership, gate) = (Arc::new(Always::default()), GateState::always_open());
+        let mover = Mover::new(Arc::new(self.primary.clone()), Arc::new(shelf), leadership, gate);
         mover.pass().await.unwrap();
         mover.progress().borrow().to_owned()
     }
@@ -168,6 +176,31 @@ async fn what_nobody_dates_is_moved_where_nothing_stands() {
     let now = jiff::Timestamp::now();
     assert_eq!(site.reports.expire("", now).await.unwrap().deleted, 0);
     assert_eq!(site.primary.expire("", now).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_nobody_dates_is_not_replaced_by_an_old_scan() {
+    let site = Site::new().await;
+    let (key, undated) = (key("workload/g"), gzip("\u{1}\u{2} a gob"));
+    let old = report(&key, "2024-01-01T00:00:00Z", scan("2024-01-01T00:00:00Z"));
+    site.reports.put(&old).await.unwrap();
+    site.write("scan/data/report/workload/g", undated.clone()).await;
+    // Neither one that is taken out of the database, nor one that is put.
+    let progress = site.evacuate().await;
+    assert_eq!((progress.moved, progress.skipped.get(&Skip::Undated)), (0, Some(&1)));
+    assert!(site.primary.exists(&key).await.unwrap());
+    site.reports.set_mode(Mode::Off).await;
+    let answer = site.reports.put(&old).await.unwrap();
+    assert!(matches!(answer.put, Put::Superseded(_)), "{answer:?}");
+    let value = site.consul.get(&["scan/data/report/workload/g".to_owned()]).await.unwrap().remove(0);
+    assert_eq!(value.map(|it| it.value), Some(undated.into()));
+    // A scan of today is newer.
+    let now = jiff::Timestamp::now().to_string();
+    let answer = site.reports.put(&report(&key, &now, scan(&now))).await.unwrap();
+    assert!(matches!(answer.put, Put::Stored(_)), "{answer:?}");
+    assert_eq!(site.evacuate().await.skipped.len(), 0);
+    assert!(!site.primary.exists(&key).await.unwrap());
+    assert_eq!(site.payload(&key).await, Some(scan(&now).into()));
 }
 
 #[tokio::test]

@@ -319,8 +319,7 @@ impl Reports {
         if let Some(tombstone) = seen.tombstone.filter(|it| *it > version.sequence) {
             return Err(tombstone);
         }
-        let is_stale =
-            |it: &Head| it.version < version && (!it.origin.is_undated(it.version) || is_recent(version));
+        let is_stale = |it: &Head| it.origin.yields(it.version, version);
         let Some(stale) = seen.copy.filter(is_stale) else { return Ok(()) };
         // Else somebody wrote it anew, or the shelf is away: newest wins, and the migrator comes by.
         let removed = timeout(self.room.options.tidying, self.room.shelf.remove(&stale.holding)).await;
@@ -335,11 +334,6 @@ impl Reports {
 fn tombstone_above<T>(standing: Version, key: &ReportKey, seen: Option<&Lookup<T>>) -> Option<Tombstone> {
     let sequence = seen?.tombstone.filter(|it| *it > standing.sequence)?;
     Some(Tombstone { key: key.clone(), sequence })
-}
-
-/// Whether a scan has just been made: then it is newer than what stood there undated. That of an older one may be the newer.
-fn is_recent(version: Version) -> bool {
-    Timestamp::now().duration_since(version.scanned_at) < AHEAD
 }
 
 /// Whether a report may be stored at all.

@@ -9,10 +9,13 @@ use super::{ATTEMPTS, PIECE, Shelf, ShelfError, gzip};
 use crate::fallback::store::{Entry, Revision};
 use crate::reports::{Asset, Report, ReportKey, Version, version};
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// Keys that are read together: value, entry, tombstone.
 pub(super) const KEYS: usize = 3;
+
+/// A scan counts as just made for this long.
+const RECENT: SignedDuration = SignedDuration::from_hours(1);
 
 /// What a store knows of one key.
 #[derive(Clone, Debug)]
@@ -73,6 +76,17 @@ impl Origin {
     pub fn is_undated(self, version: Version) -> bool {
         self == Self::Foreign && version.scanned_at == Timestamp::UNIX_EPOCH
     }
+
+    /// Whether a copy of the version `standing` is to give way to a newer one. What nobody dates does so only to a scan that has just been made: that
+    /// of an older one may be the older.
+    pub(crate) fn yields(self, standing: Version, to: Version) -> bool {
+        standing < to && (!self.is_undated(standing) || is_recent(to))
+    }
+}
+
+/// Whether a scan has just been made.
+fn is_recent(version: Version) -> bool {
+    Timestamp::now().duration_since(version.scanned_at) < RECENT
 }
 
 /// The keys of a copy with the revisions that they were read at, so that exactly this copy can be [removed](Shelf::remove).

@@ -259,11 +259,11 @@ fn standing(header: &Header, version: Version, over: Option<Version>, payload: &
     if let Some(sequence) = header.tombstone().filter(|it| *it > version.sequence) {
         return Some(Placed::Buried(sequence));
     }
-    let (standing, _) = header.copy.filter(|it| Some(it.0.sequence) >= header.tombstone())?;
+    let (standing, origin) = header.copy.filter(|it| Some(it.0.sequence) >= header.tombstone())?;
     // The same version is written once more: who holds the revision of the copy that stands there shall not remove what was found here.
     // Something else under the same version is what an older controller wrote before it told so; it is not overwritten.
     let is_another = standing == version && !header.carries(payload);
-    if standing > version || is_another {
+    if is_another || (standing != version && !origin.yields(standing, version)) {
         return Some(Placed::Superseded(standing));
     }
     let crosses = standing.sequence > version.sequence && over != Some(standing);
