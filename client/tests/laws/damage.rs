@@ -108,6 +108,63 @@ async fn an_entry_that_cannot_be_read_is_named_beside_the_page() {
     assert_eq!(names(page.unreadable.into_iter().map(|it| it.0)), ["workload/2"]);
 }
 
+fn is_damaged<T: std::fmt::Debug>(answer: Result<T, ReportsError>) -> bool {
+    matches!(answer, Err(ReportsError::Shelf(ShelfError::Damaged { .. })))
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_gives_way_to_a_newer_scan() {
+    let name = key("workload/1");
+    for primary in [None, Some(Arc::new(MemoryPrimary::default()) as Arc<dyn Primary>)] {
+        let room = Room::new(primary);
+        room.put(Mode::Off, "workload/1").await;
+        // What the value says of itself is newer than what is put.
+        room.write("scan/data/report/workload/1", r#"{"scanned_at":"2024-06-01T00:00:00Z"}"#).await;
+        room.write("larder/meta/workload/1", "rubbish").await;
+        assert!(is_damaged(room.reports.get(&name).await));
+        assert!(is_damaged(room.reports.put(&report("workload/1", 1)).await), "that is an older one");
+        assert!(is_damaged(room.reports.get(&name).await), "and changes nothing");
+        let newer = Report { scanned_at: Timestamp::now(), ..report("workload/1", 1) };
+        let put = room.reports.put(&newer).await.expect("both answer");
+        assert!(matches!(put.put, Put::Stored(_)));
+        let answered = room.reports.get(&name).await.expect("both answer").expect("is there");
+        assert!(answered.complete && answered.report == newer);
+    }
+}
+
+#[tokio::test]
+async fn a_delete_clears_away_what_cannot_be_read() {
+    let name = key("workload/1");
+    for primary in [None, Some(Arc::new(MemoryPrimary::default()) as Arc<dyn Primary>)] {
+        for damaged in [&["meta"][..], &["tombstone"], &["meta", "tombstone"]] {
+            let room = Room::new(primary.clone());
+            room.put(Mode::Off, "workload/1").await;
+            for damaged in damaged {
+                room.write(&format!("larder/{damaged}/workload/1"), "rubbish").await;
+            }
+            assert!(is_damaged(room.reports.get(&name).await));
+            let deleted = room.reports.delete(&name).await.expect("both answer");
+            assert!(deleted.complete && deleted.existed, "{deleted:?}");
+            assert!(room.reports.get(&name).await.expect("both answer").is_none());
+            let page = room.reports.list("", None, 10).await.expect("both answer");
+            assert_eq!((page.items, page.unreadable, page.complete), (vec![], vec![], true));
+            room.put(Mode::Off, "workload/1").await;
+            assert!(room.reports.get(&name).await.expect("both answer").is_some_and(|it| it.complete));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_later_release_wrote_is_neither_replaced_nor_deleted() {
+    let room = Room::new(None);
+    room.put(Mode::Off, "workload/1").await;
+    room.write("larder/meta/workload/1", r#"{"form":2}"#).await;
+    let newer = Report { scanned_at: Timestamp::now(), ..report("workload/1", 1) };
+    assert!(is_damaged(room.reports.put(&newer).await));
+    assert!(is_damaged(room.reports.delete(&newer.key).await));
+    assert!(is_damaged(room.reports.get(&newer.key).await), "it stands");
+}
+
 #[tokio::test]
 async fn what_names_no_report_hides_no_tombstone() {
     let room = Room::new(Some(Arc::new(MemoryPrimary::default())));

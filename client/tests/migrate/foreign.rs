@@ -204,6 +204,34 @@ async fn what_nobody_dates_is_not_replaced_by_an_old_scan() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_keeps_a_report_in_the_primary_until_a_scan_or_a_delete_comes() {
+    for is_scanned in [true, false] {
+        let site = Site::new().await;
+        let key = key("workload/g");
+        site.reports.put(&report(&key, "2024-01-01T00:00:00Z", scan("2024-01-01T00:00:00Z"))).await.unwrap();
+        site.write("larder/meta/workload/g", "rubbish").await;
+        assert_eq!(site.evacuate().await.skipped.get(&Skip::Refused), Some(&1));
+        assert!(site.primary.exists(&key).await.unwrap());
+        site.reports.set_mode(Mode::Leaving).await;
+        let now = jiff::Timestamp::now().to_string();
+        let newest = match is_scanned {
+            true => {
+                site.reports.put(&report(&key, &now, scan(&now))).await.unwrap();
+                Some(scan(&now).into())
+            }
+            false => {
+                assert!(site.reports.delete(&key).await.unwrap().complete);
+                None
+            }
+        };
+        assert_eq!(site.evacuate().await.skipped.len(), 0);
+        assert!(!site.primary.exists(&key).await.unwrap());
+        assert_eq!(site.primary.tombstone(&key).await.unwrap(), None);
+        assert_eq!(site.payload(&key).await, newest);
+    }
+}
+
+#[tokio::test]
 async fn a_benchmark_is_newer_than_its_deletion_without_a_state() {
     let site = Site::new().await;
     let key = key("bench/h1/kube_master");

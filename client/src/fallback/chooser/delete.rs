@@ -26,7 +26,8 @@ const PAGE: usize = 500;
 const AT_ONCE: usize = 8;
 
 impl Reports {
-    /// Deletes a report. It is enough that one store takes part: while the other is away, its copy is hidden.
+    /// Deletes a report. It is enough that one store takes part: while the other is away, its copy is hidden. What cannot be read goes too, unless a
+    /// later release wrote it.
     ///
     /// # Errors
     /// [`ReportsError::Unavailable`] if no store took part.
@@ -42,7 +43,10 @@ impl Reports {
         let sequence = primary.as_ref().map_or_else(|_| self.room.clock.next(), |it| it.1);
         let shelf = match &primary {
             Ok(_) if self.is_absent_on_shelf(key).await == Some(true) => Ok((false, sequence)),
-            _ => self.bury(key, sequence, |it| async move { self.room.shelf.bury(&it).await }).await,
+            _ => {
+                self.bury(key, sequence, |it| async move { self.room.shelf.bury_even_damaged(&it).await })
+                    .await
+            }
         };
         match (primary, shelf) {
             (Ok(primary), Ok(shelf)) => Ok(deleted(primary.0 || shelf.0, true, primary.1.max(shelf.1))),

@@ -87,17 +87,20 @@ impl Metadata {
     /// Reads an entry.
     pub(crate) fn parse(json: &[u8]) -> Result<Self, String> {
         let metadata = serde_json::from_slice::<Self>(json);
-        // A later form need not have the fields of this one.
-        let form = match &metadata {
-            Ok(metadata) => Some(metadata.form),
-            Err(_) => serde_json::from_slice(json).ok().map(|Form { form }| form),
-        };
-        if let Some(form) = form.filter(|it| *it > FORM) {
-            return Err(format!("its form is {form}, and {FORM} is the last one known here"));
+        if metadata.as_ref().map_or(true, |it| it.form > FORM)
+            && let Some(later) = Self::later_form(json)
+        {
+            return Err(later);
         }
         let metadata = metadata.map_err(|error| error.to_string())?;
         metadata.scanned_at.parse::<Timestamp>().map_err(|error| error.to_string())?;
         Ok(metadata)
+    }
+
+    /// Says so if an entry is of a later form, which need not have the fields of this one.
+    pub(crate) fn later_form(json: &[u8]) -> Option<String> {
+        let Form { form } = serde_json::from_slice(json).ok()?;
+        (form > FORM).then(|| format!("its form is {form}, and {FORM} is the last one known here"))
     }
 
     pub(crate) fn to_json(&self) -> Vec<u8> {

@@ -8,6 +8,7 @@
 //! tombstone, is answered as such. State keys are read for the time of a scan, never written.
 
 mod chunks;
+mod damage;
 mod dating;
 mod gob;
 pub(crate) mod gzip;

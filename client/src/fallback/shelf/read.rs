@@ -3,6 +3,7 @@
 //! A store answers for several keys, but not always from one moment. What does not fit together is read again until it stands still; only
 //! then it counts as written by somebody who knows nothing of the entry beside the value.
 
+use super::damage::Damage;
 use super::dating::Dating;
 use super::metadata::{Extras, Metadata, Place, digest, from_inline};
 use super::{ATTEMPTS, PIECE, Shelf, ShelfError, gzip};
@@ -125,9 +126,16 @@ pub(super) struct Header {
     pub(super) copy: Option<(Version, Origin)>,
     /// When the copy says that it was scanned, if that cannot be.
     pub(super) ahead: Option<Timestamp>,
+    /// What could not be read, if it is to be replaced.
+    pub(super) damage: Damage,
 }
 
 impl Header {
+    /// A value of which nothing else is known yet.
+    pub(super) fn of(value: Option<Entry>) -> Self {
+        Self { value, metadata: None, tombstone: None, copy: None, ahead: None, damage: Damage::default() }
+    }
+
     /// Whether value and entry belong together, as they do unless they were read at different moments or somebody else wrote the value.
     pub(super) fn fits(&self) -> bool {
         match (&self.value, &self.metadata) {
@@ -138,7 +146,7 @@ impl Header {
     }
 
     fn revisions(&self) -> (Option<Revision>, Option<Revision>) {
-        (self.value.as_ref().map(|it| it.revision), self.metadata.as_ref().map(|it| it.1))
+        (self.value.as_ref().map(|it| it.revision), self.metadata_revision())
     }
 
     /// Bytes of the payload, as far as they are known without reading it all.
@@ -324,8 +332,14 @@ impl Shelf {
     }
 
     async fn read_header(&self, key: &ReportKey) -> Result<Header, ShelfError> {
-        let entries = self.read(&self.names(key)).await?;
+        let entries = self.read_names(key).await?;
         self.parse_header(key, entries)
+    }
+
+    /// Value, entry and tombstone as they stand there.
+    pub(super) async fn read_names(&self, key: &ReportKey) -> Result<[Option<Entry>; KEYS], ShelfError> {
+        let mut entries = self.read(&self.names(key)).await?.into_iter();
+        Ok(std::array::from_fn(|_| entries.next().flatten()))
     }
 
     /// The keys of a header.
@@ -337,26 +351,17 @@ impl Shelf {
     pub(super) fn parse_header(
         &self,
         key: &ReportKey,
-        entries: Vec<Option<Entry>>,
+        [value, metadata, tombstone]: [Option<Entry>; KEYS],
     ) -> Result<Header, ShelfError> {
-        let mut entries = entries.into_iter();
-        let mut next = || entries.next().flatten();
-        let (value, metadata, tombstone) = (next(), next(), next());
-        let metadata = match metadata {
-            Some(entry) => Some((
-                Metadata::parse(&entry.value).map_err(|reason| self.damaged(key, reason))?,
-                entry.revision,
-            )),
-            None => None,
-        };
-        let tombstone = match tombstone {
-            Some(entry) => Some((
-                super::tombstones::parse(&entry.value).map_err(|reason| self.damaged(key, reason))?,
-                entry.revision,
-            )),
-            None => None,
-        };
-        Ok(Header { value, metadata, tombstone, copy: None, ahead: None })
+        let damaged = |reason| self.damaged(key, reason);
+        let mut header = Header::of(value);
+        if let Some(Entry { value, revision }) = metadata {
+            header.metadata = Some((Metadata::parse(&value).map_err(damaged)?, revision));
+        }
+        if let Some(Entry { value, revision }) = tombstone {
+            header.tombstone = Some((super::tombstones::parse(&value).map_err(damaged)?, revision));
+        }
+        Ok(header)
     }
 
     async fn ours(&self, key: &ReportKey, header: &Header) -> Result<Report, ShelfError> {
@@ -410,7 +415,7 @@ impl Shelf {
         Ok(Holding {
             key: key.clone(),
             value: value.map(|it| it.revision),
-            metadata: header.metadata.as_ref().map(|it| it.1),
+            metadata: header.metadata_revision(),
             pieces: self.pieces_beside(key, header).await?,
             chunks: chunks.collect(),
         })

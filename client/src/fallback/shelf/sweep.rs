@@ -63,8 +63,7 @@ impl Shelf {
         let first = self.layout.chunk(&generation.key, &generation.name, 0);
         let others = generation.chunks.iter().filter(|it| **it != first).cloned();
         let entry = self.layout.metadata(&generation.key);
-        let unchanged =
-            Operation::Check { key: entry, condition: as_read(header.metadata.as_ref().map(|it| it.1)) };
+        let unchanged = Operation::Check { key: entry, condition: as_read(header.metadata_revision()) };
         let delete = Operation::Delete { key: first.clone(), condition: Condition::Any };
         if !self.store.commit(vec![unchanged, delete]).await? {
             return Ok(0);

@@ -20,14 +20,24 @@ struct Draft {
     first: Vec<Operation>,
 }
 
+/// Who puts a report.
+#[derive(Clone, Copy)]
+enum By {
+    /// Somebody who has just written it.
+    Writer,
+    /// Somebody who brings it from another store; it may replace the version `over` although that was written later.
+    Mover { over: Option<Version> },
+}
+
 impl Shelf {
     /// Puts a report under its time and `sequence`, unless what is newer or was written later stands here or it lies below a tombstone. Once this answers
-    /// [`Placed::Stored`], the report is wholly there; whatever else happens, the one before it is or stays.
+    /// [`Placed::Stored`], the report is wholly there; whatever else happens, the one before it is or stays. An entry that cannot be read is replaced
+    /// if the value beside it does not say that it is newer.
     ///
     /// # Errors
     /// After [`StoreError::Unanswered`](super::super::StoreError::Unanswered) the report may be there or not; the same put can be repeated.
     pub async fn put(&self, report: &Report, sequence: i64) -> Result<Placed, ShelfError> {
-        self.put_moved(report, sequence, None).await
+        self.put_as(report, sequence, By::Writer).await
     }
 
     /// As [`Shelf::put`], of a report that comes from another store and may replace the version `over` although that was written later.
@@ -40,8 +50,12 @@ impl Shelf {
         sequence: i64,
         over: Option<Version>,
     ) -> Result<Placed, ShelfError> {
+        self.put_as(report, sequence, By::Mover { over }).await
+    }
+
+    async fn put_as(&self, report: &Report, sequence: i64, by: By) -> Result<Placed, ShelfError> {
         let mut draft = Draft::default();
-        let placed = self.place(report, sequence, over, &mut draft).await;
+        let placed = self.place(report, sequence, by, &mut draft).await;
         // A put that nobody answered may have been done: its chunks may be referred to, and are left to the sweep.
         if matches!(placed, Ok(Placed::Superseded(_) | Placed::Crossed(_) | Placed::Buried(_))) {
             self.discard(self.chunk_keys(&report.key, &draft.begun)).await;
@@ -53,14 +67,21 @@ impl Shelf {
         &self,
         report: &Report,
         sequence: i64,
-        over: Option<Version>,
+        by: By,
         draft: &mut Draft,
     ) -> Result<Placed, ShelfError> {
         let version = Version { scanned_at: report.scanned_at, sequence };
         for _ in 0..ATTEMPTS {
-            let header = self.header(&report.key).await?;
-            if let Some(placed) = standing(&header, version, over, &report.payload) {
-                return Ok(placed);
+            let header = match by {
+                By::Writer => self.header_to_put(&report.key).await?,
+                By::Mover { .. } => self.header(&report.key).await?,
+            };
+            match standing(&header, version, by, &report.payload) {
+                Some(Placed::Superseded(_)) if header.damage.metadata.is_some() => {
+                    return Err(self.damaged(&report.key, "its entry cannot be read, and it may be newer"));
+                }
+                Some(placed) => return Ok(placed),
+                None => {}
             }
             self.draft_extras(report, draft).await?;
             let pieces = self.pieces_beside(&report.key, &header).await?;
@@ -194,7 +215,7 @@ impl Shelf {
 
     /// The transaction that puts a value and its entry in place of what was read.
     fn swap(&self, key: &ReportKey, header: &Header, value: Bytes, metadata: &Metadata) -> Vec<Operation> {
-        let tombstone = as_read(header.tombstone.map(|it| it.1));
+        let tombstone = as_read(header.tombstone_revision());
         vec![
             Operation::Check { key: self.layout.tombstone(key), condition: tombstone },
             Operation::Put {
@@ -205,7 +226,7 @@ impl Shelf {
             Operation::Put {
                 key: self.layout.metadata(key),
                 value: metadata.to_json().into(),
-                condition: as_read(header.metadata.as_ref().map(|it| it.1)),
+                condition: as_read(header.metadata_revision()),
             },
         ]
     }
@@ -255,7 +276,7 @@ impl Shelf {
 }
 
 /// What a put is answered without writing anything.
-fn standing(header: &Header, version: Version, over: Option<Version>, payload: &Bytes) -> Option<Placed> {
+fn standing(header: &Header, version: Version, by: By, payload: &Bytes) -> Option<Placed> {
     if let Some(sequence) = header.tombstone().filter(|it| *it > version.sequence) {
         return Some(Placed::Buried(sequence));
     }
@@ -266,6 +287,7 @@ fn standing(header: &Header, version: Version, over: Option<Version>, payload: &
     if is_another || (standing != version && !origin.yields(standing, version)) {
         return Some(Placed::Superseded(standing));
     }
-    let crosses = standing.sequence > version.sequence && over != Some(standing);
+    let may_cross = matches!(by, By::Mover { over } if over == Some(standing));
+    let crosses = standing.sequence > version.sequence && !may_cross;
     crosses.then_some(Placed::Crossed(standing.sequence))
 }
