@@ -59,6 +59,11 @@ impl<T> Seen<T> {
     }
 }
 
+/// Whether there is a copy, and no tombstone above it.
+fn shows<T>(lookup: &Lookup<(Version, T)>) -> bool {
+    lookup.copy.as_ref().is_some_and(|it| Some(it.0.sequence) >= lookup.tombstone)
+}
+
 impl Reports {
     /// The newest report under a key. `None` says that there is none, and that every store that might hold it has said so.
     ///
@@ -132,9 +137,11 @@ impl Reports {
                 self.room.counters.asked_again();
             }
             let since = self.mark();
-            match self.hear_shelf(shelf(), primary(since), &mut seen).await {
+            let alone = async { primary(since).await.ok().map(|it| it.0).filter(shows) };
+            match self.hear_shelf(self.room.options.hurry, shelf(), alone).await {
                 Heard::Shelf(answer) => shelf_away = answer.map(|it| seen.take(Store::Fallback, it)).err(),
-                Heard::PrimaryAlone(late) => {
+                Heard::PrimaryAlone(shown, late) => {
+                    seen.take(Store::Primary, shown);
                     shelf_away = Some(late);
                     break;
                 }

@@ -57,13 +57,13 @@ impl Shelf {
             return Err(self.damaged(key, form));
         }
         let (mut damage, mut header) = (Damage::default(), Header::of(value));
-        for entry in metadata {
+        if let Some(entry) = metadata {
             match Metadata::parse(&entry.value) {
                 Ok(metadata) => header.metadata = Some((metadata, entry.revision)),
                 Err(_) => damage.metadata = Some(entry.revision),
             }
         }
-        for entry in tombstone {
+        if let Some(entry) = tombstone {
             match tombstones::parse(&entry.value) {
                 Ok(sequence) => header.tombstone = Some((sequence, entry.revision)),
                 Err(_) => damage.tombstone = Some(entry.revision),
