@@ -222,3 +222,25 @@ async fn old_tombstones_go_from_a_shelf_without_a_primary_and_from_no_other() {
         assert_eq!(sweep(25).await, 0);
     }
 }
+
+#[tokio::test]
+async fn of_scans_that_nobody_dates_the_one_that_was_written_later_counts() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let room = Room::new(Some(Arc::new(in_sql(&directory).await)));
+    for (number, at) in ["0001-01-01T00:00:00Z", "1600-01-01T00:00:00Z"].into_iter().enumerate() {
+        let scan = |payload: &'static str| Report {
+            scanned_at: at.parse().expect("a time"),
+            payload: payload.into(),
+            ..report(&format!("workload/{number}"), 0)
+        };
+        for modes in [[Mode::Auto, Mode::Off], [Mode::Off, Mode::Auto]] {
+            for (mode, payload) in modes.into_iter().zip(["first", "second"]) {
+                room.reports.set_mode(mode).await;
+                let put = room.reports.put(&scan(payload)).await.expect("both answer").put;
+                let answered = room.reports.get(&scan("").key).await.expect("both answer").expect("is there");
+                assert_eq!(answered.report.payload, payload, "{mode}: what was put last");
+                assert_eq!(Put::Stored(answered.version), put);
+            }
+        }
+    }
+}

@@ -145,7 +145,7 @@ impl Reports {
         placed: Option<InPrimary>,
         target: &Target,
     ) -> Result<PutAnswer, ReportsError> {
-        let version = Version { scanned_at: report.scanned_at, sequence };
+        let version = Version::new(report.scanned_at, sequence);
         let Some(InPrimary { placed, head, has_left }) = placed else {
             return self.fall_back(report, sequence, target).await;
         };
@@ -197,7 +197,7 @@ impl Reports {
     /// Puts into the primary, above every tombstone that is met there or on the shelf, and above an earlier scan that was written later.
     async fn put_to_primary(&self, report: &Report, mut sequence: i64) -> Result<Put, Away> {
         for _ in 0..RAISES {
-            let version = Version { scanned_at: report.scanned_at, sequence };
+            let version = Version::new(report.scanned_at, sequence);
             let Some(InPrimary { placed, head, has_left }) =
                 self.put_at_once(&[(report, sequence)]).await?.into_iter().next()
             else {
@@ -284,7 +284,7 @@ impl Reports {
         placed: Result<Placed, ShelfError>,
         primary: Option<Lookup<Version>>,
     ) -> Result<Option<Put>, ShelfError> {
-        let version = Version { scanned_at: report.scanned_at, sequence };
+        let version = Version::new(report.scanned_at, sequence);
         let hidden = |it| tombstone_above(it, &report.key, primary.as_ref());
         match placed? {
             Placed::Stored => match hidden(version) {

@@ -108,10 +108,11 @@ impl Metadata {
     }
 
     pub(crate) fn version(&self) -> Version {
-        Version {
-            scanned_at: self.scanned_at.parse().unwrap_or(Timestamp::UNIX_EPOCH),
-            sequence: self.sequence,
-        }
+        Version::new(self.scanned_at(), self.sequence)
+    }
+
+    fn scanned_at(&self) -> Timestamp {
+        self.scanned_at.parse().unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     /// The report of this entry.
@@ -127,7 +128,7 @@ impl Metadata {
         let (findings, checks) = extras.map(unpack).transpose()?.unwrap_or_default();
         Ok(Report {
             key: key.clone(),
-            scanned_at: self.version().scanned_at,
+            scanned_at: self.scanned_at(),
             scanner_version: self.scanner_version.clone(),
             encoding: self.encoding,
             payload,

@@ -186,7 +186,7 @@ impl Header {
             self.metadata.as_ref().map_or(0, |(metadata, _)| above(metadata.version().sequence));
         let deleted = self.tombstone().map_or(0, above);
         let sequence = version::earliest(scanned_at).max(written_over).max(deleted);
-        self.copy = Some((Version { scanned_at, sequence }, Origin::Foreign));
+        self.copy = Some((Version::new(scanned_at, sequence), Origin::Foreign));
         self.ahead = ahead;
     }
 

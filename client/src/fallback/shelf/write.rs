@@ -70,7 +70,7 @@ impl Shelf {
         by: By,
         draft: &mut Draft,
     ) -> Result<Placed, ShelfError> {
-        let version = Version { scanned_at: report.scanned_at, sequence };
+        let version = Version::new(report.scanned_at, sequence);
         for _ in 0..ATTEMPTS {
             let header = match by {
                 By::Writer => self.header_to_put(&report.key).await?,

@@ -15,7 +15,7 @@ use super::departures::{Departures, Mark, Told, left, read_left};
 use super::parts::PART;
 use super::range::Range;
 use super::rows::{COLUMNS, Row, Upload, bound, columns, texts};
-use super::{PAYLOAD_LIMIT, ReportError, ReportStore, nanoseconds};
+use super::{PAYLOAD_LIMIT, ReportError, ReportStore};
 use crate::reports::extract::Extractor;
 use crate::reports::kept::{self, Kept, PACKED};
 use crate::reports::{Report, Version};
@@ -249,7 +249,7 @@ pub(super) fn checked(report: &Report, keep: impl FnOnce(&Report) -> Kept) -> Re
 }
 
 pub(super) fn version_of(report: &Report, sequence: i64) -> Version {
-    Version { scanned_at: super::time(nanoseconds(report.scanned_at)), sequence }
+    Version::new(report.scanned_at, sequence)
 }
 
 /// What holds of a report that was not deleted since it was written.
