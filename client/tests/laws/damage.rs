@@ -244,3 +244,20 @@ async fn of_scans_that_nobody_dates_the_one_that_was_written_later_counts() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_tombstone_that_no_clock_has_made_can_be_outbid_in_both_stores() {
+    for (mode, on_shelf) in [(Mode::Auto, true), (Mode::Auto, false), (Mode::Off, true), (Mode::Off, false)] {
+        let primary = Arc::new(MemoryPrimary::default());
+        let room = Room::new(Some(Arc::clone(&primary) as Arc<dyn Primary>));
+        let tombstone = Tombstone { key: key("workload/1"), sequence: i64::MAX - 10 };
+        if on_shelf {
+            room.reports.shelf().bury(&tombstone).await.expect("memory answers");
+        } else {
+            primary.bury_one(&tombstone.key, tombstone.sequence);
+        }
+        room.put(mode, "workload/1").await;
+        let answered = room.reports.get(&tombstone.key).await.expect("both answer");
+        assert!(answered.is_some_and(|it| it.complete), "{mode}, {on_shelf}");
+    }
+}

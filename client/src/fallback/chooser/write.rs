@@ -6,6 +6,8 @@
 //! A put has to lie above the tombstone of a delete that was made by a clock that is ahead, and tombstones are moved as reports are: so a put too
 //! asks the shelf first and the primary afterwards, and looks again if the key has left that in between ([`super::window`]).
 
+use std::ops::ControlFlow::{self, Break, Continue};
+
 use futures_util::stream::{self, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
@@ -257,9 +259,9 @@ impl Reports {
                 continue;
             }
             let put = match self.above_primary(report, sequence, placed, seen.map(|it| it.0)).await {
-                Ok(Some(put)) => put,
-                Ok(None) => {
-                    sequence = self.room.clock.next();
+                Ok(Break(put)) => put,
+                Ok(Continue(greater)) => {
+                    sequence = greater;
                     continue;
                 }
                 Err(error) => {
@@ -276,33 +278,32 @@ impl Reports {
         Err(ReportsError::unavailable(primary.or(restless.as_ref()), failed))
     }
 
-    /// What a put onto the shelf is worth beside the tombstone that the primary holds, as far as it says so. `None`: it is to be made anew.
+    /// What a put onto the shelf is worth beside the tombstone that the primary holds, as far as it says so; or the sequence under which it is to be
+    /// made anew.
     async fn above_primary(
         &self,
         report: &Report,
         sequence: i64,
         placed: Result<Placed, ShelfError>,
         primary: Option<Lookup<Version>>,
-    ) -> Result<Option<Put>, ShelfError> {
+    ) -> Result<ControlFlow<Put, i64>, ShelfError> {
         let version = Version::new(report.scanned_at, sequence);
         let hidden = |it| tombstone_above(it, &report.key, primary.as_ref());
-        match placed? {
+        Ok(match placed? {
             Placed::Stored => match hidden(version) {
-                None => return Ok(Some(Put::Stored(version))),
-                Some(tombstone) => {
-                    self.raise(tombstone.sequence);
-                }
+                None => Break(Put::Stored(version)),
+                Some(tombstone) => Continue(self.raise(tombstone.sequence)),
             },
             Placed::Superseded(newer) => match hidden(newer) {
-                None => return Ok(Some(Put::Superseded(newer))),
+                None => Break(Put::Superseded(newer)),
                 // What keeps it out was deleted, and the shelf does not know yet.
-                Some(tombstone) => drop(self.room.shelf.bury(&tombstone).await?),
+                Some(tombstone) => {
+                    self.room.shelf.bury(&tombstone).await?;
+                    Continue(self.room.clock.above(tombstone.sequence))
+                }
             },
-            Placed::Buried(above) | Placed::Crossed(above) => {
-                self.raise(above);
-            }
-        }
-        Ok(None)
+            Placed::Buried(above) | Placed::Crossed(above) => Continue(self.raise(above)),
+        })
     }
 
     /// What the shelf holds of a report of which the primary is asked; nothing if it does not say so soon.
