@@ -87,7 +87,8 @@ impl Reports {
         }))
     }
 
-    /// Whether there is a report under a key: as [`Reports::get`], without reading it.
+    /// Whether there is a report under a key: as [`Reports::get`], without reading it. Where a store is away it speaks of what the other has,
+    /// and unlike that does not tell.
     ///
     /// # Errors
     /// As for [`Reports::get`].
@@ -95,7 +96,7 @@ impl Reports {
         Ok(self.version(key).await?.is_some())
     }
 
-    /// The version of the newest report under a key.
+    /// The version of the newest report under a key; where a store is away, of the newest that the other has, as for [`Reports::exists`].
     ///
     /// # Errors
     /// As for [`Reports::get`].
