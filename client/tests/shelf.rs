@@ -1,8 +1,8 @@
 //! The shelf beside controllers that know nothing of it: what they wrote is read, and what is written is read by them.
 
 use std::io::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use larder_client::fallback::shelf::{Layout, Origin, Placed, Shelf, ShelfError, Tombstone};
@@ -399,13 +399,20 @@ struct Eventful {
     changes: AtomicUsize,
     taken: Option<&'static str>,
     sweeps: bool,
+    /// What stands at an entry from the `at`-th read on.
+    healed: Mutex<Option<Bytes>>,
 }
 
 impl Eventful {
     fn new(snapshot: usize, at: usize, changes: usize) -> Self {
         let store = Arc::new(Memory::with_limits(CONSUL));
         let (reads, changes) = (AtomicUsize::new(0), AtomicUsize::new(changes));
-        Self { store, snapshot, reads, at, changes, taken: None, sweeps: false }
+        Self { store, snapshot, reads, at, changes, taken: None, sweeps: false, healed: Mutex::default() }
+    }
+
+    async fn write(&self, key: &str, value: Bytes) {
+        let put = Operation::Put { key: key.into(), value, condition: Condition::Any };
+        assert!(self.store.commit(vec![put]).await.expect("is there"));
     }
 
     /// A value and its state, as an older controller writes them.
@@ -414,8 +421,7 @@ impl Eventful {
         for (key, value) in
             [("scan/data/report/host/a", second.to_string()), ("scan/state/report/host/a", state)]
         {
-            let put = Operation::Put { key: key.into(), value: value.into(), condition: Condition::Any };
-            assert!(self.store.commit(vec![put]).await.expect("is there"));
+            self.write(key, value.into()).await;
         }
     }
 }
@@ -442,7 +448,11 @@ impl KeyValue for Eventful {
         let mut entries = Vec::new();
         for keys in keys.chunks(self.snapshot) {
             if self.reads.fetch_add(1, Ordering::Relaxed) == self.at {
-                self.foreign(2).await;
+                let healed = self.healed.lock().expect("nobody panics with it").take();
+                match healed {
+                    Some(entry) => self.write("larder/meta/host/a", entry).await,
+                    None => self.foreign(2).await,
+                }
             }
             entries.extend(self.store.get(keys).await?);
         }
@@ -510,6 +520,22 @@ async fn a_draft_is_swept_from_its_first_chunk_on_or_not_at_all() {
     shelf.sweep(jiff::Timestamp::now()).await.expect("is there");
     // Whoever still writes it finds out by the first chunk.
     assert_eq!(store.store.list("larder/chunk/host/", None, 10).await.expect("is there"), []);
+}
+
+#[tokio::test]
+async fn an_entry_that_can_be_read_again_is_not_taken_for_damaged() {
+    let store = Arc::new(Eventful::new(usize::MAX, 1, usize::MAX));
+    let inner = Shelf::new(Arc::clone(&store.store) as Arc<dyn KeyValue>, Layout::NeuVector);
+    let now = jiff::Timestamp::now().as_second();
+    let newest = report("host/a", now, "newest");
+    inner.put(&newest, 20).await.expect("is there");
+    let entry = store.store.get(&["larder/meta/host/a".into()]).await.expect("is there").remove(0);
+    *store.healed.lock().expect("nobody panics with it") = entry.map(|it| it.value);
+    store.write("larder/meta/host/a", "rubbish".into()).await;
+    let shelf = Shelf::new(Arc::clone(&store) as Arc<dyn KeyValue>, Layout::NeuVector);
+    let placed = shelf.put(&report("host/a", now - 60, "older"), 10).await.expect("is there");
+    assert!(matches!(placed, Placed::Superseded(it) if it.sequence == 20), "{placed:?}");
+    assert_eq!(inner.get(&newest.key).await.expect("is there").copy.expect("is there").report, newest);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 
 use super::metadata::Metadata;
 use super::read::Header;
-use super::{Shelf, ShelfError, tombstones};
+use super::{ATTEMPTS, Shelf, ShelfError, tombstones};
 use crate::fallback::store::{Entry, Revision};
 use crate::reports::ReportKey;
 
@@ -14,6 +14,12 @@ use crate::reports::ReportKey;
 pub(super) struct Damage {
     pub(super) metadata: Option<Revision>,
     pub(super) tombstone: Option<Revision>,
+}
+
+impl Damage {
+    fn is_any(&self) -> bool {
+        self.metadata.or(self.tombstone).is_some()
+    }
 }
 
 impl Header {
@@ -32,22 +38,28 @@ impl Shelf {
     /// As [`Shelf::header`], also where the entry cannot be read. The value is then taken for one that somebody wrote alone, and what it or its
     /// state say is compared with what is to be put.
     pub(super) async fn header_to_put(&self, key: &ReportKey) -> Result<Header, ShelfError> {
-        match self.header(key).await {
-            Err(damaged @ ShelfError::Damaged { .. }) => {
-                let header = self.damaged_header(key).await?;
-                // Who was deleted, and when, is not known: only a deletion of all makes an end of that.
-                if header.damage.tombstone.is_some() { Err(damaged) } else { Ok(header) }
-            }
-            header => header,
+        let header = self.header_to_bury(key).await?;
+        // What was deleted is not known: only a deletion of all makes an end of that.
+        if header.damage.tombstone.is_some() {
+            return Err(self.damaged(key, "its tombstone cannot be read"));
         }
+        Ok(header)
     }
 
     /// As [`Shelf::header`], also where entry or tombstone cannot be read.
     pub(super) async fn header_to_bury(&self, key: &ReportKey) -> Result<Header, ShelfError> {
-        match self.header(key).await {
-            Err(ShelfError::Damaged { .. }) => self.damaged_header(key).await,
-            header => header,
+        for _ in 0..ATTEMPTS {
+            match self.header(key).await {
+                Err(ShelfError::Damaged { .. }) => {}
+                header => return header,
+            }
+            let header = self.damaged_header(key).await?;
+            // Else somebody has put a whole report there since.
+            if header.damage.is_any() {
+                return Ok(header);
+            }
         }
+        Err(self.contended(key))
     }
 
     async fn damaged_header(&self, key: &ReportKey) -> Result<Header, ShelfError> {
