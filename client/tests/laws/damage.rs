@@ -133,6 +133,21 @@ async fn an_entry_that_cannot_be_read_gives_way_to_a_newer_scan() {
 }
 
 #[tokio::test]
+async fn an_entry_that_cannot_be_read_goes_when_a_newer_scan_is_put_into_the_primary() {
+    let room = Room::new(Some(Arc::new(MemoryPrimary::default())));
+    room.put(Mode::Off, "workload/1").await;
+    room.write("larder/meta/workload/1", "rubbish").await;
+    // That one may be the older.
+    room.put(Mode::Auto, "workload/1").await;
+    let name = key("workload/1");
+    assert!(room.reports.get(&name).await.expect("both answer").is_some_and(|it| !it.complete));
+    let newer = Report { scanned_at: Timestamp::now(), ..report("workload/1", 1) };
+    assert_eq!(room.reports.put(&newer).await.expect("both answer").store, Store::Primary);
+    let answered = room.reports.get(&name).await.expect("both answer").expect("is there");
+    assert!(answered.complete && answered.report == newer);
+}
+
+#[tokio::test]
 async fn a_delete_clears_away_what_cannot_be_read() {
     let name = key("workload/1");
     for primary in [None, Some(Arc::new(MemoryPrimary::default()) as Arc<dyn Primary>)] {

@@ -309,7 +309,7 @@ impl Reports {
     /// What the shelf holds of a report of which the primary is asked; nothing if it does not say so soon.
     pub(super) async fn look_on_shelf(&self, key: &ReportKey) -> Option<Lookup<Head>> {
         let head: Result<_, ShelfError> =
-            timeout(self.room.options.tidying, self.room.shelf.head(key)).await.ok()?;
+            timeout(self.room.options.tidying, self.room.shelf.head_to_put(key)).await.ok()?;
         head.ok()
     }
 

@@ -281,6 +281,16 @@ impl Shelf {
     /// As [`Shelf::get`], but a copy of which pieces are missing has a version all the same.
     pub async fn head(&self, key: &ReportKey) -> Result<Lookup<Head>, ShelfError> {
         let header = self.header(key).await?;
+        self.head_of(key, header).await
+    }
+
+    /// As [`Shelf::head`], also where the entry cannot be read, as [`Shelf::put`] takes it.
+    pub(crate) async fn head_to_put(&self, key: &ReportKey) -> Result<Lookup<Head>, ShelfError> {
+        let header = self.header_to_put(key).await?;
+        self.head_of(key, header).await
+    }
+
+    async fn head_of(&self, key: &ReportKey, header: Header) -> Result<Lookup<Head>, ShelfError> {
         let lookup = Lookup { copy: header.copy, tombstone: header.tombstone() };
         if lookup.copy.is_none() {
             return Ok(Lookup { copy: None, tombstone: lookup.tombstone });
