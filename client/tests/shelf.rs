@@ -1,8 +1,8 @@
 //! The shelf beside controllers that know nothing of it: what they wrote is read, and what is written is read by them.
 
 use std::io::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use larder_client::fallback::shelf::{Layout, Origin, Placed, Shelf, ShelfError, Tombstone};
@@ -398,13 +398,21 @@ struct Eventful {
     at: usize,
     changes: AtomicUsize,
     taken: Option<&'static str>,
+    sweeps: bool,
+    /// What stands at an entry from the `at`-th read on.
+    healed: Mutex<Option<Bytes>>,
 }
 
 impl Eventful {
     fn new(snapshot: usize, at: usize, changes: usize) -> Self {
         let store = Arc::new(Memory::with_limits(CONSUL));
         let (reads, changes) = (AtomicUsize::new(0), AtomicUsize::new(changes));
-        Self { store, snapshot, reads, at, changes, taken: None }
+        Self { store, snapshot, reads, at, changes, taken: None, sweeps: false, healed: Mutex::default() }
+    }
+
+    async fn write(&self, key: &str, value: Bytes) {
+        let put = Operation::Put { key: key.into(), value, condition: Condition::Any };
+        assert!(self.store.commit(vec![put]).await.expect("is there"));
     }
 
     /// A value and its state, as an older controller writes them.
@@ -413,8 +421,7 @@ impl Eventful {
         for (key, value) in
             [("scan/data/report/host/a", second.to_string()), ("scan/state/report/host/a", state)]
         {
-            let put = Operation::Put { key: key.into(), value: value.into(), condition: Condition::Any };
-            assert!(self.store.commit(vec![put]).await.expect("is there"));
+            self.write(key, value.into()).await;
         }
     }
 }
@@ -441,7 +448,11 @@ impl KeyValue for Eventful {
         let mut entries = Vec::new();
         for keys in keys.chunks(self.snapshot) {
             if self.reads.fetch_add(1, Ordering::Relaxed) == self.at {
-                self.foreign(2).await;
+                let healed = self.healed.lock().expect("nobody panics with it").take();
+                match healed {
+                    Some(entry) => self.write("larder/meta/host/a", entry).await,
+                    None => self.foreign(2).await,
+                }
             }
             entries.extend(self.store.get(keys).await?);
         }
@@ -463,8 +474,68 @@ impl KeyValue for Eventful {
             let removal = ["scan/data/report/host/a", "larder/meta/host/a"].map(delete);
             assert!(self.store.commit(removal.into()).await.expect("is there"));
         }
+        if self.sweeps {
+            let shelf = Shelf::new(Arc::clone(&self.store) as Arc<dyn KeyValue>, Layout::NeuVector);
+            let an_hour_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1);
+            shelf.sweep(an_hour_ago).await.expect("is there");
+        }
         self.store.commit(operations).await
     }
+}
+
+#[tokio::test]
+async fn what_is_being_written_is_not_swept_however_old_the_report_is() {
+    let store = Eventful { sweeps: true, ..Eventful::new(usize::MAX, usize::MAX, usize::MAX) };
+    let shelf = Shelf::new(Arc::new(store), Layout::NeuVector);
+    let large = report("image/r/1", 1_000, noise(1_500_000, 1));
+    let placed = shelf.put_moved(&large, 1, None).await.expect("nobody else writes it");
+    assert_eq!(placed, Placed::Stored);
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_keeps_no_other_draft() {
+    let room = Room::new(CONSUL);
+    room.write("larder/meta/image/r/1", "rubbish").await;
+    let drafts = ["image/r/1", "image/r/2"].map(|it| format!("larder/chunk/{it}/{:016x}-1/0", 0));
+    for draft in &drafts {
+        room.write(draft, "x").await;
+    }
+    assert_eq!(room.shelf.sweep(jiff::Timestamp::now()).await.expect("is there"), 1);
+    assert_eq!(room.keys("larder/chunk/").await, drafts[..1], "an entry may refer to the first");
+}
+
+#[tokio::test]
+async fn a_draft_is_swept_from_its_first_chunk_on_or_not_at_all() {
+    let draft = [0, 1].map(|it| format!("larder/chunk/host/a/{:016x}-1/{it}", 0));
+    // While the sweep looks at the first part of the draft, the report is taken out. The second is on another page.
+    let taken = Some(&*draft[0].clone().leak());
+    let store = Arc::new(Eventful { taken, ..Eventful::new(usize::MAX, usize::MAX, usize::MAX) });
+    let shelf = Shelf::new(Arc::clone(&store) as Arc<dyn KeyValue>, Layout::NeuVector);
+    shelf.put(&report("host/a", 1, "x"), 1).await.expect("is there");
+    let page = (0..999).map(|it| format!("larder/chunk/a/{it:03}/{:016x}-1/0", i64::MAX));
+    for key in page.chain(draft) {
+        let put = Operation::Put { key, value: Bytes::new(), condition: Condition::Any };
+        assert!(store.store.commit(vec![put]).await.expect("is there"));
+    }
+    shelf.sweep(jiff::Timestamp::now()).await.expect("is there");
+    // Whoever still writes it finds out by the first chunk.
+    assert_eq!(store.store.list("larder/chunk/host/", None, 10).await.expect("is there"), []);
+}
+
+#[tokio::test]
+async fn an_entry_that_can_be_read_again_is_not_taken_for_damaged() {
+    let store = Arc::new(Eventful::new(usize::MAX, 1, usize::MAX));
+    let inner = Shelf::new(Arc::clone(&store.store) as Arc<dyn KeyValue>, Layout::NeuVector);
+    let now = jiff::Timestamp::now().as_second();
+    let newest = report("host/a", now, "newest");
+    inner.put(&newest, 20).await.expect("is there");
+    let entry = store.store.get(&["larder/meta/host/a".into()]).await.expect("is there").remove(0);
+    *store.healed.lock().expect("nobody panics with it") = entry.map(|it| it.value);
+    store.write("larder/meta/host/a", "rubbish".into()).await;
+    let shelf = Shelf::new(Arc::clone(&store) as Arc<dyn KeyValue>, Layout::NeuVector);
+    let placed = shelf.put(&report("host/a", now - 60, "older"), 10).await.expect("is there");
+    assert!(matches!(placed, Placed::Superseded(it) if it.sequence == 20), "{placed:?}");
+    assert_eq!(inner.get(&newest.key).await.expect("is there").copy.expect("is there").report, newest);
 }
 
 #[tokio::test]

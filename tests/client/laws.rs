@@ -125,7 +125,7 @@ impl Schedule {
     async fn delete(&self, on: &Controller, key: &ReportKey) {
         let number = self.history.lock().unwrap().begin_delete(Doomed::Key(key.clone()));
         let answer = on.reports.delete(key).await;
-        self.history.lock().unwrap().end_delete(number, answer.ok());
+        self.history.lock().unwrap().end_delete(number, answer.is_ok());
     }
 
     /// What is told, if every store answers.

@@ -5,7 +5,8 @@
 //! there: a probe in the background does, again and again with growing pauses, and closes it. Pauses only shrink back once a real call has
 //! succeeded, so that a primary which answers probes and nothing else is not tried at full speed.
 //!
-//! Calls that began before it opened do not count once it is open, and a success of theirs does not close it: probes decide alone.
+//! Calls that began before it opened do not count once it is open, and a success of theirs does not close it: probes decide alone. Where probing
+//! ends otherwise, by a panic or with the runtime that it ran on, the next call goes through and decides.
 
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
@@ -133,7 +134,7 @@ impl Breaker {
             status.state = BreakerState::Open;
             status.opened += 1;
         }
-        let task = tokio::spawn(watch(Arc::clone(&self.status), self.options, probe));
+        let task = tokio::spawn(watch(Probing(Arc::clone(&self.status)), self.options, probe));
         *self.probing.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         true
     }
@@ -147,24 +148,33 @@ impl Drop for Breaker {
     }
 }
 
+/// Closes the breaker when nobody probes any more, whatever the reason. One more failure opens it.
+struct Probing(Arc<Mutex<Status>>);
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        lock(&self.0).state = BreakerState::Closed;
+    }
+}
+
 /// Probes until one succeeds.
-async fn watch<P, F>(status: Arc<Mutex<Status>>, options: BreakerOptions, probe: P)
+async fn watch<P, F>(probing: Probing, options: BreakerOptions, probe: P)
 where
     P: Fn() -> F,
     F: Future<Output = bool>,
 {
+    let status = &probing.0;
     loop {
-        let probes = lock(&status).probes;
+        let probes = lock(status).probes;
         sleep(pause(&options, probes)).await;
         {
-            let mut status = lock(&status);
+            let mut status = lock(status);
             status.state = BreakerState::HalfOpen;
             status.probes = status.probes.saturating_add(1);
         }
         let answered = timeout(options.probe, probe()).await.unwrap_or(false);
-        let mut status = lock(&status);
+        let mut status = lock(status);
         if answered {
-            status.state = BreakerState::Closed;
             status.failures = 0;
             return;
         }
@@ -250,6 +260,26 @@ mod tests {
             sleep(Duration::from_millis(10)).await;
         }
         assert!(breaker.opened() < 30, "{} times in a minute", breaker.opened());
+    }
+
+    #[test]
+    fn it_does_not_stay_open_when_nobody_probes_any_more() {
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().expect("starts");
+        let breaker = Breaker::new(BreakerOptions::default());
+        let first = runtime();
+        first.block_on(async { breaker.record(Outcome::Unreachable, std::future::pending) });
+        assert!(!breaker.lets_through());
+        drop(first);
+        assert!(breaker.lets_through(), "its probes ended with the runtime");
+
+        let options = BreakerOptions { first_pause: Duration::ZERO, ..BreakerOptions::default() };
+        let breaker = Breaker::new(options);
+        runtime().block_on(async {
+            breaker.record(Outcome::Unreachable, || async { panic!("a probe with a mistake in it") });
+            while !breaker.lets_through() {
+                tokio::task::yield_now().await;
+            }
+        });
     }
 
     #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ pub struct Offer {
 }
 
 /// What the other depot holds after the write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct There {
     /// The version that stands there.
     pub version: Option<Version>,
@@ -26,6 +26,8 @@ pub struct There {
     pub tombstone: Option<i64>,
     /// Whether what stands there is what was offered, bit for bit.
     pub same: bool,
+    /// Whether nobody knows when what stands there was scanned, so that it may be newer than its version.
+    pub undated: bool,
 }
 
 impl fmt::Display for There {
@@ -80,7 +82,7 @@ pub enum Skip {
     Different,
     /// The other depot has an earlier scan that was written later.
     Crossed,
-    /// Nobody knows when it was scanned, and the other depot has something else.
+    /// Nobody knows when it was scanned, and the other depot has something else; or the other way round.
     Undated,
     /// The other depot neither has it nor anything newer, though it had said to have written it.
     Missing,
@@ -135,6 +137,7 @@ pub fn decide(offer: &Offer, there: &There) -> Decision {
         _ if dead(offer.version) => Decision::Remove(Because::Deleted),
         None => Decision::Leave(Skip::Missing),
         Some(other) if dead(other) => Decision::Leave(Skip::Missing),
+        Some(other) if other < offer.version && there.undated => Decision::Leave(Skip::Undated),
         Some(other) if other < offer.version && other.sequence > offer.version.sequence => {
             Decision::Leave(Skip::Crossed)
         }
@@ -166,7 +169,7 @@ mod tests {
     ) {
         let offer = Offer { version: version(5, 50), tombstone: beside, undated: false };
         let version = there.map(|(second, sequence)| version(second, sequence));
-        assert_eq!(decide(&offer, &There { version, tombstone, same }), expected);
+        assert_eq!(decide(&offer, &There { version, tombstone, same, undated: false }), expected);
     }
 
     #[test]
@@ -185,11 +188,16 @@ mod tests {
     #[test]
     fn what_may_be_newer_than_is_known_stays() {
         let offer = Offer { version: version(0, 0), tombstone: None, undated: true };
-        let there = |sequence, same| There { version: Some(version(0, sequence)), tombstone: None, same };
+        let there = |sequence, same| There { version: Some(version(0, sequence)), same, ..There::default() };
         assert_eq!(decide(&offer, &there(1, false)), Decision::Leave(Skip::Undated));
         assert_eq!(decide(&offer, &there(0, true)), Decision::Remove(Because::Moved));
         let deleted = There { tombstone: Some(2), ..there(1, false) };
         assert_eq!(decide(&offer, &deleted), Decision::Remove(Because::Deleted));
+        let offer = Offer { version: version(5, 50), tombstone: None, undated: false };
+        for sequence in [1, 60] {
+            let undated = There { undated: true, ..there(sequence, false) };
+            assert_eq!(decide(&offer, &undated), Decision::Leave(Skip::Undated));
+        }
     }
 
     #[test]

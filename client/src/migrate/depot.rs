@@ -46,7 +46,7 @@ impl Parcel {
     /// Which version this is.
     #[must_use]
     pub fn version(&self) -> Version {
-        Version { scanned_at: self.report.scanned_at, sequence: self.sequence }
+        Version::new(self.report.scanned_at, self.sequence)
     }
 
     /// Whether nobody knows when it was scanned.

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use self::readiness::Readiness;
+use super::version::{nanoseconds, time};
 use super::{Clock, ReportKey, Version};
 use crate::database::Database;
 
@@ -122,20 +123,8 @@ impl ReportStore {
     }
 }
 
-/// Nanoseconds since 1970. What lies outside of 1677 to 2262 is taken for the nearest that does not: a scan of the year 1, as Go writes an
-/// unknown time, is older than all others all the same.
-fn nanoseconds(time: Timestamp) -> i64 {
-    let nanoseconds = time.as_nanosecond();
-    i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX })
-}
-
 fn now() -> i64 {
     nanoseconds(Timestamp::now())
-}
-
-fn time(nanoseconds: i64) -> Timestamp {
-    // Every number of 64 bits is within what a timestamp holds.
-    Timestamp::from_nanosecond(nanoseconds.into()).unwrap_or_default()
 }
 
 fn unreadable(key: &str, what: &str) -> ReportError {

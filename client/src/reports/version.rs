@@ -16,6 +16,28 @@ pub struct Version {
     pub sequence: i64,
 }
 
+impl Version {
+    /// The version of what was scanned at a time and written under a sequence. Both stores have to say the same of it, and a database keeps
+    /// nanoseconds since 1970 in 64 bits: what lies outside of 1677 to 2262 is taken for the nearest time that does not. A scan of the year 1, as Go
+    /// writes an unknown time, is older than all others all the same.
+    #[must_use]
+    pub fn new(scanned_at: Timestamp, sequence: i64) -> Self {
+        Self { scanned_at: time(nanoseconds(scanned_at)), sequence }
+    }
+}
+
+/// Nanoseconds since 1970, or the nearest number that there is.
+pub(crate) fn nanoseconds(time: Timestamp) -> i64 {
+    let nanoseconds = time.as_nanosecond();
+    i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// The time so many nanoseconds from 1970.
+pub(crate) fn time(nanoseconds: i64) -> Timestamp {
+    // Every number of 64 bits is within what a timestamp holds.
+    Timestamp::from_nanosecond(nanoseconds.into()).unwrap_or_default()
+}
+
 /// Bits of a sequence that tell writers apart. What they leave lasts until the year 2255.
 const WRITER_BITS: u32 = 10;
 /// The bits of a sequence that tell writers apart, all set.

@@ -108,6 +108,78 @@ async fn an_entry_that_cannot_be_read_is_named_beside_the_page() {
     assert_eq!(names(page.unreadable.into_iter().map(|it| it.0)), ["workload/2"]);
 }
 
+fn is_damaged<T: std::fmt::Debug>(answer: Result<T, ReportsError>) -> bool {
+    matches!(answer, Err(ReportsError::Shelf(ShelfError::Damaged { .. })))
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_gives_way_to_a_newer_scan() {
+    let name = key("workload/1");
+    for primary in [None, Some(Arc::new(MemoryPrimary::default()) as Arc<dyn Primary>)] {
+        let room = Room::new(primary);
+        room.put(Mode::Off, "workload/1").await;
+        // What the value says of itself is newer than what is put.
+        room.write("scan/data/report/workload/1", r#"{"scanned_at":"2024-06-01T00:00:00Z"}"#).await;
+        room.write("larder/meta/workload/1", "rubbish").await;
+        assert!(is_damaged(room.reports.get(&name).await));
+        assert!(is_damaged(room.reports.put(&report("workload/1", 1)).await), "that is an older one");
+        assert!(is_damaged(room.reports.get(&name).await), "and changes nothing");
+        let newer = Report { scanned_at: Timestamp::now(), ..report("workload/1", 1) };
+        let put = room.reports.put(&newer).await.expect("both answer");
+        assert!(matches!(put.put, Put::Stored(_)));
+        let answered = room.reports.get(&name).await.expect("both answer").expect("is there");
+        assert!(answered.complete && answered.report == newer);
+    }
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_goes_when_a_newer_scan_is_put_into_the_primary() {
+    let room = Room::new(Some(Arc::new(MemoryPrimary::default())));
+    room.put(Mode::Off, "workload/1").await;
+    room.write("larder/meta/workload/1", "rubbish").await;
+    // That one may be the older.
+    room.put(Mode::Auto, "workload/1").await;
+    let name = key("workload/1");
+    assert!(room.reports.get(&name).await.expect("both answer").is_some_and(|it| !it.complete));
+    let newer = Report { scanned_at: Timestamp::now(), ..report("workload/1", 1) };
+    assert_eq!(room.reports.put(&newer).await.expect("both answer").store, Store::Primary);
+    let answered = room.reports.get(&name).await.expect("both answer").expect("is there");
+    assert!(answered.complete && answered.report == newer);
+}
+
+#[tokio::test]
+async fn a_delete_clears_away_what_cannot_be_read() {
+    let name = key("workload/1");
+    for primary in [None, Some(Arc::new(MemoryPrimary::default()) as Arc<dyn Primary>)] {
+        for damaged in [&["meta"][..], &["tombstone"], &["meta", "tombstone"]] {
+            let room = Room::new(primary.clone());
+            room.put(Mode::Off, "workload/1").await;
+            for damaged in damaged {
+                room.write(&format!("larder/{damaged}/workload/1"), "rubbish").await;
+            }
+            assert!(is_damaged(room.reports.get(&name).await));
+            let deleted = room.reports.delete(&name).await.expect("both answer");
+            assert!(deleted.complete && deleted.existed, "{deleted:?}");
+            assert!(room.reports.get(&name).await.expect("both answer").is_none());
+            let page = room.reports.list("", None, 10).await.expect("both answer");
+            assert_eq!((page.items, page.unreadable, page.complete), (vec![], vec![], true));
+            room.put(Mode::Off, "workload/1").await;
+            assert!(room.reports.get(&name).await.expect("both answer").is_some_and(|it| it.complete));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_later_release_wrote_is_neither_replaced_nor_deleted() {
+    let room = Room::new(None);
+    room.put(Mode::Off, "workload/1").await;
+    room.write("larder/meta/workload/1", r#"{"form":2}"#).await;
+    let newer = Report { scanned_at: Timestamp::now(), ..report("workload/1", 1) };
+    assert!(is_damaged(room.reports.put(&newer).await));
+    assert!(is_damaged(room.reports.delete(&newer.key).await));
+    assert!(is_damaged(room.reports.get(&newer.key).await), "it stands");
+}
+
 #[tokio::test]
 async fn what_names_no_report_hides_no_tombstone() {
     let room = Room::new(Some(Arc::new(MemoryPrimary::default())));
@@ -163,5 +235,44 @@ async fn old_tombstones_go_from_a_shelf_without_a_primary_and_from_no_other() {
         assert_eq!(sweep(23).await, 0, "what is under way may still arrive");
         assert_eq!(sweep(25).await, goes);
         assert_eq!(sweep(25).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn of_scans_that_nobody_dates_the_one_that_was_written_later_counts() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let room = Room::new(Some(Arc::new(in_sql(&directory).await)));
+    for (number, at) in ["0001-01-01T00:00:00Z", "1600-01-01T00:00:00Z"].into_iter().enumerate() {
+        let scan = |payload: &'static str| Report {
+            scanned_at: at.parse().expect("a time"),
+            payload: payload.into(),
+            ..report(&format!("workload/{number}"), 0)
+        };
+        for modes in [[Mode::Auto, Mode::Off], [Mode::Off, Mode::Auto]] {
+            for (mode, payload) in modes.into_iter().zip(["first", "second"]) {
+                room.reports.set_mode(mode).await;
+                let put = room.reports.put(&scan(payload)).await.expect("both answer").put;
+                let answered = room.reports.get(&scan("").key).await.expect("both answer").expect("is there");
+                assert_eq!(answered.report.payload, payload, "{mode}: what was put last");
+                assert_eq!(Put::Stored(answered.version), put);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tombstone_that_no_clock_has_made_can_be_outbid_in_both_stores() {
+    for (mode, on_shelf) in [(Mode::Auto, true), (Mode::Auto, false), (Mode::Off, true), (Mode::Off, false)] {
+        let primary = Arc::new(MemoryPrimary::default());
+        let room = Room::new(Some(Arc::clone(&primary) as Arc<dyn Primary>));
+        let tombstone = Tombstone { key: key("workload/1"), sequence: i64::MAX - 10 };
+        if on_shelf {
+            room.reports.shelf().bury(&tombstone).await.expect("memory answers");
+        } else {
+            primary.bury_one(&tombstone.key, tombstone.sequence);
+        }
+        room.put(mode, "workload/1").await;
+        let answered = room.reports.get(&tombstone.key).await.expect("both answer");
+        assert!(answered.is_some_and(|it| it.complete), "{mode}, {on_shelf}");
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use larder_client::fallback::{Answered, Deleted, Put, PutAnswer, ReportsError};
+use larder_client::fallback::{Answered, Put, PutAnswer, ReportsError};
 use larder_client::reports::{ReportKey, Version};
 
 use crate::log::note;
@@ -40,7 +40,8 @@ struct DeleteRecord {
     /// What it was asked of: one key, or all that begin so.
     of: Doomed,
     span: Span,
-    acknowledged: Option<Deleted>,
+    /// Whether it was said that everything is gone that was asked for.
+    is_acknowledged: bool,
 }
 
 #[derive(Debug)]
@@ -162,15 +163,15 @@ impl History {
     pub(crate) fn begin_delete(&mut self, of: Doomed) -> usize {
         let span = self.begin();
         note(|| format!("{}: delete {} of {of:?} begins", span.begin, self.deletes.len()));
-        self.deletes.push(DeleteRecord { of, span, acknowledged: None });
+        self.deletes.push(DeleteRecord { of, span, is_acknowledged: false });
         self.deletes.len() - 1
     }
 
-    pub(crate) fn end_delete(&mut self, number: usize, acknowledged: Option<Deleted>) {
+    pub(crate) fn end_delete(&mut self, number: usize, is_acknowledged: bool) {
         let end = self.tick();
         self.deletes[number].span.end = Some(end);
-        note(|| format!("{end}: delete {number} is answered {acknowledged:?}"));
-        self.deletes[number].acknowledged = acknowledged;
+        note(|| format!("{end}: delete {number} is acknowledged: {is_acknowledged}"));
+        self.deletes[number].is_acknowledged = is_acknowledged;
     }
 
     /// The newest acknowledged put that a read over `span` has to find: none that may be deleted.
@@ -190,12 +191,13 @@ impl History {
         acknowledged.filter_map(|(number, it)| Some((number, it.stored?))).max_by_key(|it| it.1)
     }
 
-    /// A delete that was acknowledged before the read began, and began after the put had ended.
+    /// A delete that was acknowledged before the read began, and began after the put had ended. One of many knows no more than a listing.
     fn undone(&self, put: usize, span: Span) -> Option<&DeleteRecord> {
         let put = &self.puts[put];
         self.deletes.iter().find(|it| {
             it.of.takes(&put.key)
-                && it.acknowledged.is_some()
+                && it.is_acknowledged
+                && !(put.is_foreign && matches!(it.of, Doomed::Prefix(_)))
                 && it.span.ended_before(span.begin)
                 && put.span.ended_before(it.span.begin)
         })

@@ -105,6 +105,7 @@ impl Depot for WiredPrimary<MemoryPrimary> {
                     version: back.as_ref().map(Parcel::version),
                     tombstone: primary.tombstone(&sent.report.key),
                     same: back.is_some_and(|back| sent.is_same(&back)),
+                    undated: false,
                 }
             };
             parcels.iter().map(there).collect::<Vec<_>>()

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder_client::fallback::{
-    BreakerOptions, BreakerState, KeyValue, Layout, Memory, Mode, Put, Reports, ReportsError, ReportsOptions,
-    Shelf, Store,
+    BreakerOptions, BreakerState, KeyValue, Layout, Memory, Mode, Primary, Put, Reports, ReportsError,
+    ReportsOptions, Shelf, Store,
 };
 use larder_client::reports::{Clock, Encoding, Report, ReportKey};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::primary::MemoryPrimary;
 use crate::wire::{Weather, Wire, WiredKeyValue, WiredPrimary};
@@ -18,6 +18,8 @@ const FALLBACK: Duration = Duration::from_millis(4);
 
 struct Room {
     reports: Reports,
+    primary: Arc<WiredPrimary<MemoryPrimary>>,
+    shelf: Shelf,
     to_primary: Wire,
     to_shelf: Wire,
 }
@@ -28,14 +30,14 @@ impl Room {
         let store: Arc<dyn KeyValue> = Arc::new(Memory::new());
         let store = WiredKeyValue { store, wire: to_shelf.clone(), torn: false };
         let primary = WiredPrimary { primary: Arc::new(MemoryPrimary::default()), wire: to_primary.clone() };
-        let reports = Reports::new(
-            Some(Arc::new(primary)),
-            Shelf::new(Arc::new(store), Layout::NeuVector),
-            Arc::new(Clock::new(1)),
-            || true,
-            ReportsOptions { mode, ..ReportsOptions::default() },
-        );
-        Self { reports, to_primary, to_shelf }
+        let (primary, shelf) = (Arc::new(primary), Shelf::new(Arc::new(store), Layout::NeuVector));
+        let reports = reports(mode, &primary, &shelf);
+        Self { reports, primary, shelf, to_primary, to_shelf }
+    }
+
+    /// A controller that has not called anybody yet.
+    fn newcomer(&self) -> Reports {
+        reports(Mode::Auto, &self.primary, &self.shelf)
     }
 
     async fn put(&self, second: i64) -> (Result<Store, ReportsError>, Duration) {
@@ -43,6 +45,12 @@ impl Room {
         let answer = self.reports.put(&report("workload/1", second)).await;
         (answer.map(|it| it.store), begin.elapsed())
     }
+}
+
+fn reports(mode: Mode, primary: &Arc<WiredPrimary<MemoryPrimary>>, shelf: &Shelf) -> Reports {
+    let options = ReportsOptions { mode, ..ReportsOptions::default() };
+    let primary = Arc::clone(primary) as Arc<dyn Primary>;
+    Reports::new(Some(primary), shelf.clone(), Arc::new(Clock::new(1)), || true, options)
 }
 
 fn report(key: &str, second: i64) -> Report {
@@ -204,4 +212,57 @@ async fn what_only_a_slow_fallback_has_is_waited_for() {
     room.to_shelf.take(slow);
     let answered = room.reports.get(&report("workload/1", 0).key).await.expect("is there").expect("is there");
     assert!(answered.store == Store::Fallback && answered.complete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_of_the_primary_does_not_wait_for_a_fallback_that_is_silent() {
+    let room = Room::new(Mode::Auto);
+    assert_eq!(room.put(1).await.0.expect("is there"), Store::Primary);
+    room.to_shelf.set(Weather::Silent);
+    let options = ReportsOptions::default();
+    let list = || timeout(Duration::from_mins(1), room.reports.list("workload/", None, 10));
+    for _ in 0..BreakerOptions::default().failures {
+        let begin = Instant::now();
+        let page = list().await.expect("the fallback is not waited for").expect("the primary answers");
+        assert!(page.items.len() == 1 && !page.complete, "others may be in the fallback: {page:?}");
+        assert!(begin.elapsed() <= options.patience + 2 * FALLBACK, "{:?}", begin.elapsed());
+    }
+    let begin = Instant::now();
+    let page = list().await.expect("ends").expect("the primary answers");
+    assert!(page.items.len() == 1 && !page.complete && begin.elapsed() <= 2 * FALLBACK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_only_a_slow_fallback_has_is_waited_for() {
+    let room = Room::new(Mode::Off);
+    assert_eq!(room.put(1).await.0.expect("is there"), Store::Fallback);
+    room.to_primary.set(Weather::Cut);
+    // A page is several calls.
+    room.to_shelf.take(ReportsOptions::default().patience / 3);
+    let page = room.reports.list("workload/", None, 10).await.expect("the fallback answers");
+    assert!(page.items.len() == 1 && !page.complete, "{page:?}");
+}
+
+#[tokio::test]
+async fn a_page_without_a_limit_has_as_many_lines_as_a_page_may_have() {
+    let room = Room::new(Mode::Auto);
+    let all: Vec<_> = (0..3).map(|it| report(&format!("workload/{it}"), 1)).collect();
+    assert!(room.reports.put_many(&all).await.iter().all(Result::is_ok));
+    let page = room.reports.list("", None, 0).await.expect("both answer");
+    assert_eq!((page.items.len(), page.next), (3, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_begins_while_the_fallback_is_away_is_told_what_the_primary_has() {
+    for weather in [Weather::Cut, Weather::Silent] {
+        let room = Room::new(Mode::Auto);
+        assert_eq!(room.put(1).await.0.expect("is there"), Store::Primary);
+        room.to_shelf.set(weather);
+        let newcomer = room.newcomer();
+        let page = newcomer.list("", None, 10).await.expect("the primary answers");
+        assert!(page.items.len() == 1 && !page.complete, "{page:?}");
+        let newcomer = room.newcomer();
+        let answered = newcomer.get(&report("workload/1", 0).key).await.expect("the primary answers");
+        assert!(answered.is_some_and(|it| !it.complete));
+    }
 }

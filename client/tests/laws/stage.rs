@@ -42,7 +42,7 @@ enum Turn {
 
 /// Both stores, and what is to happen.
 pub(crate) struct Stage {
-    store: Arc<Memory>,
+    pub(crate) store: Arc<Memory>,
     /// The shelf as movers see it.
     pub(crate) shelf: Shelf,
     pub(crate) primary: MemoryPrimary,

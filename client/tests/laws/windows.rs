@@ -1,8 +1,9 @@
 //! Races that were reasoned about, each played step by step: what moves between a look at the shelf and a look at the primary is neither missed
 //! nor brought back, and in calm one look at each is all.
 
+use bytes::Bytes;
 use larder_client::fallback::shelf::{Placed, Tombstone};
-use larder_client::fallback::{Mode, Put, Reports, ReportsError, Store};
+use larder_client::fallback::{Condition, KeyValue as _, Mode, Operation, Put, Reports, ReportsError, Store};
 use larder_client::reports::ReportKey;
 
 use crate::stage::Scene::{Home, Out, Quiet, StoneHome, StoneOut};
@@ -22,6 +23,13 @@ impl Stage {
     async fn shelve(&self, name: &str, second: i64, sequence: i64) {
         let placed = self.shelf.put(&report(name, second), sequence).await.expect("memory answers");
         assert_eq!(placed, Placed::Stored);
+    }
+
+    /// Writes a value as an older controller does.
+    async fn overwrite(&self, name: &str, value: &'static str) {
+        let (key, value) = (format!("scan/data/report/{name}"), Bytes::from_static(value.as_bytes()));
+        let put = Operation::Put { key, value, condition: Condition::Any };
+        assert!(self.store.commit(vec![put]).await.expect("memory answers"));
     }
 }
 
@@ -281,4 +289,36 @@ async fn a_delete_lies_above_a_report_that_travels() {
         stage.play(&[], &[]);
         assert!(reports.get(&key(A)).await.expect("answers").is_none(), "{to_primary:?} {to_shelf:?}");
     }
+}
+
+#[tokio::test]
+async fn many_are_deleted_with_the_earlier_scans_that_were_written_later() {
+    for prefix in ["", "workload/"] {
+        let stage = Stage::new();
+        let reports = stage.controller(Mode::Auto).await;
+        // The earlier scan was put while the primary was away; it is not what is listed.
+        stage.place(A, 5, 10);
+        stage.shelve(A, 3, 20).await;
+        stage.shelve("workload/b", 5, 10).await;
+        stage.place("workload/b", 3, 20);
+        let swept = reports.delete_prefix(prefix).await.expect("both answer");
+        assert_eq!((swept.deleted, swept.complete), (2, true));
+        for name in [A, "workload/b"] {
+            let left = reports.get(&key(name)).await.expect("both answer");
+            assert!(left.is_none(), "{left:?} came in place of what was deleted");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_deleted_is_not_counted() {
+    let stage = Stage::new();
+    let reports = stage.controller(Mode::Auto).await;
+    stage.shelve(A, 5, 10).await;
+    stage.overwrite(A, "an older controller's").await;
+    let swept = reports.delete_prefix("").await.expect("both answer");
+    let left = reports.get(&key(A)).await.expect("both answer");
+    assert_eq!((swept.deleted, left.is_some()), (0, true));
+    assert_eq!(reports.delete_prefix("").await.expect("both answer").deleted, 1);
+    assert!(reports.get(&key(A)).await.expect("both answer").is_none());
 }

@@ -117,7 +117,7 @@ fn rich(name: &str) -> Parcel {
 
 async fn what_was_brought_is_read_back_and_removed(depot: impl Depot) {
     let parcel = rich("a");
-    let there = There { version: Some(version(100, 10)), tombstone: None, same: true };
+    let there = There { version: Some(version(100, 10)), tombstone: None, same: true, undated: false };
     assert_eq!(bring(&depot, &parcel).await, Arrival { written: Written::Stored, there });
     let (back, tombstone, stamp) = read(&depot, &key("a")).await;
     assert_eq!((&back, tombstone), (&parcel, None));
@@ -149,7 +149,7 @@ async fn newer_ones_and_tombstones_win(depot: impl Depot) {
     depot.bury(&[Tombstone { key: key("a"), sequence: 50 }]).await.unwrap();
     assert!(matches!(depot.read(&key("a"), ALL).await.unwrap(), Found::Absent));
     let arrival = bring(&depot, &newer).await;
-    let there = There { version: None, tombstone: Some(50), same: false };
+    let there = There { version: None, tombstone: Some(50), same: false, undated: false };
     assert_eq!(arrival, Arrival { written: Written::Outdated, there });
     // What was written after the deletion is what is seen, though it was scanned earlier.
     let arrival = bring(&depot, &older).await;
@@ -181,7 +181,7 @@ async fn something_else_under_the_version_stays(depot: impl Depot) {
     let mut other = first.clone();
     other.report.payload = "another".into();
     let arrival = bring(&depot, &other).await;
-    let there = There { version: Some(version(100, 10)), tombstone: None, same: false };
+    let there = There { version: Some(version(100, 10)), tombstone: None, same: false, undated: false };
     assert_eq!(arrival.there, there);
     assert_eq!(read(&depot, &key("a")).await.0, first);
 }

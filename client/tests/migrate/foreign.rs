@@ -7,7 +7,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use larder_client::fallback::{
-    Condition, KeyValue, Layout, Memory, Mode, Operation, Reports, ReportsOptions, Shelf, Store,
+    Condition, KeyValue, Layout, Memory, Mode, Operation, Put, Reports, ReportsOptions, Shelf, Store,
 };
 use larder_client::migrate::leadership::Always;
 use larder_client::migrate::*;
@@ -58,6 +58,14 @@ impl Site {
         mover.progress().borrow().to_owned()
     }
 
+    async fn evacuate(&self) -> Progress {
+        let shelf = Shelf::new(Arc::clone(&self.consul) as _, Layout::NeuVector);
+        let (leadership, gate) = (Arc::new(Always::default()), GateState::always_open());
+        let mover = Mover::new(Arc::new(self.primary.clone()), Arc::new(shelf), leadership, gate);
+        mover.pass().await.unwrap();
+        mover.progress().borrow().to_owned()
+    }
+
     async fn payload(&self, key: &ReportKey) -> Option<Bytes> {
         self.reports.get(key).await.unwrap().map(|it| it.report.payload)
     }
@@ -75,6 +83,20 @@ fn gzip(text: &str) -> Vec<u8> {
 
 fn scan(time: &str) -> Vec<u8> {
     gzip(&format!(r#"{{"scanned_at":"{time}","Vuls":[]}}"#))
+}
+
+/// A report as NeuVector keeps it, `struct { ScannedAt time.Time; Version string }`.
+fn gob(time: &str) -> Vec<u8> {
+    let time: jiff::Timestamp = time.parse().unwrap();
+    let mut gob = b"\x37\xff\xa9\x03\x01\x01\x0eCLUSScanReport\x01\xff\xaa\x00\x01\x02\x01\x09ScannedAt\x01\xff\x82\x00\x01\x07Version\x01\x0c\x00\x00\x00\
+        \x10\xff\x81\x05\x01\x01\x04Time\x01\xff\x82\x00\x00\x00\x1b\xff\xaa\x01\x0f\x01".to_vec();
+    // Since the beginning of the year 1.
+    gob.extend((time.as_second() + 62_135_596_800).to_be_bytes());
+    gob.extend(time.subsec_nanosecond().to_be_bytes());
+    gob.extend(b"\xff\xff\x01\x053.422\x00");
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(&gob).unwrap();
+    gzip.finish().unwrap()
 }
 
 fn bench(time: &str) -> Vec<u8> {
@@ -96,17 +118,34 @@ fn report(key: &ReportKey, time: &str, payload: Vec<u8>) -> Report {
 
 #[tokio::test]
 async fn a_report_whose_next_scan_has_begun_is_as_new_as_it_says() {
+    for newer in [scan("2024-06-01T00:00:00Z"), gob("2024-06-01T00:00:00Z")] {
+        let site = Site::new().await;
+        let key = key("workload/r");
+        let first = report(&key, "2024-01-01T00:00:00Z", scan("2024-01-01T00:00:00Z"));
+        site.reports.put(&first).await.unwrap();
+        site.write("scan/data/report/workload/r", newer.clone()).await;
+        site.write("scan/state/report/workload/r", SCANNING).await;
+        assert_eq!(site.payload(&key).await, Some(newer.clone().into()));
+        assert_eq!(site.migrate().await.moved, 1);
+        assert!(!site.stands("scan/data/report/workload/r").await);
+        let answer = site.reports.get(&key).await.unwrap().unwrap();
+        assert_eq!((answer.store, answer.report.payload), (Store::Primary, newer.into()));
+    }
+}
+
+#[tokio::test]
+async fn a_report_of_a_scan_after_its_deletion_lives_before_its_state_says_so() {
     let site = Site::new().await;
     let key = key("workload/r");
-    site.reports.put(&report(&key, "2024-01-01T00:00:00Z", scan("2024-01-01T00:00:00Z"))).await.unwrap();
-    let newer = scan("2024-06-01T00:00:00Z");
-    site.write("scan/data/report/workload/r", newer.clone()).await;
+    let first = "2024-01-01T00:00:00Z";
+    site.reports.put(&report(&key, first, gob(first))).await.unwrap();
+    site.reports.delete(&key).await.unwrap();
+    let newer = gob(&(jiff::Timestamp::now() + jiff::SignedDuration::from_secs(1)).to_string());
     site.write("scan/state/report/workload/r", SCANNING).await;
+    site.write("scan/data/report/workload/r", newer.clone()).await;
     assert_eq!(site.payload(&key).await, Some(newer.clone().into()));
     assert_eq!(site.migrate().await.moved, 1);
-    assert!(!site.stands("scan/data/report/workload/r").await);
-    let answer = site.reports.get(&key).await.unwrap().unwrap();
-    assert_eq!((answer.store, answer.report.payload), (Store::Primary, newer.into()));
+    assert_eq!(site.payload(&key).await, Some(newer.into()));
 }
 
 #[tokio::test]
@@ -137,6 +176,59 @@ async fn what_nobody_dates_is_moved_where_nothing_stands() {
     let now = jiff::Timestamp::now();
     assert_eq!(site.reports.expire("", now).await.unwrap().deleted, 0);
     assert_eq!(site.primary.expire("", now).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_nobody_dates_is_not_replaced_by_an_old_scan() {
+    let site = Site::new().await;
+    let (key, undated) = (key("workload/g"), gzip("\u{1}\u{2} a gob"));
+    let old = report(&key, "2024-01-01T00:00:00Z", scan("2024-01-01T00:00:00Z"));
+    site.reports.put(&old).await.unwrap();
+    site.write("scan/data/report/workload/g", undated.clone()).await;
+    // Neither one that is taken out of the database, nor one that is put.
+    let progress = site.evacuate().await;
+    assert_eq!((progress.moved, progress.skipped.get(&Skip::Undated)), (0, Some(&1)));
+    assert!(site.primary.exists(&key).await.unwrap());
+    site.reports.set_mode(Mode::Off).await;
+    let answer = site.reports.put(&old).await.unwrap();
+    assert!(matches!(answer.put, Put::Superseded(_)), "{answer:?}");
+    let value = site.consul.get(&["scan/data/report/workload/g".to_owned()]).await.unwrap().remove(0);
+    assert_eq!(value.map(|it| it.value), Some(undated.into()));
+    // A scan of today is newer.
+    let now = jiff::Timestamp::now().to_string();
+    let answer = site.reports.put(&report(&key, &now, scan(&now))).await.unwrap();
+    assert!(matches!(answer.put, Put::Stored(_)), "{answer:?}");
+    assert_eq!(site.evacuate().await.skipped.len(), 0);
+    assert!(!site.primary.exists(&key).await.unwrap());
+    assert_eq!(site.payload(&key).await, Some(scan(&now).into()));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_keeps_a_report_in_the_primary_until_a_scan_or_a_delete_comes() {
+    for is_scanned in [true, false] {
+        let site = Site::new().await;
+        let key = key("workload/g");
+        site.reports.put(&report(&key, "2024-01-01T00:00:00Z", scan("2024-01-01T00:00:00Z"))).await.unwrap();
+        site.write("larder/meta/workload/g", "rubbish").await;
+        assert_eq!(site.evacuate().await.skipped.get(&Skip::Refused), Some(&1));
+        assert!(site.primary.exists(&key).await.unwrap());
+        site.reports.set_mode(Mode::Leaving).await;
+        let now = jiff::Timestamp::now().to_string();
+        let newest = match is_scanned {
+            true => {
+                site.reports.put(&report(&key, &now, scan(&now))).await.unwrap();
+                Some(scan(&now).into())
+            }
+            false => {
+                assert!(site.reports.delete(&key).await.unwrap().complete);
+                None
+            }
+        };
+        assert_eq!(site.evacuate().await.skipped.len(), 0);
+        assert!(!site.primary.exists(&key).await.unwrap());
+        assert_eq!(site.primary.tombstone(&key).await.unwrap(), None);
+        assert_eq!(site.payload(&key).await, newest);
+    }
 }
 
 #[tokio::test]

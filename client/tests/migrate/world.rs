@@ -421,6 +421,7 @@ impl Depot for Side {
                 version: copy.as_ref().map(|it| it.parcel.version()),
                 tombstone: stone.map(|it| it.sequence),
                 same: copy.is_some_and(|it| parcel.is_same(&it.parcel)),
+                undated: false,
             };
             arrivals.push(Arrival { written, there });
         }

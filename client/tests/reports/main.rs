@@ -4,6 +4,7 @@
 mod input;
 mod model;
 mod readiness;
+mod uploads;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -35,7 +35,7 @@ pub struct Answered {
 pub enum Put {
     /// It is stored, under this version: whoever gets the report from now on gets this, or a newer one.
     Stored(Version),
-    /// The store holds a newer one, of this version; nothing changed.
+    /// The store holds a newer one, of this version, or one that nobody dates and that may be newer; nothing changed.
     Superseded(Version),
 }
 

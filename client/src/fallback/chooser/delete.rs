@@ -26,7 +26,8 @@ const PAGE: usize = 500;
 const AT_ONCE: usize = 8;
 
 impl Reports {
-    /// Deletes a report. It is enough that one store takes part: while the other is away, its copy is hidden.
+    /// Deletes a report. It is enough that one store takes part: while the other is away, its copy is hidden. What cannot be read goes too, unless a
+    /// later release wrote it.
     ///
     /// # Errors
     /// [`ReportsError::Unavailable`] if no store took part.
@@ -42,7 +43,10 @@ impl Reports {
         let sequence = primary.as_ref().map_or_else(|_| self.room.clock.next(), |it| it.1);
         let shelf = match &primary {
             Ok(_) if self.is_absent_on_shelf(key).await == Some(true) => Ok((false, sequence)),
-            _ => self.bury(key, sequence, |it| async move { self.room.shelf.bury(&it).await }).await,
+            _ => {
+                self.bury(key, sequence, |it| async move { self.room.shelf.bury_even_damaged(&it).await })
+                    .await
+            }
         };
         match (primary, shelf) {
             (Ok(primary), Ok(shelf)) => Ok(deleted(primary.0 || shelf.0, true, primary.1.max(shelf.1))),
@@ -129,7 +133,7 @@ impl Reports {
         .await
     }
 
-    /// Deletes the versions that are listed and `doomed`, and none that is put meanwhile.
+    /// Deletes the reports of which the version that is listed is `doomed`, with all their copies, and none that is put meanwhile.
     async fn delete_where(
         &self,
         prefix: &str,
@@ -143,12 +147,10 @@ impl Reports {
                 .items
                 .into_iter()
                 .filter(|it| doomed(&it.key, &it.version))
-                .map(|it| {
-                    (Tombstone { key: it.key, sequence: it.version.sequence.saturating_add(1) }, it.on_shelf)
-                })
+                .map(|it| (Tombstone { key: it.key, sequence: it.written.saturating_add(1) }, it.on_shelf))
                 .collect();
-            let complete = self.bury_listed(&victims).await?;
-            swept.deleted += victims.len() as u64;
+            let (deleted, complete) = self.bury_listed(&victims).await?;
+            swept.deleted += deleted as u64;
             swept.complete &= page.complete && page.unreadable.is_empty() && complete;
             after = page.next;
             if after.is_none() {
@@ -157,21 +159,34 @@ impl Reports {
         }
     }
 
-    async fn bury_listed(&self, victims: &[(Tombstone, bool)]) -> Result<bool, ReportsError> {
+    /// Says how many are gone, and whether every store took part. Those of which there is a copy all the same were put meanwhile, or by an
+    /// older controller that said nothing of it.
+    async fn bury_listed(&self, victims: &[(Tombstone, bool)]) -> Result<(usize, bool), ReportsError> {
         if victims.is_empty() {
-            return Ok(true);
+            return Ok((0, true));
         }
         let tombstones: Vec<_> = victims.iter().map(|it| it.0.clone()).collect();
-        let away = self.ask_told(0, |primary| primary.bury(&tombstones, None)).await.err();
-        let on_shelf = victims.iter().filter(|it| it.1 || away.is_some()).map(|it| it.0.clone());
-        let buried = stream::iter(on_shelf.collect::<Vec<_>>())
-            .map(|it| async move { self.room.shelf.bury(&it).await })
+        let told = self.ask_told(0, |primary| primary.bury(&tombstones, None)).await;
+        let (burials, away) = told.map_or_else(|away| (Vec::new(), Some(away)), |it| (it.0, None));
+        let mut survivors: HashSet<_> =
+            tombstones.iter().zip(burials).filter(|it| it.1.survivor.is_some()).map(|it| &it.0.key).collect();
+        let on_shelf = victims.iter().filter(|it| it.1 || away.is_some()).map(|it| &it.0);
+        let mut buried = stream::iter(on_shelf.collect::<Vec<_>>())
+            .map(|it| async move { (&it.key, self.room.shelf.bury(it).await) })
             .buffered(AT_ONCE);
-        let failed: Option<ShelfError> =
-            buried.filter_map(|it| std::future::ready(it.err())).collect::<Vec<_>>().await.pop();
+        let mut failed: Option<ShelfError> = None;
+        while let Some((key, burial)) = buried.next().await {
+            match burial {
+                Ok(burial) => survivors.extend(burial.survivor.map(|_| key)),
+                Err(error) => failed = Some(error),
+            }
+        }
         match (away, failed) {
             (Some(away), Some(error)) => Err(ReportsError::unavailable(Some(&away), Some(error))),
-            (away, failed) => Ok(failed.is_none() && !away.is_some_and(|it| self.is_missed(&it))),
+            (away, failed) => {
+                let complete = failed.is_none() && !away.is_some_and(|it| self.is_missed(&it));
+                Ok((victims.len() - survivors.len(), complete))
+            }
         }
     }
 }

@@ -7,15 +7,17 @@
 //! What cannot be read is named beside the page and left out of it: it may be deleted, or newer than what the other store has.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 
 use super::answer::{ListAnswer, ReportsError, Store};
+use super::hurry::Heard;
 use super::window::WINDOWS;
 use super::{Away, Reports};
 use crate::fallback::primary::Listing;
 use crate::fallback::shelf::ShelfError;
-use crate::reports::{Departures, ReportKey, Version};
+use crate::reports::{Departures, Mark, ReportKey, Version};
 
 /// Reports of a page, at most.
 const PAGE: usize = 1000;
@@ -37,6 +39,8 @@ pub(super) struct StoresPage {
 pub(super) struct Item {
     pub(super) key: ReportKey,
     pub(super) version: Version,
+    /// The greatest sequence of all its copies: an earlier scan may have been written later.
+    pub(super) written: i64,
     pub(super) in_primary: bool,
     pub(super) on_shelf: bool,
 }
@@ -56,6 +60,8 @@ struct Row {
     /// On the shelf, under this version if that is known.
     shelf: Option<Option<Version>>,
     tombstone: Option<i64>,
+    /// The greatest sequence of a copy, if it was looked up alone.
+    written: Option<i64>,
     /// It left the primary while both were asked.
     left: bool,
     /// Why what stands on the shelf cannot be read.
@@ -74,8 +80,18 @@ impl Row {
         self.unreadable.is_none() && (self.left || untold)
     }
 
+    fn copies(&self) -> impl Iterator<Item = Version> {
+        self.primary.into_iter().chain(self.shelf.flatten())
+    }
+
     fn newest(&self) -> Option<Version> {
-        self.primary.into_iter().chain(self.shelf.flatten()).filter(|it| self.is_visible(*it)).max()
+        self.copies().filter(|it| self.is_visible(*it)).max()
+    }
+
+    /// The greatest sequence of all copies, of which `version` is one.
+    fn written(&self, version: Version) -> i64 {
+        let copies = self.copies().map(|it| it.sequence).chain(self.written);
+        copies.fold(version.sequence, i64::max)
     }
 }
 
@@ -153,8 +169,8 @@ impl Rows {
 }
 
 impl Reports {
-    /// The reports whose key begins with `prefix` and comes behind `after`, in the order of their keys, `limit` and 1000 at most. A page may
-    /// have fewer, or none, and still not be the last one.
+    /// The reports whose key begins with `prefix` and comes behind `after`, in the order of their keys, `limit` and 1000 at most, which 0 means too.
+    /// A page may have fewer, or none, and still not be the last one.
     ///
     /// # Errors
     /// [`ReportsError::Unavailable`] if no store answers.
@@ -164,25 +180,31 @@ impl Reports {
         after: Option<&ReportKey>,
         limit: usize,
     ) -> Result<ListAnswer, ReportsError> {
-        let StoresPage { items, unreadable, next, complete } = self.list_stores(prefix, after, limit).await?;
+        let limit = if limit == 0 { PAGE } else { limit.min(PAGE) };
+        let page = self.list_within(self.room.options.patience, Asked { prefix, after, limit }).await?;
+        let StoresPage { items, unreadable, next, complete } = page;
         let items = items.into_iter().map(|it| (it.key, it.version)).collect();
         Ok(ListAnswer { items, unreadable, next, complete })
     }
 
+    /// As [`Reports::list`], and waits for the shelf as long as that itself thinks right. The page has a line at least, and 1000 at most.
     pub(super) async fn list_stores(
         &self,
         prefix: &str,
         after: Option<&ReportKey>,
         limit: usize,
     ) -> Result<StoresPage, ReportsError> {
-        let asked = Asked { prefix, after, limit: limit.clamp(1, PAGE) };
-        let mut rows = self.look_at_both(asked).await;
+        self.list_within(Duration::MAX, Asked { prefix, after, limit }).await
+    }
+
+    async fn list_within(&self, patience: Duration, asked: Asked<'_>) -> Result<StoresPage, ReportsError> {
+        let mut rows = self.look_at_both(patience, asked).await;
         for _ in 1..WINDOWS {
             if rows.shelf.is_some() || !matches!(rows.primary, Some(Away::Restless)) {
                 break;
             }
             self.room.counters.asked_again();
-            rows = self.look_at_both(asked).await;
+            rows = self.look_at_both(patience, asked).await;
         }
         let settled = self.settle(&mut rows).await?;
         let mut page = self.page(rows)?;
@@ -191,22 +213,46 @@ impl Reports {
     }
 
     /// What the shelf holds, and after that what the primary does.
-    async fn look_at_both(&self, asked: Asked<'_>) -> Rows {
-        let mut rows = Rows::default();
+    async fn look_at_both(&self, patience: Duration, asked: Asked<'_>) -> Rows {
         let since = self.mark();
-        rows.shelf = self.take_shelf(&mut rows, asked).await.err();
-        let beside: Vec<_> = rows.rows.keys().cloned().collect();
-        let Asked { prefix, after, limit } = asked;
-        let told = self.ask_told(0, |primary| primary.list(prefix, after, limit, &beside, since)).await;
+        let alone = async { self.list_primary(asked, &[], since).await.ok() };
+        let (mut rows, beside, told) = match self.hear_shelf(patience, self.list_shelf(asked), alone).await {
+            Heard::Shelf(rows) => {
+                let beside: Vec<_> = rows.rows.keys().cloned().collect();
+                let told = self.list_primary(asked, &beside, since).await;
+                (rows, beside, told)
+            }
+            Heard::PrimaryAlone(told, late) => {
+                (Rows { shelf: Some(late), ..Rows::default() }, Vec::new(), Ok(told))
+            }
+        };
         match told {
             Ok((listing, departures)) => {
                 rows.take_primary(listing, beside, asked);
-                rows.take_departures(departures, asked);
+                // Where the shelf did not tell all, it is not told anyway what went there.
+                if rows.shelf.is_none() {
+                    rows.take_departures(departures, asked);
+                }
             }
             Err(away) => rows.primary = Some(away),
         }
-        rows.cut(limit);
+        rows.cut(asked.limit);
         rows.bury();
+        rows
+    }
+
+    async fn list_primary(
+        &self,
+        Asked { prefix, after, limit }: Asked<'_>,
+        beside: &[ReportKey],
+        since: Option<Mark>,
+    ) -> Result<(Listing, Departures), Away> {
+        self.ask_told(0, |primary| primary.list(prefix, after, limit, beside, since)).await
+    }
+
+    async fn list_shelf(&self, asked: Asked<'_>) -> Rows {
+        let mut rows = Rows::default();
+        rows.shelf = self.take_shelf(&mut rows, asked).await.err();
         rows
     }
 
@@ -241,6 +287,7 @@ impl Reports {
                     *row = Row {
                         primary: version(Store::Primary),
                         shelf: version(Store::Fallback).map(Some),
+                        written: look.written,
                         ..Row::default()
                     };
                     complete &= look.complete;
@@ -271,7 +318,8 @@ impl Reports {
             if let Some(reason) = row.unreadable.clone().filter(|_| in_primary || on_shelf || row.left) {
                 unreadable.push((key, reason));
             } else if let Some(version) = row.newest() {
-                items.push(Item { key, version, in_primary, on_shelf });
+                let written = row.written(version);
+                items.push(Item { key, version, written, in_primary, on_shelf });
             }
         }
         Ok(StoresPage { items, unreadable, next: bound, complete: shelf.is_none() && !is_missed })

@@ -12,6 +12,8 @@ use crate::reports::{Departures, Mark, Report, ReportKey, Version};
 /// Where the newest visible copy of a report stands, and whether every store has answered.
 pub(super) struct Look {
     pub(super) newest: Option<(Version, Store)>,
+    /// The greatest sequence of a copy, be it visible or not.
+    pub(super) written: Option<i64>,
     pub(super) complete: bool,
     /// Why what stands on the shelf cannot be read, if that is so.
     pub(super) unreadable: Option<String>,
@@ -21,6 +23,8 @@ pub(super) struct Look {
 pub(super) struct Merged<T> {
     /// The newest visible copy.
     pub(super) newest: Option<(Version, Store, T)>,
+    /// The greatest sequence of a copy.
+    pub(super) written: Option<i64>,
     /// Why the primary had no say.
     pub(super) primary: Option<Away>,
     /// Why the shelf had no say.
@@ -55,6 +59,11 @@ impl<T> Seen<T> {
     }
 }
 
+/// Whether there is a copy, and no tombstone above it.
+fn shows<T>(lookup: &Lookup<(Version, T)>) -> bool {
+    lookup.copy.as_ref().is_some_and(|it| Some(it.0.sequence) >= lookup.tombstone)
+}
+
 impl Reports {
     /// The newest report under a key. `None` says that there is none, and that every store that might hold it has said so.
     ///
@@ -78,7 +87,8 @@ impl Reports {
         }))
     }
 
-    /// Whether there is a report under a key: as [`Reports::get`], without reading it.
+    /// Whether there is a report under a key: as [`Reports::get`], without reading it. Where a store is away it speaks of what the other has,
+    /// and unlike that does not tell.
     ///
     /// # Errors
     /// As for [`Reports::get`].
@@ -86,7 +96,7 @@ impl Reports {
         Ok(self.version(key).await?.is_some())
     }
 
-    /// The version of the newest report under a key.
+    /// The version of the newest report under a key; where a store is away, of the newest that the other has, as for [`Reports::exists`].
     ///
     /// # Errors
     /// As for [`Reports::get`].
@@ -104,10 +114,10 @@ impl Reports {
             Ok((lookup.map(|version| (version, ())), departures))
         };
         let merged = self.merge(key, shelf, primary).await?;
-        let complete = merged.complete(self);
+        let (complete, written) = (merged.complete(self), merged.written);
         let unreadable = merged.shelf.as_ref().filter(|it| it.is_of_the_report()).map(ToString::to_string);
         let newest = self.found(merged)?.map(|(version, store, ())| (version, store));
-        Ok(Look { newest, complete, unreadable })
+        Ok(Look { newest, written, complete, unreadable })
     }
 
     /// Asks the shelf and then the primary, until the report did not leave the latter in between.
@@ -128,9 +138,11 @@ impl Reports {
                 self.room.counters.asked_again();
             }
             let since = self.mark();
-            match self.hear_shelf(shelf(), primary(since), &mut seen).await {
+            let alone = async { primary(since).await.ok().map(|it| it.0).filter(shows) };
+            match self.hear_shelf(self.room.options.hurry, shelf(), alone).await {
                 Heard::Shelf(answer) => shelf_away = answer.map(|it| seen.take(Store::Fallback, it)).err(),
-                Heard::PrimaryAlone(late) => {
+                Heard::PrimaryAlone(shown, late) => {
+                    seen.take(Store::Primary, shown);
                     shelf_away = Some(late);
                     break;
                 }
@@ -149,9 +161,9 @@ impl Reports {
                 break;
             }
         }
-        let latest = seen.copies.iter().map(|it| it.0.sequence).chain(seen.tombstone).max();
-        latest.into_iter().for_each(|it| self.room.clock.see(it));
-        Ok(Merged { newest: seen.newest(), primary: primary_away, shelf: shelf_away })
+        let written = seen.copies.iter().map(|it| it.0.sequence).max();
+        written.max(seen.tombstone).into_iter().for_each(|it| self.room.clock.see(it));
+        Ok(Merged { newest: seen.newest(), written, primary: primary_away, shelf: shelf_away })
     }
 
     /// What was found; nothing only if nobody was missed.

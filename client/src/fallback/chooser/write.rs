@@ -6,6 +6,8 @@
 //! A put has to lie above the tombstone of a delete that was made by a clock that is ahead, and tombstones are moved as reports are: so a put too
 //! asks the shelf first and the primary afterwards, and looks again if the key has left that in between ([`super::window`]).
 
+use std::ops::ControlFlow::{self, Break, Continue};
+
 use futures_util::stream::{self, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
@@ -145,7 +147,7 @@ impl Reports {
         placed: Option<InPrimary>,
         target: &Target,
     ) -> Result<PutAnswer, ReportsError> {
-        let version = Version { scanned_at: report.scanned_at, sequence };
+        let version = Version::new(report.scanned_at, sequence);
         let Some(InPrimary { placed, head, has_left }) = placed else {
             return self.fall_back(report, sequence, target).await;
         };
@@ -197,7 +199,7 @@ impl Reports {
     /// Puts into the primary, above every tombstone that is met there or on the shelf, and above an earlier scan that was written later.
     async fn put_to_primary(&self, report: &Report, mut sequence: i64) -> Result<Put, Away> {
         for _ in 0..RAISES {
-            let version = Version { scanned_at: report.scanned_at, sequence };
+            let version = Version::new(report.scanned_at, sequence);
             let Some(InPrimary { placed, head, has_left }) =
                 self.put_at_once(&[(report, sequence)]).await?.into_iter().next()
             else {
@@ -257,9 +259,9 @@ impl Reports {
                 continue;
             }
             let put = match self.above_primary(report, sequence, placed, seen.map(|it| it.0)).await {
-                Ok(Some(put)) => put,
-                Ok(None) => {
-                    sequence = self.room.clock.next();
+                Ok(Break(put)) => put,
+                Ok(Continue(greater)) => {
+                    sequence = greater;
                     continue;
                 }
                 Err(error) => {
@@ -276,39 +278,38 @@ impl Reports {
         Err(ReportsError::unavailable(primary.or(restless.as_ref()), failed))
     }
 
-    /// What a put onto the shelf is worth beside the tombstone that the primary holds, as far as it says so. `None`: it is to be made anew.
+    /// What a put onto the shelf is worth beside the tombstone that the primary holds, as far as it says so; or the sequence under which it is to be
+    /// made anew.
     async fn above_primary(
         &self,
         report: &Report,
         sequence: i64,
         placed: Result<Placed, ShelfError>,
         primary: Option<Lookup<Version>>,
-    ) -> Result<Option<Put>, ShelfError> {
-        let version = Version { scanned_at: report.scanned_at, sequence };
+    ) -> Result<ControlFlow<Put, i64>, ShelfError> {
+        let version = Version::new(report.scanned_at, sequence);
         let hidden = |it| tombstone_above(it, &report.key, primary.as_ref());
-        match placed? {
+        Ok(match placed? {
             Placed::Stored => match hidden(version) {
-                None => return Ok(Some(Put::Stored(version))),
-                Some(tombstone) => {
-                    self.raise(tombstone.sequence);
-                }
+                None => Break(Put::Stored(version)),
+                Some(tombstone) => Continue(self.raise(tombstone.sequence)),
             },
             Placed::Superseded(newer) => match hidden(newer) {
-                None => return Ok(Some(Put::Superseded(newer))),
+                None => Break(Put::Superseded(newer)),
                 // What keeps it out was deleted, and the shelf does not know yet.
-                Some(tombstone) => drop(self.room.shelf.bury(&tombstone).await?),
+                Some(tombstone) => {
+                    self.room.shelf.bury(&tombstone).await?;
+                    Continue(self.room.clock.above(tombstone.sequence))
+                }
             },
-            Placed::Buried(above) | Placed::Crossed(above) => {
-                self.raise(above);
-            }
-        }
-        Ok(None)
+            Placed::Buried(above) | Placed::Crossed(above) => Continue(self.raise(above)),
+        })
     }
 
     /// What the shelf holds of a report of which the primary is asked; nothing if it does not say so soon.
     pub(super) async fn look_on_shelf(&self, key: &ReportKey) -> Option<Lookup<Head>> {
         let head: Result<_, ShelfError> =
-            timeout(self.room.options.tidying, self.room.shelf.head(key)).await.ok()?;
+            timeout(self.room.options.tidying, self.room.shelf.head_to_put(key)).await.ok()?;
         head.ok()
     }
 
@@ -319,8 +320,7 @@ impl Reports {
         if let Some(tombstone) = seen.tombstone.filter(|it| *it > version.sequence) {
             return Err(tombstone);
         }
-        let is_stale =
-            |it: &Head| it.version < version && (!it.origin.is_undated(it.version) || is_recent(version));
+        let is_stale = |it: &Head| it.origin.yields(it.version, version);
         let Some(stale) = seen.copy.filter(is_stale) else { return Ok(()) };
         // Else somebody wrote it anew, or the shelf is away: newest wins, and the migrator comes by.
         let removed = timeout(self.room.options.tidying, self.room.shelf.remove(&stale.holding)).await;
@@ -335,11 +335,6 @@ impl Reports {
 fn tombstone_above<T>(standing: Version, key: &ReportKey, seen: Option<&Lookup<T>>) -> Option<Tombstone> {
     let sequence = seen?.tombstone.filter(|it| *it > standing.sequence)?;
     Some(Tombstone { key: key.clone(), sequence })
-}
-
-/// Whether a scan has just been made: then it is newer than what stood there undated. That of an older one may be the newer.
-fn is_recent(version: Version) -> bool {
-    Timestamp::now().duration_since(version.scanned_at) < AHEAD
 }
 
 /// Whether a report may be stored at all.

@@ -7,6 +7,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 
 use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
 
 use super::read::Header;
 use super::{LoosePiece, PIECE, Shelf, ShelfError, as_read, gzip};
@@ -19,15 +20,17 @@ pub(super) const PIECES: usize = (64 << 20) / PIECE + 1;
 /// Values that are read at once.
 const AT_ONCE: usize = 8;
 
-/// A name that no generation had before; its first part says when it was made.
-pub(super) fn fresh_generation(sequence: i64) -> String {
-    format!("{sequence:016x}-{:016x}", RandomState::new().hash_one(sequence))
+/// A name that no generation had before; its first part says when it was made, by this machine's clock. The report's own sequence does not: one
+/// that is moved here was written long ago.
+pub(super) fn fresh_generation() -> String {
+    let now = version::earliest(Timestamp::now());
+    format!("{now:016x}-{:016x}", RandomState::new().hash_one(now))
 }
 
 /// The microsecond since 1970 at which a generation was made.
 pub(super) fn made_at(generation: &str) -> Option<i64> {
-    let (sequence, _) = generation.split_once('-')?;
-    i64::from_str_radix(sequence, 16).ok().map(version::microsecond)
+    let (made, _) = generation.split_once('-')?;
+    i64::from_str_radix(made, 16).ok().map(version::microsecond)
 }
 
 impl Shelf {

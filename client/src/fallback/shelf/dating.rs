@@ -1,8 +1,8 @@
 //! When a value was scanned that somebody wrote alone, as older controllers and NeuVector's enforcers do.
 //!
-//! What a report says of itself counts first, since it cannot be of another scan: a state is written after its report, is written again when the next
-//! scan begins (then it says nothing of the last), and those of benchmarks are shared by several. A gob says nothing that is read here, so its state
-//! counts. What neither says is not known; it is not old for that.
+//! What a report says of itself counts first, be it JSON or a gob, since it cannot be of another scan: a state is written after its report, is
+//! written again when the next scan begins (then it says nothing of the last), and those of benchmarks are shared by several. Where the report
+//! says nothing, its state counts. What neither says is not known; it is not old for that.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 
-use super::gzip;
+use super::{gob, gzip};
 
 /// Scans may be ahead of our clock by this much; what is further ahead says nothing but that a clock is wrong.
 const AHEAD: SignedDuration = SignedDuration::from_hours(1);
@@ -55,19 +55,27 @@ fn in_state(json: &[u8]) -> Option<Timestamp> {
     time(&state.scanned_at?)
 }
 
-/// When a report says that it was made, if it is JSON.
+/// When a report says that it was made.
 fn in_payload(value: &[u8]) -> Option<Timestamp> {
     let mut unpacked = [0; BEGINNING];
-    let json = gzip::beginning(value, &mut unpacked);
+    let beginning = gzip::beginning(value, &mut unpacked);
+    gob::scanned_at(beginning).filter(is_said).or_else(|| in_json(beginning))
+}
+
+fn in_json(json: &[u8]) -> Option<Timestamp> {
     let mut found = None;
     // It breaks off, since there is more of it, unless what is looked for comes first.
     let _ = serde_json::Deserializer::from_slice(json).deserialize_map(Finding(&mut found));
     found
 }
 
-/// Go's zero time says nothing.
 fn time(text: &str) -> Option<Timestamp> {
-    text.parse::<Timestamp>().ok().filter(|it| *it > Timestamp::UNIX_EPOCH)
+    text.parse().ok().filter(is_said)
+}
+
+/// Go's zero time says nothing.
+fn is_said(time: &Timestamp) -> bool {
+    *time > Timestamp::UNIX_EPOCH
 }
 
 /// Looks for a time among the fields of an object.
@@ -134,7 +142,15 @@ mod tests {
     }
 
     #[test]
-    fn a_gob_leaves_it_to_its_state() {
+    fn a_gob_knows_it_too() {
+        for states in [&[][..], &[SCANNING], &[FINISHED]] {
+            says(&gob::report(1_717_200_000), states, known("2024-06-01T00:00:00Z"));
+        }
+        says(&gob::report(-62_135_596_800), &[FINISHED], known("2024-01-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn what_says_nothing_leaves_it_to_its_state() {
         says(b"\x01\x02gob", &[SCANNING, FINISHED], known("2024-01-01T00:00:00Z"));
         says(b"\x01\x02gob", &[SCANNING], Dating::Unknown);
         says(&packed(r#"{"scanned_at":"0001-01-01T00:00:00Z"}"#), &[], Dating::Unknown);

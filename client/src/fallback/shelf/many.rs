@@ -76,7 +76,8 @@ impl Shelf {
         let states: Vec<Vec<_>> =
             keys.iter().map(|key| others.by_ref().take(self.layout.states(key).len()).collect()).collect();
         let header = |((key, value), states): ((&ReportKey, Option<Entry>), Vec<Option<Entry>>)| {
-            let own = [value].into_iter().chain(others.by_ref().take(KEYS - 1)).collect();
+            let mut next = || others.next().flatten();
+            let own = [value, next(), next()];
             let mut header = self.parse_header(key, own).ok()?;
             match (&header.value, &header.metadata) {
                 (Some(_), Some((metadata, _))) if header.fits() => {

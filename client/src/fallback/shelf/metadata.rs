@@ -80,24 +80,27 @@ impl Metadata {
             place,
             asset: report.asset.clone(),
             extras,
-            written: fresh_generation(sequence),
+            written: fresh_generation(),
         }
     }
 
     /// Reads an entry.
     pub(crate) fn parse(json: &[u8]) -> Result<Self, String> {
         let metadata = serde_json::from_slice::<Self>(json);
-        // A later form need not have the fields of this one.
-        let form = match &metadata {
-            Ok(metadata) => Some(metadata.form),
-            Err(_) => serde_json::from_slice(json).ok().map(|Form { form }| form),
-        };
-        if let Some(form) = form.filter(|it| *it > FORM) {
-            return Err(format!("its form is {form}, and {FORM} is the last one known here"));
+        if metadata.as_ref().map_or(true, |it| it.form > FORM)
+            && let Some(later) = Self::later_form(json)
+        {
+            return Err(later);
         }
         let metadata = metadata.map_err(|error| error.to_string())?;
         metadata.scanned_at.parse::<Timestamp>().map_err(|error| error.to_string())?;
         Ok(metadata)
+    }
+
+    /// Says so if an entry is of a later form, which need not have the fields of this one.
+    pub(crate) fn later_form(json: &[u8]) -> Option<String> {
+        let Form { form } = serde_json::from_slice(json).ok()?;
+        (form > FORM).then(|| format!("its form is {form}, and {FORM} is the last one known here"))
     }
 
     pub(crate) fn to_json(&self) -> Vec<u8> {
@@ -105,10 +108,11 @@ impl Metadata {
     }
 
     pub(crate) fn version(&self) -> Version {
-        Version {
-            scanned_at: self.scanned_at.parse().unwrap_or(Timestamp::UNIX_EPOCH),
-            sequence: self.sequence,
-        }
+        Version::new(self.scanned_at(), self.sequence)
+    }
+
+    fn scanned_at(&self) -> Timestamp {
+        self.scanned_at.parse().unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     /// The report of this entry.
@@ -124,7 +128,7 @@ impl Metadata {
         let (findings, checks) = extras.map(unpack).transpose()?.unwrap_or_default();
         Ok(Report {
             key: key.clone(),
-            scanned_at: self.version().scanned_at,
+            scanned_at: self.scanned_at(),
             scanner_version: self.scanner_version.clone(),
             encoding: self.encoding,
             payload,

@@ -8,7 +8,9 @@
 //! tombstone, is answered as such. State keys are read for the time of a scan, never written.
 
 mod chunks;
+mod damage;
 mod dating;
+mod gob;
 pub(crate) mod gzip;
 mod layout;
 mod list;
@@ -51,7 +53,7 @@ pub struct Shelf {
 pub enum Placed {
     /// It stands in the store, under the version that it was given.
     Stored,
-    /// A newer one stands there; nothing changed.
+    /// A newer one stands there, or one that nobody dates and that may be newer; nothing changed.
     Superseded(Version),
     /// An earlier scan stands there that was written later, under this sequence; nothing changed. In between the report may have been deleted
     /// in another store, and what was written before that must not replace what was written after it.

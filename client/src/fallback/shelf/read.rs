@@ -3,16 +3,20 @@
 //! A store answers for several keys, but not always from one moment. What does not fit together is read again until it stands still; only
 //! then it counts as written by somebody who knows nothing of the entry beside the value.
 
+use super::damage::Damage;
 use super::dating::Dating;
 use super::metadata::{Extras, Metadata, Place, digest, from_inline};
 use super::{ATTEMPTS, PIECE, Shelf, ShelfError, gzip};
 use crate::fallback::store::{Entry, Revision};
 use crate::reports::{Asset, Report, ReportKey, Version, version};
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// Keys that are read together: value, entry, tombstone.
 pub(super) const KEYS: usize = 3;
+
+/// A scan counts as just made for this long.
+const RECENT: SignedDuration = SignedDuration::from_hours(1);
 
 /// What a store knows of one key.
 #[derive(Clone, Debug)]
@@ -73,6 +77,17 @@ impl Origin {
     pub fn is_undated(self, version: Version) -> bool {
         self == Self::Foreign && version.scanned_at == Timestamp::UNIX_EPOCH
     }
+
+    /// Whether a copy of the version `standing` is to give way to a newer one. What nobody dates does so only to a scan that has just been made: that
+    /// of an older one may be the older.
+    pub(crate) fn yields(self, standing: Version, to: Version) -> bool {
+        standing < to && (!self.is_undated(standing) || is_recent(to))
+    }
+}
+
+/// Whether a scan has just been made.
+fn is_recent(version: Version) -> bool {
+    Timestamp::now().duration_since(version.scanned_at) < RECENT
 }
 
 /// The keys of a copy with the revisions that they were read at, so that exactly this copy can be [removed](Shelf::remove).
@@ -111,9 +126,16 @@ pub(super) struct Header {
     pub(super) copy: Option<(Version, Origin)>,
     /// When the copy says that it was scanned, if that cannot be.
     pub(super) ahead: Option<Timestamp>,
+    /// What could not be read, if it is to be replaced.
+    pub(super) damage: Damage,
 }
 
 impl Header {
+    /// A value of which nothing else is known yet.
+    pub(super) fn of(value: Option<Entry>) -> Self {
+        Self { value, metadata: None, tombstone: None, copy: None, ahead: None, damage: Damage::default() }
+    }
+
     /// Whether value and entry belong together, as they do unless they were read at different moments or somebody else wrote the value.
     pub(super) fn fits(&self) -> bool {
         match (&self.value, &self.metadata) {
@@ -124,7 +146,7 @@ impl Header {
     }
 
     fn revisions(&self) -> (Option<Revision>, Option<Revision>) {
-        (self.value.as_ref().map(|it| it.revision), self.metadata.as_ref().map(|it| it.1))
+        (self.value.as_ref().map(|it| it.revision), self.metadata_revision())
     }
 
     /// Bytes of the payload, as far as they are known without reading it all.
@@ -164,7 +186,7 @@ impl Header {
             self.metadata.as_ref().map_or(0, |(metadata, _)| above(metadata.version().sequence));
         let deleted = self.tombstone().map_or(0, above);
         let sequence = version::earliest(scanned_at).max(written_over).max(deleted);
-        self.copy = Some((Version { scanned_at, sequence }, Origin::Foreign));
+        self.copy = Some((Version::new(scanned_at, sequence), Origin::Foreign));
         self.ahead = ahead;
     }
 
@@ -259,6 +281,16 @@ impl Shelf {
     /// As [`Shelf::get`], but a copy of which pieces are missing has a version all the same.
     pub async fn head(&self, key: &ReportKey) -> Result<Lookup<Head>, ShelfError> {
         let header = self.header(key).await?;
+        self.head_of(key, header).await
+    }
+
+    /// As [`Shelf::head`], also where the entry cannot be read, as [`Shelf::put`] takes it.
+    pub(crate) async fn head_to_put(&self, key: &ReportKey) -> Result<Lookup<Head>, ShelfError> {
+        let header = self.header_to_put(key).await?;
+        self.head_of(key, header).await
+    }
+
+    async fn head_of(&self, key: &ReportKey, header: Header) -> Result<Lookup<Head>, ShelfError> {
         let lookup = Lookup { copy: header.copy, tombstone: header.tombstone() };
         if lookup.copy.is_none() {
             return Ok(Lookup { copy: None, tombstone: lookup.tombstone });
@@ -310,8 +342,14 @@ impl Shelf {
     }
 
     async fn read_header(&self, key: &ReportKey) -> Result<Header, ShelfError> {
-        let entries = self.read(&self.names(key)).await?;
+        let entries = self.read_names(key).await?;
         self.parse_header(key, entries)
+    }
+
+    /// Value, entry and tombstone as they stand there.
+    pub(super) async fn read_names(&self, key: &ReportKey) -> Result<[Option<Entry>; KEYS], ShelfError> {
+        let mut entries = self.read(&self.names(key)).await?.into_iter();
+        Ok(std::array::from_fn(|_| entries.next().flatten()))
     }
 
     /// The keys of a header.
@@ -323,26 +361,17 @@ impl Shelf {
     pub(super) fn parse_header(
         &self,
         key: &ReportKey,
-        entries: Vec<Option<Entry>>,
+        [value, metadata, tombstone]: [Option<Entry>; KEYS],
     ) -> Result<Header, ShelfError> {
-        let mut entries = entries.into_iter();
-        let mut next = || entries.next().flatten();
-        let (value, metadata, tombstone) = (next(), next(), next());
-        let metadata = match metadata {
-            Some(entry) => Some((
-                Metadata::parse(&entry.value).map_err(|reason| self.damaged(key, reason))?,
-                entry.revision,
-            )),
-            None => None,
-        };
-        let tombstone = match tombstone {
-            Some(entry) => Some((
-                super::tombstones::parse(&entry.value).map_err(|reason| self.damaged(key, reason))?,
-                entry.revision,
-            )),
-            None => None,
-        };
-        Ok(Header { value, metadata, tombstone, copy: None, ahead: None })
+        let damaged = |reason| self.damaged(key, reason);
+        let mut header = Header::of(value);
+        if let Some(Entry { value, revision }) = metadata {
+            header.metadata = Some((Metadata::parse(&value).map_err(damaged)?, revision));
+        }
+        if let Some(Entry { value, revision }) = tombstone {
+            header.tombstone = Some((super::tombstones::parse(&value).map_err(damaged)?, revision));
+        }
+        Ok(header)
     }
 
     async fn ours(&self, key: &ReportKey, header: &Header) -> Result<Report, ShelfError> {
@@ -396,7 +425,7 @@ impl Shelf {
         Ok(Holding {
             key: key.clone(),
             value: value.map(|it| it.revision),
-            metadata: header.metadata.as_ref().map(|it| it.1),
+            metadata: header.metadata_revision(),
             pieces: self.pieces_beside(key, header).await?,
             chunks: chunks.collect(),
         })

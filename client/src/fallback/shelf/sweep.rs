@@ -34,7 +34,7 @@ impl Shelf {
                 if made_at(&name).is_none_or(|made| made >= before.as_microsecond()) {
                     continue;
                 }
-                match generations.last_mut().filter(|it| it.name == name) {
+                match generations.last_mut().filter(|it| it.name == name && it.key == key) {
                     Some(generation) => generation.chunks.push(it.key.clone()),
                     None => generations.push(Generation { key, name, chunks: vec![it.key.clone()] }),
                 }
@@ -51,19 +51,24 @@ impl Shelf {
 
     /// Deletes a generation that the entry does not refer to: the first chunk together with a look at the entry, the others afterwards.
     async fn forget(&self, generation: Generation) -> Result<usize, ShelfError> {
-        let header = self.header(&generation.key).await?;
-        let mut chunks = generation.chunks.into_iter();
-        let referred = header.generations().iter().any(|it| it.0 == generation.name);
-        let Some(first) = chunks.next().filter(|_| !referred) else { return Ok(0) };
+        let header = match self.header(&generation.key).await {
+            // What it refers to is not known.
+            Err(error) if error.is_of_the_report() => return Ok(0),
+            header => header?,
+        };
+        if header.generations().iter().any(|it| it.0 == generation.name) {
+            return Ok(0);
+        }
+        // It may be on an earlier page; by it a writer finds out.
+        let first = self.layout.chunk(&generation.key, &generation.name, 0);
+        let others = generation.chunks.iter().filter(|it| **it != first).cloned();
         let entry = self.layout.metadata(&generation.key);
-        let unchanged =
-            Operation::Check { key: entry, condition: as_read(header.metadata.as_ref().map(|it| it.1)) };
-        let delete = Operation::Delete { key: first, condition: Condition::Any };
+        let unchanged = Operation::Check { key: entry, condition: as_read(header.metadata_revision()) };
+        let delete = Operation::Delete { key: first.clone(), condition: Condition::Any };
         if !self.store.commit(vec![unchanged, delete]).await? {
             return Ok(0);
         }
-        let count = 1 + chunks.len();
-        self.discard(chunks).await;
-        Ok(count)
+        self.discard(others).await;
+        Ok(generation.chunks.len())
     }
 }

@@ -1,9 +1,11 @@
 //! Deletions: a tombstone in place of the report, in one transaction.
 
+use std::future::Future;
+
 use serde::{Deserialize, Serialize};
 
 use super::layout::Named;
-use super::read::Holding;
+use super::read::{Header, Holding};
 use super::{AT_ONCE, ATTEMPTS, Burial, Page, Shelf, ShelfError, Tombstone, as_read};
 use crate::fallback::store::{Condition, Operation, Revision};
 use crate::reports::ReportKey;
@@ -46,16 +48,31 @@ impl Shelf {
     /// # Errors
     /// After an error it may be deleted, or not.
     pub async fn bury(&self, tombstone: &Tombstone) -> Result<Burial, ShelfError> {
+        self.bury_found(tombstone, || self.header(&tombstone.key)).await
+    }
+
+    /// As [`Shelf::bury`], also where an entry or a tombstone stands that cannot be read: it is replaced. For whoever means this report and means it now.
+    ///
+    /// # Errors
+    /// As for [`Shelf::bury`].
+    pub async fn bury_even_damaged(&self, tombstone: &Tombstone) -> Result<Burial, ShelfError> {
+        self.bury_found(tombstone, || self.header_to_bury(&tombstone.key)).await
+    }
+
+    async fn bury_found<F>(&self, tombstone: &Tombstone, find: impl Fn() -> F) -> Result<Burial, ShelfError>
+    where
+        F: Future<Output = Result<Header, ShelfError>>,
+    {
         let key = &tombstone.key;
         for _ in 0..ATTEMPTS {
-            let header = self.header(key).await?;
+            let header = find().await?;
             let sequence = header.tombstone().map_or(tombstone.sequence, |it| it.max(tombstone.sequence));
             let survivor = header.copy.map(|it| it.0.sequence).filter(|it| *it >= sequence);
-            let mut operations = vec![self.stone(key, sequence, header.tombstone.map(|it| it.1))];
+            let mut operations = vec![self.stone(key, sequence, header.tombstone_revision())];
             let holding = Holding {
                 key: key.clone(),
                 value: header.value.as_ref().map(|it| it.revision),
-                metadata: header.metadata.as_ref().map(|it| it.1),
+                metadata: header.metadata_revision(),
                 pieces: Vec::new(),
                 chunks: Vec::new(),
             };

@@ -20,14 +20,24 @@ struct Draft {
     first: Vec<Operation>,
 }
 
+/// Who puts a report.
+#[derive(Clone, Copy)]
+enum By {
+    /// Somebody who has just written it.
+    Writer,
+    /// Somebody who brings it from another store; it may replace the version `over` although that was written later.
+    Mover { over: Option<Version> },
+}
+
 impl Shelf {
     /// Puts a report under its time and `sequence`, unless what is newer or was written later stands here or it lies below a tombstone. Once this answers
-    /// [`Placed::Stored`], the report is wholly there; whatever else happens, the one before it is or stays.
+    /// [`Placed::Stored`], the report is wholly there; whatever else happens, the one before it is or stays. An entry that cannot be read is replaced
+    /// if the value beside it does not say that it is newer.
     ///
     /// # Errors
     /// After [`StoreError::Unanswered`](super::super::StoreError::Unanswered) the report may be there or not; the same put can be repeated.
     pub async fn put(&self, report: &Report, sequence: i64) -> Result<Placed, ShelfError> {
-        self.put_moved(report, sequence, None).await
+        self.put_as(report, sequence, By::Writer).await
     }
 
     /// As [`Shelf::put`], of a report that comes from another store and may replace the version `over` although that was written later.
@@ -40,8 +50,12 @@ impl Shelf {
         sequence: i64,
         over: Option<Version>,
     ) -> Result<Placed, ShelfError> {
+        self.put_as(report, sequence, By::Mover { over }).await
+    }
+
+    async fn put_as(&self, report: &Report, sequence: i64, by: By) -> Result<Placed, ShelfError> {
         let mut draft = Draft::default();
-        let placed = self.place(report, sequence, over, &mut draft).await;
+        let placed = self.place(report, sequence, by, &mut draft).await;
         // A put that nobody answered may have been done: its chunks may be referred to, and are left to the sweep.
         if matches!(placed, Ok(Placed::Superseded(_) | Placed::Crossed(_) | Placed::Buried(_))) {
             self.discard(self.chunk_keys(&report.key, &draft.begun)).await;
@@ -53,16 +67,23 @@ impl Shelf {
         &self,
         report: &Report,
         sequence: i64,
-        over: Option<Version>,
+        by: By,
         draft: &mut Draft,
     ) -> Result<Placed, ShelfError> {
-        let version = Version { scanned_at: report.scanned_at, sequence };
+        let version = Version::new(report.scanned_at, sequence);
         for _ in 0..ATTEMPTS {
-            let header = self.header(&report.key).await?;
-            if let Some(placed) = standing(&header, version, over, &report.payload) {
-                return Ok(placed);
+            let header = match by {
+                By::Writer => self.header_to_put(&report.key).await?,
+                By::Mover { .. } => self.header(&report.key).await?,
+            };
+            match standing(&header, version, by, &report.payload) {
+                Some(Placed::Superseded(_)) if header.damage.metadata.is_some() => {
+                    return Err(self.damaged(&report.key, "its entry cannot be read, and it may be newer"));
+                }
+                Some(placed) => return Ok(placed),
+                None => {}
             }
-            self.draft_extras(report, sequence, draft).await?;
+            self.draft_extras(report, draft).await?;
             let pieces = self.pieces_beside(&report.key, &header).await?;
             let mut stale = self.stale_pieces(&report.key, &pieces, report.payload.len());
             let stored = match self.in_one(report, sequence, &header, draft) {
@@ -81,12 +102,7 @@ impl Shelf {
         Err(self.contended(&report.key))
     }
 
-    async fn draft_extras(
-        &self,
-        report: &Report,
-        sequence: i64,
-        draft: &mut Draft,
-    ) -> Result<(), ShelfError> {
+    async fn draft_extras(&self, report: &Report, draft: &mut Draft) -> Result<(), ShelfError> {
         if draft.extras.is_some() {
             return Ok(());
         }
@@ -95,8 +111,7 @@ impl Shelf {
         draft.extras = match metadata::inline(&packed) {
             Some(inline) => Some(inline),
             None => {
-                let (generation, count) =
-                    self.draft_chunks(&report.key, sequence, &packed.into(), draft).await?;
+                let (generation, count) = self.draft_chunks(&report.key, &packed.into(), draft).await?;
                 Some(Extras::Chunks { generation, count })
             }
         };
@@ -134,7 +149,7 @@ impl Shelf {
     ) -> Result<bool, ShelfError> {
         let (generation, count) = match &draft.payload {
             Some(payload) => payload.clone(),
-            None => self.draft_chunks(&report.key, sequence, &report.payload, draft).await?,
+            None => self.draft_chunks(&report.key, &report.payload, draft).await?,
         };
         draft.payload = Some((generation.clone(), count));
         let head = digest(&report.payload[..report.payload.len().min(PIECE)]);
@@ -159,11 +174,10 @@ impl Shelf {
     async fn draft_chunks(
         &self,
         key: &ReportKey,
-        sequence: i64,
         bytes: &Bytes,
         draft: &mut Draft,
     ) -> Result<(String, usize), ShelfError> {
-        let generation = fresh_generation(sequence);
+        let generation = fresh_generation();
         let count = self.write_chunks(key, &generation, bytes).await?;
         draft.begun.push((generation.clone(), count));
         let first = self.layout.chunk(key, &generation, 0);
@@ -201,7 +215,7 @@ impl Shelf {
 
     /// The transaction that puts a value and its entry in place of what was read.
     fn swap(&self, key: &ReportKey, header: &Header, value: Bytes, metadata: &Metadata) -> Vec<Operation> {
-        let tombstone = as_read(header.tombstone.map(|it| it.1));
+        let tombstone = as_read(header.tombstone_revision());
         vec![
             Operation::Check { key: self.layout.tombstone(key), condition: tombstone },
             Operation::Put {
@@ -212,7 +226,7 @@ impl Shelf {
             Operation::Put {
                 key: self.layout.metadata(key),
                 value: metadata.to_json().into(),
-                condition: as_read(header.metadata.as_ref().map(|it| it.1)),
+                condition: as_read(header.metadata_revision()),
             },
         ]
     }
@@ -262,17 +276,18 @@ impl Shelf {
 }
 
 /// What a put is answered without writing anything.
-fn standing(header: &Header, version: Version, over: Option<Version>, payload: &Bytes) -> Option<Placed> {
+fn standing(header: &Header, version: Version, by: By, payload: &Bytes) -> Option<Placed> {
     if let Some(sequence) = header.tombstone().filter(|it| *it > version.sequence) {
         return Some(Placed::Buried(sequence));
     }
-    let (standing, _) = header.copy.filter(|it| Some(it.0.sequence) >= header.tombstone())?;
+    let (standing, origin) = header.copy.filter(|it| Some(it.0.sequence) >= header.tombstone())?;
     // The same version is written once more: who holds the revision of the copy that stands there shall not remove what was found here.
     // Something else under the same version is what an older controller wrote before it told so; it is not overwritten.
     let is_another = standing == version && !header.carries(payload);
-    if standing > version || is_another {
+    if is_another || (standing != version && !origin.yields(standing, version)) {
         return Some(Placed::Superseded(standing));
     }
-    let crosses = standing.sequence > version.sequence && over != Some(standing);
+    let may_cross = matches!(by, By::Mover { over } if over == Some(standing));
+    let crosses = standing.sequence > version.sequence && !may_cross;
     crosses.then_some(Placed::Crossed(standing.sequence))
 }

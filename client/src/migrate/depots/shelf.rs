@@ -132,8 +132,8 @@ impl Shelf {
     async fn bring_one(&self, parcel: Parcel) -> Result<Arrival, DepotError> {
         let key = parcel.report.key.clone();
         if let Some(fault) = parcel.fault() {
-            let there = There { version: None, tombstone: None, same: false };
-            return Ok(Arrival { written: Written::Undecodable(fault.to_owned()), there });
+            let written = Written::Undecodable(fault.to_owned());
+            return Ok(Arrival { written, there: There::default() });
         }
         let written = match self.put_moved(&parcel.report, parcel.sequence, parcel.over).await {
             Ok(Placed::Stored) => Written::Stored,
@@ -145,16 +145,16 @@ impl Shelf {
         };
         let there = match self.get(&key).await {
             Ok(lookup) => {
+                let undated = lookup.copy.as_ref().is_some_and(|it| it.origin.is_undated(it.version));
                 let back = lookup.copy.map(|it| Parcel::new(it.report, it.version.sequence));
                 There {
+                    undated,
                     version: back.as_ref().map(Parcel::version),
                     tombstone: lookup.tombstone,
                     same: back.is_some_and(|back| parcel.is_same(&back)),
                 }
             }
-            Err(ShelfError::Incomplete { .. } | ShelfError::Damaged { .. }) => {
-                There { version: None, tombstone: None, same: false }
-            }
+            Err(ShelfError::Incomplete { .. } | ShelfError::Damaged { .. }) => There::default(),
             Err(error) => return Err(error.into()),
         };
         Ok(Arrival { written, there })

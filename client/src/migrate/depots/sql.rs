@@ -82,7 +82,7 @@ impl Depot for ReportStore {
         let mut arrival = |index: usize| {
             let (standing, tombstone) = *standing.get(index)?;
             if let Some(written) = refused[index].take() {
-                let there = There { version: standing, tombstone, same: false };
+                let there = There { version: standing, tombstone, ..There::default() };
                 return Some(Arrival { written, there });
             }
             let ((moving, put), confirmed) = arrivals.next()?;
@@ -98,7 +98,7 @@ impl Depot for ReportStore {
                 // Nothing, or an older one.
                 Confirmed::Missing => (standing, false),
             };
-            Some(Arrival { written, there: There { version, tombstone, same } })
+            Some(Arrival { written, there: There { version, tombstone, same, ..There::default() } })
         };
         let arrivals: Option<Vec<_>> = (0..keys.len()).map(&mut arrival).collect();
         arrivals

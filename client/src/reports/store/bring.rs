@@ -246,7 +246,7 @@ impl ReportStore {
         self.upload_large(&mut entries).await?;
         let mut statements = statements(&entries);
         statements.insert(0, Statement::many(RENEW, entries.iter().map(Entry::version)));
-        let mut results = self.database.execute(&Request::new(statements)).await?.results;
+        let mut results = self.run(statements, &entries).await?;
         let renewed = if results.is_empty() { Vec::new() } else { results.remove(0).rows };
         let renewed: HashSet<String> =
             renewed.into_iter().map(|row| Row(row.into_iter()).text()).collect::<Result<_, _>>()?;

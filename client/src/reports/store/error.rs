@@ -46,6 +46,14 @@ pub enum ReportError {
         /// The report.
         key: ReportKey,
     },
+    /// Pieces of it, or of another that was written with it, were taken for forgotten while it was written.
+    #[error(
+        "pieces of report {key}, or of one beside it, were swept while they were written: a clock is wrong, or it took more than an hour"
+    )]
+    Swept {
+        /// The report, or the one beside it.
+        key: ReportKey,
+    },
     /// What stands in the database is nothing that this client writes.
     #[error("report {key:?} cannot be read: {reason}")]
     Unreadable {
@@ -63,7 +71,7 @@ impl ReportError {
         match self {
             Self::Database(error) => error.blames_the_request(),
             Self::ClockAhead { .. } | Self::TooLarge { .. } | Self::Unkept { .. } => true,
-            Self::Unreadable { .. } | Self::Contended { .. } => false,
+            Self::Unreadable { .. } | Self::Contended { .. } | Self::Swept { .. } => false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Payloads that are too large for a row: 4 MiB and more, written in pieces under a number of their own before the row that names it.
 //!
 //! The row is the moment at which the report is there. A writer that ends before leaves pieces that no row names; their number is a
-//! sequence, so their age is known, and [`ReportStore::sweep`] removes them.
+//! sequence, so their age is known, and [`ReportStore::sweep`] removes them. Clocks may be wrong: no row comes but with all pieces that it names.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -15,6 +15,16 @@ use crate::reports::Clock;
 pub(super) const PART: usize = 4 << 20;
 /// Pieces in one request: well below the 16 MiB that a sidecar takes.
 const AT_ONCE: usize = 2;
+
+/// Fails, and all that it is sent with, unless all pieces of some payloads are there.
+pub(super) fn all_there(uploads: &[Upload]) -> Statement {
+    let numbers: Vec<_> = uploads.iter().map(|it| it.number).collect();
+    let numbers = serde_json::to_string(&numbers).unwrap_or_default();
+    let pieces: usize = uploads.iter().map(|it| it.size.div_ceil(PART)).sum();
+    let select = "SELECT 1 WHERE (SELECT COUNT(*) FROM payload_part WHERE upload IN (SELECT value FROM json_each(?1))) = ?2";
+    let pieces = i64::try_from(pieces).unwrap_or(i64::MAX);
+    Statement::with(select, [numbers.into(), pieces.into()]).expecting(1)
+}
 
 impl ReportStore {
     /// Writes a payload in pieces.

@@ -9,13 +9,13 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
-use larder_wire::{Request, Statement, StatementReply, Value};
+use larder_wire::{Kind, Request, Statement, StatementReply, Value};
 
 use super::departures::{Departures, Mark, Told, left, read_left};
-use super::parts::PART;
+use super::parts::{PART, all_there};
 use super::range::Range;
 use super::rows::{COLUMNS, Row, Upload, bound, columns, texts};
-use super::{PAYLOAD_LIMIT, ReportError, ReportStore, nanoseconds};
+use super::{PAYLOAD_LIMIT, ReportError, ReportStore};
 use crate::reports::extract::Extractor;
 use crate::reports::kept::{self, Kept, PACKED};
 use crate::reports::{Report, Version};
@@ -128,10 +128,27 @@ impl ReportStore {
         let mut statements = statements(&entries);
         let keys: Vec<_> = entries.iter().map(|it| it.report.key.clone()).collect();
         statements.extend(left(puts.since, &Range::around(&keys)));
-        let mut results = self.database.execute(&Request::new(statements)).await?.results;
+        let mut results = self.run(statements, &entries).await?;
         puts.told(read_left(&mut results, puts.since)?);
         puts.made.extend(self.seen(outcomes(&entries, results)?)?);
         Ok(())
+    }
+
+    /// Runs the statements of a batch.
+    pub(super) async fn run(
+        &self,
+        statements: Vec<Statement>,
+        entries: &[Entry<'_>],
+    ) -> Result<Vec<StatementReply>, ReportError> {
+        let large = || entries.iter().find(|it| it.upload.is_some());
+        match self.database.execute(&Request::new(statements)).await {
+            Ok(response) => Ok(response.results),
+            Err(error) if error.kind() == Some(Kind::Expectation) => match large() {
+                Some(entry) => Err(ReportError::Swept { key: entry.report.key.clone() }),
+                None => Err(error.into()),
+            },
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(super) async fn upload_large(&self, entries: &mut [Entry<'_>]) -> Result<(), ReportError> {
@@ -249,7 +266,7 @@ pub(super) fn checked(report: &Report, keep: impl FnOnce(&Report) -> Kept) -> Re
 }
 
 pub(super) fn version_of(report: &Report, sequence: i64) -> Version {
-    Version { scanned_at: super::time(nanoseconds(report.scanned_at)), sequence }
+    Version::new(report.scanned_at, sequence)
 }
 
 /// What holds of a report that was not deleted since it was written.
@@ -284,6 +301,7 @@ pub(super) fn statements(entries: &[Entry<'_>]) -> Vec<Statement> {
     }
     let uploads: Vec<_> = entries.iter().filter_map(|it| it.upload).collect();
     if !uploads.is_empty() {
+        statements.push(all_there(&uploads));
         let delete = "DELETE FROM payload_part WHERE upload = ?1 AND NOT EXISTS (SELECT 1 FROM report WHERE upload = ?1)";
         statements.push(Statement::many(delete, uploads.into_iter().map(|it| vec![it.number.into()])));
     }
