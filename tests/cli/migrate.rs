@@ -115,6 +115,35 @@ fn what_cannot_be_moved_stays_and_is_named() {
 }
 
 #[test]
+fn a_dry_run_says_what_the_real_one_does() {
+    let server = setup!().start();
+    let from = directory(&server);
+    let scanned = |what: &str| format!(r#"{{"scanned_at":"2024-05-01T00:00:00Z","Vuls":[],"Tag":"{what}"}}"#);
+    write(&server, &[("scan/data/report/workload/other", scanned("one").as_bytes())]);
+    assert_eq!(migrate(&server, &from, &[]).code, 0);
+    assert_eq!(run_as(&server, "owner", &["reports", "put", "workload/undated"], "of today").code, 0);
+    let crossed = ["reports", "put", "workload/crossed", "--scanned-at", "2024-01-01"];
+    assert_eq!(run_as(&server, "owner", &crossed, "scanned early, written late").code, 0);
+    write(
+        &server,
+        &[
+            ("scan/data/report/workload/other", scanned("two").as_bytes()),
+            ("scan/data/report/workload/undated", b"nobody says when"),
+            ("scan/data/report/workload/crossed", scanned("later").as_bytes()),
+            ("scan/data/report/workload/lone/3", b"a piece of nothing"),
+            ("scan/data/report/workload/new", scanned("new").as_bytes()),
+        ],
+    );
+    let (dry, real) = (migrate(&server, &from, &["--dry-run"]), migrate(&server, &from, &[]));
+    let (would, did) = (last(&dry), last(&real));
+    assert_eq!((dry.code, real.code), (1, 1), "{dry:?} {real:?}");
+    for figure in ["moved", "already_there", "older", "deleted", "left", "reasons"] {
+        assert_eq!(would[figure], did[figure], "{figure}: {would} {did}");
+    }
+    assert_eq!((&did["moved"], &did["left"]), (&2.into(), &3.into()), "{did}");
+}
+
+#[test]
 fn payloads_stay_closed_if_nobody_wants_findings() {
     let server = setup!().start();
     let from = directory(&server);

@@ -135,6 +135,14 @@ pub struct Standing {
     pub tombstone: Option<i64>,
 }
 
+impl Standing {
+    /// Whether a report or its deletion stands there.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.tombstone.is_some() || matches!(self.holding, Holding::Report(_))
+    }
+}
+
 /// What a write did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Written {

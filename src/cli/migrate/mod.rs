@@ -223,11 +223,15 @@ async fn permitted(leadership: &dyn Leadership, stop: &Stop) {
 
 fn halted(halt: Halt) -> Failure {
     match halt {
-        Halt::Depot { depot, error: DepotError::Away(reason) } => Failure::Away(named(&depot, &reason)),
-        Halt::Depot { depot, error: DepotError::Refused(reason) } => {
-            Failure::Other(anyhow::anyhow!(named(&depot, &reason)))
-        }
+        Halt::Depot { depot, error } => failed(&depot, error),
         other => Failure::Other(other.into()),
+    }
+}
+
+fn failed(depot: &str, error: DepotError) -> Failure {
+    match error {
+        DepotError::Away(reason) => Failure::Away(named(depot, &reason)),
+        DepotError::Refused(reason) => Failure::Other(anyhow::anyhow!(named(depot, &reason))),
     }
 }
 
