@@ -1,11 +1,15 @@
 //! Reports from the command line, against the real server over mutual TLS.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read as _;
 use std::net::TcpListener;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use larder_client::fallback::{Condition, Directory, KeyValue as _, Operation};
 use larder_harness::{Server, setup};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use serde_json::Value as Json;
 
 use crate::run::Run;
@@ -66,6 +70,31 @@ fn what_is_put_comes_back_bit_for_bit() {
     assert_eq!(meta["scanned_at"], "2024-05-01T00:00:00Z");
     assert_eq!((&meta["asset"]["name"], &meta["asset"]["namespace"]), (&"web".into(), &"shop".into()));
     assert_eq!((&meta["scanner_version"], &meta["bytes"]), (&"3.4".into(), &100_256.into()));
+}
+
+#[test]
+fn what_is_no_file_is_written_to_and_never_replaced() {
+    let server = setup!().start();
+    assert_eq!(put(&server, "owner", &["host/a"], "payload").code, 0);
+    let get =
+        |to: &Path| run_as(&server, "reader", &["reports", "get", "host/a", "-o", to.to_str().unwrap()], "");
+    let pipe = server.home().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    // Opened both ways, it waits for nobody, and keeps what is written until it is read.
+    let ends = OFlags::RDWR | OFlags::NONBLOCK;
+    let mut reader = File::from(open(&pipe, ends, Mode::empty()).unwrap());
+    let run = get(&pipe);
+    assert_eq!(run.code, 0, "{run:?}");
+    let mut got = [0; 7];
+    reader.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"payload");
+
+    let (file, link) = (server.home().join("file"), server.home().join("link"));
+    std::fs::write(&file, "before").unwrap();
+    std::os::unix::fs::symlink("file", &link).unwrap();
+    let run = get(&link);
+    assert_eq!((run.code, std::fs::read(&file).unwrap().as_slice()), (0, &b"payload"[..]), "{run:?}");
+    assert!(link.is_symlink());
 }
 
 #[test]
