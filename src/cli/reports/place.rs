@@ -4,14 +4,16 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use clap::Args;
+use larder_client::database::DatabaseError;
 use larder_client::fallback::{Mode, Reports, ReportsOptions, Store};
 use larder_client::reports::{Clock, ReportStore};
 use larder_client::schema::{self, SchemaError};
-use larder_client::wire::Kind;
+use larder_client::wire::code;
 
 use crate::cli::Failure;
 use crate::cli::connect::Connect;
 use crate::cli::keyvalue::{Access, Source};
+use crate::cli::output::say;
 
 /// A fallback store beside the database.
 #[derive(Clone, Debug, Args)]
@@ -34,6 +36,7 @@ pub(super) enum Place {
 impl Fallback {
     /// Where a command reads.
     pub(super) async fn reading(&self, connect: &Connect) -> Result<Place, Failure> {
+        self.expect_there()?;
         match verified(connect).await {
             Err(Failure::Away(reason)) if self.fallback.is_some() => {
                 self.place(self::store(connect)?, connect, Some(reason))
@@ -51,6 +54,11 @@ impl Fallback {
         }
     }
 
+    /// Fails where there is no fallback, though one is meant: it would be taken for one that holds nothing.
+    pub(super) fn expect_there(&self) -> Result<(), Failure> {
+        self.fallback.as_ref().map_or(Ok(()), Source::expect_there)
+    }
+
     /// Both stores, of which the database is not waited for again if it is `away`.
     fn place(&self, store: ReportStore, connect: &Connect, away: Option<String>) -> Result<Place, Failure> {
         let Some(source) = &self.fallback else { return Ok(Place::Database(store)) };
@@ -59,6 +67,7 @@ impl Fallback {
         let store = ReportStore::new(Arc::clone(store.database()), Arc::clone(&clock));
         let reports = Reports::new(Some(Arc::new(store)), shelf, clock, || true, options(connect));
         if let Some(reason) = away {
+            say(&format!("note: the database is away: {reason}\n"));
             reports.primary_is_away(reason);
         }
         Ok(Place::Both(reports))
@@ -96,9 +105,13 @@ pub(crate) async fn prepared(connect: &Connect) -> Result<ReportStore, Failure> 
 async fn prepare(store: &ReportStore) -> Result<(), Failure> {
     match schema::prepare(&**store.database()).await {
         Ok(_) => Ok(()),
-        Err(SchemaError::Database(error)) if error.kind() == Some(Kind::Denied) => {
+        Err(SchemaError::Database(DatabaseError::Refused { error, .. }))
+            if error.code == code::ROLE_INSUFFICIENT =>
+        {
             Err(Failure::Other(anyhow::anyhow!(
-                "the tables for reports are missing or old, and this certificate may not make them: that takes the role owner, once ({error})"
+                "the tables for reports are missing or old, and this certificate may not make them: that takes the role owner, once ({}: {})",
+                error.code,
+                error.message
             )))
         }
         Err(error) => Err(error.into()),

@@ -63,6 +63,10 @@ struct Done {
     store: &'static str,
 }
 
+/// What is said if only the fallback has it.
+const NOT_TAKEN: &str =
+    "note: the database did not take it; it stands in the fallback until `larder migrate` brings it over\n";
+
 impl Record for Done {
     const COLUMNS: &'static [&'static str] = &["key", "done", "scanned at", "bytes", "encoding", "store"];
 
@@ -108,6 +112,9 @@ impl Put {
                 }
             }
         };
+        if stored && store == fallback::Store::Fallback {
+            say(NOT_TAKEN);
+        }
         if stored && let Some(reason) = closed(&report) {
             say(&format!("note: it is stored without findings: {reason}\n"));
         }
