@@ -357,3 +357,28 @@ fn a_payload_that_cannot_be_read_is_stored_and_said() {
         assert!(run.code == 0 && run.err.contains("this JSON is no report"), "{run:?}");
     }
 }
+
+#[test]
+fn answers_say_how_many_reports_nobody_could_look_into() {
+    let server = generated();
+    let note = "note: 2 reports say nothing here of what they found";
+    assert_eq!(put(&server, "owner", &["host/nothing"], r#"{"Vuls":[]}"#).code, 0);
+    let quiet = run_as(&server, "reader", &["reports", "cves"], "");
+    assert_eq!((quiet.code, quiet.err.as_str()), (0, ""), "{quiet:?}");
+    for (key, payload) in [("host/gob", "a gob"), ("host/odd", r#"{"Vuls":[{"Name":"CVE-1","Score":NaN}]}"#)]
+    {
+        assert_eq!(put(&server, "owner", &[key, "--encoding", "json"], payload).code, 0);
+    }
+    for (question, code) in [
+        (&["cves"][..], 0),
+        (&["cves", "--count"], 0),
+        (&["cve", "CVE-1"], 1),
+        (&["find", "--cve", "CVE-1"], 0),
+        (&["find", "--min-score", "9"], 0),
+        (&["top"], 0),
+        (&["dump"], 0),
+    ] {
+        let run = run_as(&server, "reader", &[&["reports"], question].concat(), "");
+        assert!(run.code == code && run.err.contains(note), "{question:?}: {run:?}");
+    }
+}

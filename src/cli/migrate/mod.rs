@@ -136,6 +136,9 @@ impl Migrate {
         };
         let code = screen.end(&summary)?;
         indexed?;
+        if let Some(store) = into.filter(|_| !summary.is_stopped()) {
+            place::tell_closed(&store).await?;
+        }
         // Who runs for ever is meant to be stopped.
         if summary.is_stopped() && self.interval.is_none() { Err(Failure::Cancelled) } else { Ok(code) }
     }

@@ -95,6 +95,19 @@ pub(super) async fn verified(connect: &Connect) -> Result<ReportStore, Failure> 
     Ok(store)
 }
 
+/// Says how many reports of a database are left out of every answer about findings, if any are.
+pub(crate) async fn tell_closed(store: &ReportStore) -> Result<(), Failure> {
+    let what = match store.count_closed().await? {
+        0 => return Ok(()),
+        1 => "1 report says".to_owned(),
+        count => format!("{count} reports say"),
+    };
+    say(&format!(
+        "note: {what} nothing here of what they found: they are gob or damaged, or nobody was to look into them\n"
+    ));
+    Ok(())
+}
+
 /// The reports of a database, whose tables are made if they are missing.
 pub(crate) async fn prepared(connect: &Connect) -> Result<ReportStore, Failure> {
     let store = store(connect)?;
