@@ -39,7 +39,7 @@ pub(crate) struct Migrate {
     /// Where the reports are: consul[=URL], etcd[=URL] or directory=PATH.
     #[arg(long, value_name = "STORE")]
     from: Source,
-    /// Move what is there now, and end: what it does without --interval.
+    /// Move what is there now, and end: what it does without --interval. It waits for its turn (--leader, --members) as long as that takes.
     #[arg(long, conflicts_with = "interval")]
     once: bool,
     /// Run for ever, and look for reports this often, as 30s or 5m.
