@@ -107,7 +107,9 @@ fn an_older_report_changes_nothing_and_says_so() {
     let run = put(&server, "owner", &["host/a", "--scanned-at", "2999-01-01"], "ahead");
     assert!(run.code == 1 && run.err.contains("in the future"), "{run:?}");
     assert_eq!(put(&server, "owner", &["no-class"], "").code, 2);
-    assert_eq!(put(&server, "owner", &["host/a", "--scanned-at", "yesterday"], "").code, 2);
+    for time in ["yesterday", "0001-01-01", "1970-01-01", "60000d"] {
+        assert_eq!(put(&server, "owner", &["host/a", "--scanned-at", time], "").code, 2, "{time}");
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub(crate) struct Put {
     /// The file that holds it; `-`, or none: standard input.
     file: Option<PathBuf>,
     /// When the scan was made: a time, a date, or an age as 2h [default: what the payload says, else now].
-    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    #[arg(long, value_name = "TIME", value_parser = time::parse_scan)]
     scanned_at: Option<Timestamp>,
     /// The version of the scanner or of its database.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
