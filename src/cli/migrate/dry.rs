@@ -5,7 +5,7 @@ use larder_client::migrate::{
     Because, Decision, Depot, DepotError, Found, Holding, Offer, Pace, Parcel, Skip, Skipped, Standing,
     There, decide,
 };
-use larder_client::reports::ReportKey;
+use larder_client::reports::{ReportKey, Version};
 
 use super::failed;
 use super::show::Summary;
@@ -87,7 +87,7 @@ impl<F: Depot, T: Depot> Look<'_, F, T> {
         self.summary.bytes += parcel.size() as u64;
         let offer = Offer { version, tombstone, undated: parcel.is_undated() };
         let there_already = there.holding == Holding::Report(version);
-        let there = self.after_the_write(parcel, there).await?;
+        let there = self.after_the_write(parcel, tombstone, there).await?;
         match decide(&offer, &there) {
             Decision::Remove(Because::Moved) if there_already => self.summary.already_there += 1,
             Decision::Remove(Because::Moved) => self.summary.moved += 1,
@@ -98,14 +98,20 @@ impl<F: Depot, T: Depot> Look<'_, F, T> {
         Ok(())
     }
 
-    /// What would be read back. What is older is written over, and what is not stays as it is.
-    async fn after_the_write(&self, parcel: &Parcel, there: Standing) -> Result<There, Failure> {
-        let Standing { holding, tombstone } = there;
-        let (version, same) = match (holding, self.to) {
+    /// What would be read back. A tombstone beside the report goes over before it. What is older is written over, and what is not stays as it is.
+    async fn after_the_write(
+        &self,
+        parcel: &Parcel,
+        beside: Option<i64>,
+        there: Standing,
+    ) -> Result<There, Failure> {
+        let tombstone = there.tombstone.max(beside);
+        let is_alive = |other: Version| Some(other.sequence) >= tombstone;
+        let (version, same) = match (there.holding, self.to) {
             (Holding::Report(other), Some(to)) if other == parcel.version() => {
                 (other, holds(to, parcel).await?)
             }
-            (Holding::Report(other), _) if other > parcel.version() => (other, false),
+            (Holding::Report(other), _) if other > parcel.version() && is_alive(other) => (other, false),
             _ => (parcel.version(), true),
         };
         Ok(There { version: Some(version), tombstone, same })
