@@ -67,11 +67,8 @@ fn a_write_that_the_database_did_not_take_is_told_with_the_reason() {
 #[test]
 fn a_fallback_takes_over_and_says_so() {
     let mut server = setup!().start();
-    let shelf = format!("directory={}", server.home().join("shelf").display());
-    let with = |arguments: &[&'static str]| [&["reports"], arguments, &["--fallback"]].concat();
-    let run = |server: &Server, arguments: &[&'static str], input: &str| {
-        run_as(server, "owner", &[with(arguments), vec![&*shelf]].concat(), input)
-    };
+    let run =
+        |server: &Server, arguments: &[&str], input: &str| with_shelf(server, "owner", arguments, input);
     let done = run(&server, &["put", "host/a"], "before");
     assert_eq!(object(&done.out)["store"], "database", "{done:?}");
     assert!(server.terminate().success());
@@ -96,14 +93,14 @@ fn a_fallback_takes_over_and_says_so() {
 #[test]
 fn a_database_without_tables_is_one_that_is_away() {
     let server = setup!().start();
-    let shelf = format!("directory={}", server.home().join("shelf").display());
-    succeeds(&server, "reader", &["reports", "generate", "--count", "1", "--cves", "1", "--to", &shelf]);
-    let listed = run_as(&server, "reader", &["reports", "list", "--fallback", &shelf], "");
+    let generate = ["reports", "generate", "--count", "1", "--cves", "1", "--to", &shelf(&server)];
+    succeeds(&server, "reader", &generate);
+    let listed = with_shelf(&server, "reader", &["list"], "");
     assert!(listed.code == 3 && listed.err.contains("a store is away"), "{listed:?}");
     let key = objects(&listed.out)[0]["key"].as_str().unwrap().to_owned();
-    let got = run_as(&server, "reader", &["reports", "get", "--meta", &key, "--fallback", &shelf], "");
+    let got = with_shelf(&server, "reader", &["get", "--meta", &key], "");
     assert_eq!((got.code, &object(&got.out)["complete"]), (0, &false.into()), "{got:?}");
-    let lost = run_as(&server, "reader", &["reports", "get", "host/none", "--fallback", &shelf], "");
+    let lost = with_shelf(&server, "reader", &["get", "host/none"], "");
     assert!(lost.code == 3 && !lost.err.contains("there is no report"), "{lost:?}");
 }
 
@@ -122,12 +119,14 @@ fn what_cannot_be_read_is_not_absent() {
         let put = vec![Operation::Put { key, value, condition: Condition::Any }];
         assert!(runtime.block_on(store.commit(put)).unwrap());
     }
-    let shelf = format!("directory={}", server.home().join("shelf").display());
-    let get = |key| run_as(&server, "reader", &["reports", "get", key, "--fallback", &shelf], "");
+    let get = |key| with_shelf(&server, "reader", &["get", key], "");
     let damaged = get("workload/x");
     assert!(damaged.code == 4 && damaged.err.contains("damaged"), "{damaged:?}");
     let newer = get("workload/y");
     assert!(newer.code == 4 && newer.err.contains("its form is 2"), "{newer:?}");
+    let listed = with_shelf(&server, "reader", &["list"], "");
+    assert_eq!((listed.code, objects(&listed.out).len()), (4, 3), "{listed:?}");
+    assert!(listed.err.contains("workload/x is left out") && listed.err.contains("2 of them"), "{listed:?}");
     let none = get("workload/none");
     assert!(none.code == 1 && none.err.contains("there is no report workload/none"), "{none:?}");
 }

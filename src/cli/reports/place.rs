@@ -103,7 +103,7 @@ pub(crate) async fn tell_closed(store: &ReportStore) -> Result<(), Failure> {
         count => format!("{count} reports say"),
     };
     say(&format!(
-        "note: {what} nothing here of what they found: they are gob or damaged, or nobody was to look into them\n"
+        "note: {what} nothing here of what they found: they are gob, damaged or of an unknown kind, or were moved with --findings off\n"
     ));
     Ok(())
 }
