@@ -12,6 +12,12 @@ fn shelf(server: &Server) -> String {
     format!("directory={}", server.home().join("shelf").display())
 }
 
+/// A server with the directory in its home.
+fn with_directory(server: Server) -> Server {
+    std::fs::create_dir(server.home().join("shelf")).unwrap();
+    server
+}
+
 /// `larder reports …` with that fallback.
 fn with_shelf(server: &Server, role: &str, arguments: &[&str], input: &str) -> Run {
     run_as(server, role, &[&["reports"], arguments, &["--fallback", &shelf(server)]].concat(), input)
@@ -20,7 +26,7 @@ fn with_shelf(server: &Server, role: &str, arguments: &[&str], input: &str) -> R
 #[test]
 fn a_fallback_that_is_not_there_is_no_empty_store() {
     let server = generated();
-    for command in [&["get", "host/none"][..], &["list"], &["delete", "host/none"]] {
+    for command in [&["get", "host/none"][..], &["list"], &["delete", "host/none"], &["put", "host/none"]] {
         let run = with_shelf(&server, "owner", command, "");
         assert_eq!((run.code, run.out.as_str()), (3, ""), "{command:?}: {run:?}");
         assert!(run.err.contains("there is no directory"), "{command:?}: {run:?}");
@@ -33,7 +39,7 @@ fn a_fallback_that_is_not_there_is_no_empty_store() {
 
 #[test]
 fn what_a_prefix_names_in_a_store_that_is_away_is_said_to_stay() {
-    let mut server = setup!().start();
+    let mut server = with_directory(setup!().start());
     for key in ["host/a", "host/b"] {
         assert_eq!(with_shelf(&server, "owner", &["put", key], "x").code, 0);
     }
@@ -52,7 +58,7 @@ fn what_a_prefix_names_in_a_store_that_is_away_is_said_to_stay() {
 
 #[test]
 fn a_write_that_the_database_did_not_take_is_told_with_the_reason() {
-    let server = generated();
+    let server = with_directory(generated());
     let put = with_shelf(&server, "reader", &["put", "host/a"], "x");
     assert_eq!((put.code, &object(&put.out)["store"]), (0, &"fallback".into()), "{put:?}");
     assert!(put.err.contains("the database did not take it"), "{put:?}");
@@ -66,7 +72,7 @@ fn a_write_that_the_database_did_not_take_is_told_with_the_reason() {
 
 #[test]
 fn a_fallback_takes_over_and_says_so() {
-    let mut server = setup!().start();
+    let mut server = with_directory(setup!().start());
     let run =
         |server: &Server, arguments: &[&str], input: &str| with_shelf(server, "owner", arguments, input);
     let done = run(&server, &["put", "host/a"], "before");

@@ -56,7 +56,6 @@ impl Record for Done {
 
 impl Delete {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        self.fallback.expect_there()?;
         let place = self.fallback.writing(&self.connect).await?;
         let done = match &self.prefix {
             Some(prefix) => sweep(&place, prefix, self.before).await?,

@@ -18,7 +18,7 @@ use crate::cli::output::say;
 /// A fallback store beside the database.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Fallback {
-    /// Use this store too, as a controller does: consul[=URL], etcd[=URL] or directory=PATH.
+    /// Use this store too, as a controller does: consul[=URL], etcd[=URL] or directory=PATH. A directory has to be there.
     #[arg(long, env = "LARDER_FALLBACK", value_name = "STORE", help_heading = "Store of keys and values")]
     fallback: Option<Source>,
     #[command(flatten)]
@@ -47,6 +47,7 @@ impl Fallback {
 
     /// Where a command writes. The tables are made if they are missing; where there is a fallback, it may be that nobody is there to make them.
     pub(super) async fn writing(&self, connect: &Connect) -> Result<Place, Failure> {
+        self.expect_there()?;
         let store = store(connect)?;
         match prepare(&store).await {
             Err(Failure::Away(reason)) if self.fallback.is_some() => self.place(store, connect, Some(reason)),
@@ -54,8 +55,9 @@ impl Fallback {
         }
     }
 
-    /// Fails where there is no fallback, though one is meant: it would be taken for one that holds nothing.
-    pub(super) fn expect_there(&self) -> Result<(), Failure> {
+    /// Fails where there is no fallback, though one is meant: it would be taken for one that holds nothing, and what is written to it would be
+    /// behind a volume that is mounted later.
+    fn expect_there(&self) -> Result<(), Failure> {
         self.fallback.as_ref().map_or(Ok(()), Source::expect_there)
     }
 
