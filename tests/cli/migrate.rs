@@ -80,6 +80,10 @@ fn a_directory_that_is_not_there_is_no_empty_store() {
         assert!(run.code == 3 && run.err.contains("there is no directory"), "{run:?}");
         assert!(!missing.exists(), "nothing is made where something was to be read");
     }
+    assert_eq!(run_as(&server, "owner", &["reports", "put", "host/a"], "x").code, 0);
+    let back = migrate(&server, &from, &["--evacuate", "--dry-run"]);
+    assert_eq!((back.code, &last(&back)["moved"]), (0, &1.into()), "{back:?}");
+    assert!(!missing.exists(), "a dry run changes nothing");
 }
 
 #[test]

@@ -93,16 +93,17 @@ impl Migrate {
 
     /// Says what would be moved.
     async fn look(self) -> Result<ExitCode, Failure> {
-        let (store, shelf) =
-            (place::store(&self.connect)?, self.access.shelf(&self.from, self.connect.timeout())?);
+        let store = place::store(&self.connect)?;
+        let shelf = || self.access.shelf(&self.from, self.connect.timeout());
         let is_prepared = match store.count("").await {
             Err(error) if is_unprepared(&error) && !self.evacuate => false,
             counted => counted.map(|_| true)?,
         };
         let summary = if self.evacuate {
-            dry::run(&store, Some(&shelf)).await?
+            let shelf = self.from.missing().is_none().then(shelf).transpose()?;
+            dry::run(&store, shelf.as_ref()).await?
         } else {
-            dry::run(&shelf, is_prepared.then_some(&store)).await?
+            dry::run(&shelf()?, is_prepared.then_some(&store)).await?
         };
         Screen::new(self.show).end(&summary)
     }
