@@ -300,6 +300,8 @@ fn a_store_or_a_database_that_is_away_is_said_to_be() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let run = migrate(&server, &format!("consul=http://{free}"), &[]);
     assert!(run.code == 3 && run.err.contains(&free.to_string()), "{run:?}");
+    let error = last(&run)["error"].to_string();
+    assert_eq!(error.matches(&free.to_string()).count(), 1, "it is named once: {error}");
     assert!(server.terminate().success());
     write(&server, &[]);
     let from = directory(&server);

@@ -209,6 +209,15 @@ pub enum DepotError {
     Refused(String),
 }
 
+impl DepotError {
+    /// The error, with the depot's name before it unless it says whose it is.
+    #[must_use]
+    pub fn named(&self, depot: &str) -> String {
+        let reason = self.to_string();
+        if reason.contains(depot) { reason } else { format!("{depot}: {reason}") }
+    }
+}
+
 /// A store that reports are moved out of and into. See the module for the two rules that every implementation keeps.
 #[async_trait]
 pub trait Depot: Send + Sync + 'static {

@@ -233,15 +233,11 @@ fn halted(halt: Halt) -> Failure {
 }
 
 fn failed(depot: &str, error: DepotError) -> Failure {
+    let reason = error.named(depot);
     match error {
-        DepotError::Away(reason) => Failure::Away(named(depot, &reason)),
-        DepotError::Refused(reason) => Failure::Other(anyhow::anyhow!(named(depot, &reason))),
+        DepotError::Away(_) => Failure::Away(reason),
+        DepotError::Refused(_) => Failure::Other(anyhow::anyhow!(reason)),
     }
-}
-
-/// Most reasons say who it was.
-fn named(depot: &str, reason: &str) -> String {
-    if reason.contains(depot) { reason.to_owned() } else { format!("{depot}: {reason}") }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
