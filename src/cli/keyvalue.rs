@@ -41,13 +41,19 @@ impl FromStr for Source {
 }
 
 impl Source {
+    /// The path of a directory that is not there, which opening it would make.
+    pub(crate) fn missing(&self) -> Option<&Path> {
+        match self {
+            Self::Directory(path) if !path.is_dir() => Some(path),
+            _ => None,
+        }
+    }
+
     /// Fails where nothing can be read from: a mistyped path, or a volume that is not mounted, is no empty store.
     pub(crate) fn expect_there(&self) -> Result<(), Failure> {
-        match self {
-            Self::Directory(path) if !path.is_dir() => {
-                Err(Failure::Away(format!("there is no directory {}", path.display())))
-            }
-            _ => Ok(()),
+        match self.missing() {
+            Some(path) => Err(Failure::Away(format!("there is no directory {}", path.display()))),
+            None => Ok(()),
         }
     }
 }

@@ -80,6 +80,10 @@ fn a_directory_that_is_not_there_is_no_empty_store() {
         assert!(run.code == 3 && run.err.contains("there is no directory"), "{run:?}");
         assert!(!missing.exists(), "nothing is made where something was to be read");
     }
+    assert_eq!(run_as(&server, "owner", &["reports", "put", "host/a"], "x").code, 0);
+    let back = migrate(&server, &from, &["--evacuate", "--dry-run"]);
+    assert_eq!((back.code, &last(&back)["moved"]), (0, &1.into()), "{back:?}");
+    assert!(!missing.exists(), "a dry run changes nothing");
 }
 
 #[test]
@@ -112,6 +116,45 @@ fn what_cannot_be_moved_stays_and_is_named() {
     assert!(!reason("lone").is_empty());
     let table = migrate(&server, &from, &["--dry-run", "--table"]);
     assert!(table.code == 1 && table.out.contains("workload/cut"), "{table:?}");
+}
+
+#[test]
+fn a_dry_run_says_what_the_real_one_does() {
+    let server = setup!().start();
+    let from = directory(&server);
+    let scanned = |what: &str| format!(r#"{{"scanned_at":"2024-05-01T00:00:00Z","Vuls":[],"Tag":"{what}"}}"#);
+    write(&server, &[("scan/data/report/workload/other", scanned("one").as_bytes())]);
+    assert_eq!(migrate(&server, &from, &[]).code, 0);
+    assert_eq!(run_as(&server, "owner", &["reports", "put", "workload/undated"], "of today").code, 0);
+    let crossed = ["reports", "put", "workload/crossed", "--scanned-at", "2024-01-01"];
+    assert_eq!(run_as(&server, "owner", &crossed, "scanned early, written late").code, 0);
+    // It was deleted and scanned anew while the database was away, which has it of a scan that was later and written earlier.
+    let late = ["reports", "put", "workload/late", "--scanned-at", "2025-01-01"];
+    assert_eq!(run_as(&server, "owner", &late, "deleted").code, 0);
+    let away = |arguments: &[&str], input: &str| {
+        let url = ["--fallback", &from, "--url", "https://127.0.0.1:1"];
+        let run = run_as(&server, "owner", &[&["reports"], arguments, &url].concat(), input);
+        assert_eq!(run.code, 0, "{run:?}");
+    };
+    away(&["delete", "workload/late"], "");
+    away(&["put", "workload/late", "--scanned-at", "2024-05-01"], "anew");
+    write(
+        &server,
+        &[
+            ("scan/data/report/workload/other", scanned("two").as_bytes()),
+            ("scan/data/report/workload/undated", b"nobody says when"),
+            ("scan/data/report/workload/crossed", scanned("later").as_bytes()),
+            ("scan/data/report/workload/lone/3", b"a piece of nothing"),
+            ("scan/data/report/workload/new", scanned("new").as_bytes()),
+        ],
+    );
+    let (dry, real) = (migrate(&server, &from, &["--dry-run"]), migrate(&server, &from, &[]));
+    let (would, did) = (last(&dry), last(&real));
+    assert_eq!((dry.code, real.code), (1, 1), "{dry:?} {real:?}");
+    for figure in ["moved", "already_there", "older", "deleted", "left", "reasons"] {
+        assert_eq!(would[figure], did[figure], "{figure}: {would} {did}");
+    }
+    assert_eq!((&did["moved"], &did["left"]), (&3.into(), &3.into()), "{did}");
 }
 
 #[test]
@@ -257,6 +300,8 @@ fn a_store_or_a_database_that_is_away_is_said_to_be() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let run = migrate(&server, &format!("consul=http://{free}"), &[]);
     assert!(run.code == 3 && run.err.contains(&free.to_string()), "{run:?}");
+    let error = last(&run)["error"].to_string();
+    assert_eq!(error.matches(&free.to_string()).count(), 1, "it is named once: {error}");
     assert!(server.terminate().success());
     write(&server, &[]);
     let from = directory(&server);

@@ -1,11 +1,15 @@
 //! Reports from the command line, against the real server over mutual TLS.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read as _;
 use std::net::TcpListener;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use larder_client::fallback::{Condition, Directory, KeyValue as _, Operation};
-use larder_harness::{Server, setup};
+use larder_client::fallback::Directory;
+use larder_harness::{STRANGER, Server, setup};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use serde_json::Value as Json;
 
 use crate::run::Run;
@@ -69,6 +73,31 @@ fn what_is_put_comes_back_bit_for_bit() {
 }
 
 #[test]
+fn what_is_no_file_is_written_to_and_never_replaced() {
+    let server = setup!().start();
+    assert_eq!(put(&server, "owner", &["host/a"], "payload").code, 0);
+    let get =
+        |to: &Path| run_as(&server, "reader", &["reports", "get", "host/a", "-o", to.to_str().unwrap()], "");
+    let pipe = server.home().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    // Opened both ways, it waits for nobody, and keeps what is written until it is read.
+    let ends = OFlags::RDWR | OFlags::NONBLOCK;
+    let mut reader = File::from(open(&pipe, ends, Mode::empty()).unwrap());
+    let run = get(&pipe);
+    assert_eq!(run.code, 0, "{run:?}");
+    let mut got = [0; 7];
+    reader.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"payload");
+
+    let (file, link) = (server.home().join("file"), server.home().join("link"));
+    std::fs::write(&file, "before").unwrap();
+    std::os::unix::fs::symlink("file", &link).unwrap();
+    let run = get(&link);
+    assert_eq!((run.code, std::fs::read(&file).unwrap().as_slice()), (0, &b"payload"[..]), "{run:?}");
+    assert!(link.is_symlink());
+}
+
+#[test]
 fn an_older_report_changes_nothing_and_says_so() {
     let server = setup!().start();
     assert_eq!(put(&server, "owner", &["host/a", "-", "--scanned-at", "2024-05-02"], "new").code, 0);
@@ -78,7 +107,9 @@ fn an_older_report_changes_nothing_and_says_so() {
     let run = put(&server, "owner", &["host/a", "--scanned-at", "2999-01-01"], "ahead");
     assert!(run.code == 1 && run.err.contains("in the future"), "{run:?}");
     assert_eq!(put(&server, "owner", &["no-class"], "").code, 2);
-    assert_eq!(put(&server, "owner", &["host/a", "--scanned-at", "yesterday"], "").code, 2);
+    for time in ["yesterday", "0001-01-01", "1970-01-01", "60000d"] {
+        assert_eq!(put(&server, "owner", &["host/a", "--scanned-at", time], "").code, 2, "{time}");
+    }
 }
 
 #[test]
@@ -147,6 +178,9 @@ fn tables_are_made_by_an_owner_once() {
     assert!(run.code == 1 && run.err.contains("that takes the role owner"), "{run:?}");
     assert_eq!(put(&server, "owner", &["host/a"], "x").code, 0);
     assert_eq!(put(&server, "writer", &["host/b"], "x").code, 0);
+    let run = put(&server, STRANGER, &["host/c"], "x");
+    assert!(run.code == 1 && run.err.contains("nothing was granted"), "{run:?}");
+    assert!(!run.err.contains("owner"), "the tables are there: {run:?}");
     let run = put(&server, "reader", &["host/c"], "x");
     assert!(run.code == 1 && run.err.contains("ROLE_INSUFFICIENT"), "{run:?}");
 }
@@ -237,50 +271,7 @@ fn made_up_reports_have_the_sizes_of_real_ones() {
     assert!(run.code == 0 && run.out.contains("reports = 4\n"), "{run:?}");
 }
 
-#[test]
-fn a_fallback_takes_over_and_says_so() {
-    let mut server = setup!().start();
-    let shelf = format!("directory={}", server.home().join("shelf").display());
-    let with = |arguments: &[&'static str]| [&["reports"], arguments, &["--fallback"]].concat();
-    let run = |server: &Server, arguments: &[&'static str], input: &str| {
-        run_as(server, "owner", &[with(arguments), vec![&*shelf]].concat(), input)
-    };
-    let done = run(&server, &["put", "host/a"], "before");
-    assert_eq!(object(&done.out)["store"], "database", "{done:?}");
-    assert!(server.terminate().success());
-    let done = run(&server, &["put", "host/b"], "while away");
-    assert_eq!(object(&done.out)["store"], "fallback", "{done:?}");
-    let found = run(&server, &["get", "host/b"], "");
-    assert_eq!((found.code, found.out.as_str()), (0, "while away"), "{found:?}");
-    assert!(found.err.contains("a store is away"), "{found:?}");
-    let lost = run(&server, &["get", "host/a"], "");
-    assert!(lost.code == 3 && !lost.err.contains("there is no report"), "{lost:?}");
-    server.start_again();
-    let found = run(&server, &["get", "host/b"], "");
-    assert_eq!((found.code, found.out.as_str(), found.err.as_str()), (0, "while away", ""));
-    let listed = run(&server, &["list"], "");
-    assert_eq!((objects(&listed.out).len(), listed.err.as_str()), (2, ""), "{listed:?}");
-    let gone = run(&server, &["delete", "host/b"], "");
-    assert_eq!(object(&gone.out)["deleted"], 1, "{gone:?}");
-    let lost = run(&server, &["get", "host/b"], "");
-    assert!(lost.code == 1 && lost.err.contains("there is no report host/b"), "{lost:?}");
-}
-
-#[test]
-fn a_database_without_tables_is_one_that_is_away() {
-    let server = setup!().start();
-    let shelf = format!("directory={}", server.home().join("shelf").display());
-    succeeds(&server, "reader", &["reports", "generate", "--count", "1", "--cves", "1", "--to", &shelf]);
-    let listed = run_as(&server, "reader", &["reports", "list", "--fallback", &shelf], "");
-    assert!(listed.code == 3 && listed.err.contains("a store is away"), "{listed:?}");
-    let key = objects(&listed.out)[0]["key"].as_str().unwrap().to_owned();
-    let got = run_as(&server, "reader", &["reports", "get", "--meta", &key, "--fallback", &shelf], "");
-    assert_eq!((got.code, &object(&got.out)["complete"]), (0, &false.into()), "{got:?}");
-    let lost = run_as(&server, "reader", &["reports", "get", "host/none", "--fallback", &shelf], "");
-    assert!(lost.code == 3 && !lost.err.contains("there is no report"), "{lost:?}");
-}
-
-fn generated() -> Server {
+pub(crate) fn generated() -> Server {
     let server = setup!().start();
     succeeds(&server, "owner", &["reports", "generate", "--count", "3", "--cves", "20"]);
     server
@@ -297,31 +288,6 @@ fn a_schema_of_another_release_is_named_also_by_those_who_read() {
     }
     // There, 1 would say that the report is absent.
     fails(&server, "reader", &["reports", "get", "host/x"], 4, "the schema is at version 1000");
-}
-
-#[test]
-fn what_cannot_be_read_is_not_absent() {
-    let server = generated();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let store = Directory::open(server.home().join("shelf")).unwrap();
-    for (key, value) in [
-        ("scan/data/report/workload/x", "x"),
-        ("larder/meta/workload/x", "{garbage"),
-        ("scan/data/report/workload/y", "y"),
-        ("larder/meta/workload/y", r#"{"form":2,"anything":"else"}"#),
-    ] {
-        let (key, value) = (key.to_owned(), value.into());
-        let put = vec![Operation::Put { key, value, condition: Condition::Any }];
-        assert!(runtime.block_on(store.commit(put)).unwrap());
-    }
-    let shelf = format!("directory={}", server.home().join("shelf").display());
-    let get = |key| run_as(&server, "reader", &["reports", "get", key, "--fallback", &shelf], "");
-    let damaged = get("workload/x");
-    assert!(damaged.code == 4 && damaged.err.contains("damaged"), "{damaged:?}");
-    let newer = get("workload/y");
-    assert!(newer.code == 4 && newer.err.contains("its form is 2"), "{newer:?}");
-    let none = get("workload/none");
-    assert!(none.code == 1 && none.err.contains("there is no report workload/none"), "{none:?}");
 }
 
 /// Takes connections, and answers nothing.
@@ -391,5 +357,30 @@ fn a_payload_that_cannot_be_read_is_stored_and_said() {
     for (key, payload) in [("host/c", r#"{"a": 1}"#), ("host/d", "[1, 2")] {
         let run = put(&server, "owner", &[key, "--encoding", "json"], payload);
         assert!(run.code == 0 && run.err.contains("this JSON is no report"), "{run:?}");
+    }
+}
+
+#[test]
+fn answers_say_how_many_reports_nobody_could_look_into() {
+    let server = generated();
+    let note = "note: 2 reports say nothing here of what they found";
+    assert_eq!(put(&server, "owner", &["host/nothing"], r#"{"Vuls":[]}"#).code, 0);
+    let quiet = run_as(&server, "reader", &["reports", "cves"], "");
+    assert_eq!((quiet.code, quiet.err.as_str()), (0, ""), "{quiet:?}");
+    for (key, payload) in [("host/gob", "a gob"), ("host/odd", r#"{"Vuls":[{"Name":"CVE-1","Score":NaN}]}"#)]
+    {
+        assert_eq!(put(&server, "owner", &[key, "--encoding", "json"], payload).code, 0);
+    }
+    for (question, code) in [
+        (&["cves"][..], 0),
+        (&["cves", "--count"], 0),
+        (&["cve", "CVE-1"], 1),
+        (&["find", "--cve", "CVE-1"], 0),
+        (&["find", "--min-score", "9"], 0),
+        (&["top"], 0),
+        (&["dump"], 0),
+    ] {
+        let run = run_as(&server, "reader", &[&["reports"], question].concat(), "");
+        assert!(run.code == code && run.err.contains(note), "{question:?}: {run:?}");
     }
 }

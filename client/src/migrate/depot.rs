@@ -135,6 +135,14 @@ pub struct Standing {
     pub tombstone: Option<i64>,
 }
 
+impl Standing {
+    /// Whether a report or its deletion stands there.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.tombstone.is_some() || matches!(self.holding, Holding::Report(_))
+    }
+}
+
 /// What a write did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Written {
@@ -199,6 +207,15 @@ pub enum DepotError {
     /// It does not do this, whoever asks and how often.
     #[error("{0}")]
     Refused(String),
+}
+
+impl DepotError {
+    /// The error, with the depot's name before it unless it says whose it is.
+    #[must_use]
+    pub fn named(&self, depot: &str) -> String {
+        let reason = self.to_string();
+        if reason.contains(depot) { reason } else { format!("{depot}: {reason}") }
+    }
 }
 
 /// A store that reports are moved out of and into. See the module for the two rules that every implementation keeps.

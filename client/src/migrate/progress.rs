@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::decision::{Because, Skip};
 use super::times::Times;
+use crate::fallback::shelf::LoosePiece;
 
 /// Skipped reports that are named, at most; the others are counted only.
 pub(super) const NAMED: usize = 32;
@@ -116,6 +117,13 @@ pub struct Skipped {
     pub skip: Skip,
     /// The reason in the words of who found it.
     pub detail: String,
+}
+
+impl From<&LoosePiece> for Skipped {
+    fn from(piece: &LoosePiece) -> Self {
+        let detail = "it is a piece of a value whose first piece is gone".to_owned();
+        Self { key: piece.raw.clone(), skip: Skip::Undecodable, detail }
+    }
 }
 
 impl Progress {

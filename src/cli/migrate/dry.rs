@@ -1,9 +1,13 @@
-//! What a migration would do, found by reading alone.
+//! What a migration would do, found by reading alone. What becomes of each report is decided as the mover does it.
 
 use jiff::{SignedDuration, Timestamp};
-use larder_client::migrate::{Depot, DepotError, Found, Holding, Pace, Skip, Skipped, Standing};
+use larder_client::migrate::{
+    Because, Decision, Depot, DepotError, Found, Holding, Offer, Pace, Parcel, Skip, Skipped, Standing,
+    There, decide,
+};
+use larder_client::reports::{ReportKey, Version};
 
-use super::named;
+use super::failed;
 use super::show::Summary;
 use crate::cli::Failure;
 
@@ -15,51 +19,135 @@ const NOTHING: Standing = Standing { holding: Holding::Nothing, tombstone: None 
 
 /// Looks at every report that `from` holds, one at a time, and at what `to` holds in its place, if there is such a thing.
 pub(super) async fn run<F: Depot, T: Depot>(from: &F, to: Option<&T>) -> Result<Summary, Failure> {
-    let away = |depot: &str, error: DepotError| Failure::Away(named(depot, &error.to_string()));
-    let mut summary = Summary::dry();
+    let mut look = Look { from, to, summary: Summary::dry() };
     let mut begin: Option<String> = None;
     loop {
-        let page = from.list(begin.as_deref(), PAGE).await.map_err(|error| away(from.name(), error))?;
-        for (name, detail) in page.strange {
-            summary.skip(Skipped { key: name, skip: Skip::Undecodable, detail });
+        let page = from.list(begin.as_deref(), PAGE).await.map_err(of(from))?;
+        for (key, detail) in page.strange {
+            look.summary.skip(Skipped { key, skip: Skip::Undecodable, detail });
         }
-        summary.skip_unnamed(Skip::Undecodable, page.more_strange);
-        let standing = match to {
-            Some(to) => to.look(&page.keys).await.map_err(|error| away(to.name(), error))?,
-            None => vec![NOTHING; page.keys.len()],
-        };
-        for (key, there) in page.keys.iter().zip(standing) {
-            let found =
-                from.read(key, Pace::default().largest).await.map_err(|error| away(from.name(), error))?;
-            let skip = |skip, detail| Skipped { key: key.to_string(), skip, detail };
-            match found {
-                Found::Absent => {}
-                Found::Large(bytes) => summary.skip(skip(Skip::Oversize, format!("{bytes} bytes"))),
-                Found::Unreadable(reason, detail) => summary.skip(skip(reason, detail)),
-                Found::Report { parcel, tombstone, .. } => {
-                    let version = parcel.version();
-                    if let Some(fault) = parcel.fault() {
-                        summary.skip(skip(Skip::Undecodable, fault.to_owned()));
-                    } else if is_ahead(version.scanned_at) {
-                        summary.skip(skip(Skip::Future, format!("scanned at {}", version.scanned_at)));
-                    } else if tombstone.max(there.tombstone) > Some(version.sequence) {
-                        summary.deleted += 1;
-                    } else {
-                        match there.holding {
-                            Holding::Report(other) if other > version => summary.older += 1,
-                            Holding::Report(other) if other == version => summary.already_there += 1,
-                            _ => summary.moved += 1,
-                        }
-                        summary.bytes += parcel.size() as u64;
-                    }
-                }
-            }
+        look.summary.skip_unnamed(Skip::Undecodable, page.more_strange);
+        for (key, there) in page.keys.iter().zip(look.standing(&page.keys).await?) {
+            look.at(key, there).await?;
         }
         begin = page.next;
         if begin.is_none() {
-            return Ok(summary);
+            look.at_pieces().await?;
+            return Ok(look.summary);
         }
     }
+}
+
+/// Both sides, and what would become of the reports that were looked at.
+struct Look<'d, F, T> {
+    from: &'d F,
+    to: Option<&'d T>,
+    summary: Summary,
+}
+
+impl<F: Depot, T: Depot> Look<'_, F, T> {
+    async fn standing(&self, keys: &[ReportKey]) -> Result<Vec<Standing>, Failure> {
+        match self.to {
+            Some(to) => to.look(keys).await.map_err(of(to)),
+            None => Ok(vec![NOTHING; keys.len()]),
+        }
+    }
+
+    async fn at(&mut self, key: &ReportKey, there: Standing) -> Result<(), Failure> {
+        let found = self.from.read(key, Pace::default().largest).await.map_err(of(self.from))?;
+        match found {
+            Found::Absent => {}
+            Found::Large(bytes) => self.skip(key, Skip::Oversize, format!("{bytes} bytes")),
+            Found::Unreadable(reason, detail) => self.skip(key, reason, detail),
+            Found::Report { parcel, tombstone, .. } => self.decide(&parcel, tombstone, there).await?,
+        }
+        Ok(())
+    }
+
+    async fn decide(
+        &mut self,
+        parcel: &Parcel,
+        tombstone: Option<i64>,
+        there: Standing,
+    ) -> Result<(), Failure> {
+        let (key, version) = (&parcel.report.key, parcel.version());
+        let is_dead = tombstone > Some(version.sequence);
+        if is_ahead(version.scanned_at) && !is_dead {
+            self.skip(key, Skip::Future, format!("scanned at {}", version.scanned_at));
+            return Ok(());
+        }
+        if let Some(fault) = parcel.fault() {
+            self.skip(key, Skip::Undecodable, fault.to_owned());
+            return Ok(());
+        }
+        if there.holding == Holding::Unreadable {
+            self.skip(key, Skip::Refused, format!("{} cannot read what it has", self.target()));
+            return Ok(());
+        }
+        self.summary.bytes += parcel.size() as u64;
+        let offer = Offer { version, tombstone, undated: parcel.is_undated() };
+        let there_already = there.holding == Holding::Report(version);
+        let there = self.after_the_write(parcel, tombstone, there).await?;
+        match decide(&offer, &there) {
+            Decision::Remove(Because::Moved) if there_already => self.summary.already_there += 1,
+            Decision::Remove(Because::Moved) => self.summary.moved += 1,
+            Decision::Remove(Because::Older) => self.summary.older += 1,
+            Decision::Remove(Because::Deleted) => self.summary.deleted += 1,
+            Decision::Leave(skip) => self.skip(key, skip, format!("{} has {there}", self.target())),
+        }
+        Ok(())
+    }
+
+    /// What would be read back. A tombstone beside the report goes over before it. What is older is written over, and what is not stays as it is.
+    async fn after_the_write(
+        &self,
+        parcel: &Parcel,
+        beside: Option<i64>,
+        there: Standing,
+    ) -> Result<There, Failure> {
+        let tombstone = there.tombstone.max(beside);
+        let is_alive = |other: Version| Some(other.sequence) >= tombstone;
+        let (version, same) = match (there.holding, self.to) {
+            (Holding::Report(other), Some(to)) if other == parcel.version() => {
+                (other, holds(to, parcel).await?)
+            }
+            (Holding::Report(other), _) if other > parcel.version() && is_alive(other) => (other, false),
+            _ => (parcel.version(), true),
+        };
+        Ok(There { version: Some(version), tombstone, same })
+    }
+
+    /// Pieces of values stay whose report is not known on the other side, and will not be.
+    async fn at_pieces(&mut self) -> Result<(), Failure> {
+        let pieces = self.from.loose_pieces().await.map_err(of(self.from))?;
+        for few in pieces.chunks(PAGE) {
+            let keys: Vec<_> = few.iter().map(|it| it.key.clone()).collect();
+            for (piece, _) in few.iter().zip(self.standing(&keys).await?).filter(|it| !it.1.is_known()) {
+                self.summary.skip(piece.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn target(&self) -> &str {
+        self.to.map_or("the other store", Depot::name)
+    }
+
+    fn skip(&mut self, key: &ReportKey, skip: Skip, detail: String) {
+        self.summary.skip(Skipped { key: key.to_string(), skip, detail });
+    }
+}
+
+/// Whether a depot has the very payload. What stands beside it may have been filled in from the payload there.
+async fn holds(depot: &impl Depot, parcel: &Parcel) -> Result<bool, Failure> {
+    let found = depot.read(&parcel.report.key, Pace::default().largest).await.map_err(of(depot))?;
+    Ok(matches!(found, Found::Report { parcel: back, .. } if back.report.payload == parcel.report.payload))
+}
+
+/// A depot's failure, with its name.
+fn of(depot: &impl Depot) -> impl FnOnce(DepotError) -> Failure {
+    let name = depot.name().to_owned();
+    move |error| failed(&name, error)
 }
 
 /// Whether the mover would leave it for the time that it names.

@@ -23,8 +23,8 @@ const ANNOUNCED: &str = "larder/member/";
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Several controllers")]
 pub(super) struct MemberFlags {
-    /// Whose readiness is waited for: nobody's, you answer for it; that of controllers that announce themselves in the store; that of NeuVector's
-    /// controllers, by Consul's members and their announcements.
+    /// Whose readiness is waited for: nobody's, you answer for it; that of controllers that announce themselves in the store, under larder/member/,
+    /// with their version and how they are set; that of NeuVector's controllers, by Consul's members and entries and by what they announce.
     #[arg(long, value_enum, default_value = "nobody")]
     members: Who,
     /// The first version that knows the database, as 5.5.0.

@@ -39,7 +39,7 @@ pub(crate) struct Migrate {
     /// Where the reports are: consul[=URL], etcd[=URL] or directory=PATH.
     #[arg(long, value_name = "STORE")]
     from: Source,
-    /// Move what is there now, and end: what it does without --interval.
+    /// Move what is there now, and end: what it does without --interval. It waits for its turn (--leader, --members) as long as that takes.
     #[arg(long, conflicts_with = "interval")]
     once: bool,
     /// Run for ever, and look for reports this often, as 30s or 5m.
@@ -93,16 +93,17 @@ impl Migrate {
 
     /// Says what would be moved.
     async fn look(self) -> Result<ExitCode, Failure> {
-        let (store, shelf) =
-            (place::store(&self.connect)?, self.access.shelf(&self.from, self.connect.timeout())?);
+        let store = place::store(&self.connect)?;
+        let shelf = || self.access.shelf(&self.from, self.connect.timeout());
         let is_prepared = match store.count("").await {
             Err(error) if is_unprepared(&error) && !self.evacuate => false,
             counted => counted.map(|_| true)?,
         };
         let summary = if self.evacuate {
-            dry::run(&store, Some(&shelf)).await?
+            let shelf = self.from.missing().is_none().then(shelf).transpose()?;
+            dry::run(&store, shelf.as_ref()).await?
         } else {
-            dry::run(&shelf, is_prepared.then_some(&store)).await?
+            dry::run(&shelf()?, is_prepared.then_some(&store)).await?
         };
         Screen::new(self.show).end(&summary)
     }
@@ -136,6 +137,9 @@ impl Migrate {
         };
         let code = screen.end(&summary)?;
         indexed?;
+        if let Some(store) = into.filter(|_| !summary.is_stopped()) {
+            place::tell_closed(&store).await?;
+        }
         // Who runs for ever is meant to be stopped.
         if summary.is_stopped() && self.interval.is_none() { Err(Failure::Cancelled) } else { Ok(code) }
     }
@@ -223,17 +227,17 @@ async fn permitted(leadership: &dyn Leadership, stop: &Stop) {
 
 fn halted(halt: Halt) -> Failure {
     match halt {
-        Halt::Depot { depot, error: DepotError::Away(reason) } => Failure::Away(named(&depot, &reason)),
-        Halt::Depot { depot, error: DepotError::Refused(reason) } => {
-            Failure::Other(anyhow::anyhow!(named(&depot, &reason)))
-        }
+        Halt::Depot { depot, error } => failed(&depot, error),
         other => Failure::Other(other.into()),
     }
 }
 
-/// Most reasons say who it was.
-fn named(depot: &str, reason: &str) -> String {
-    if reason.contains(depot) { reason.to_owned() } else { format!("{depot}: {reason}") }
+fn failed(depot: &str, error: DepotError) -> Failure {
+    let reason = error.named(depot);
+    match error {
+        DepotError::Away(_) => Failure::Away(reason),
+        DepotError::Refused(_) => Failure::Other(anyhow::anyhow!(reason)),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

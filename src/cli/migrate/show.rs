@@ -1,6 +1,7 @@
 //! What is shown of a migration: a bar on a terminal, otherwise a JSON line for each state; a summary at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -77,6 +78,9 @@ pub(super) struct Summary {
     left: u64,
     reasons: BTreeMap<&'static str, u64>,
     skipped: Vec<Left>,
+    /// Reports that were not come to, if it was stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     database: Option<String>,
     /// What was found without anything being done.
@@ -315,6 +319,7 @@ impl Summary {
             left: progress.left() + progress.changed,
             reasons: progress.skipped.iter().map(|(skip, count)| (skip.as_str(), *count)).collect(),
             skipped: progress.named.iter().cloned().map(Left::from).collect(),
+            remaining: Some(progress.remaining()).filter(|it| *it > 0),
             ..Self::default()
         }
     }
@@ -380,11 +385,14 @@ impl Record for Summary {
         let would = |it: u64| if self.is_dry { format!("{it} (would be)").into() } else { number(it) };
         let reasons: Vec<String> =
             self.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        let left = if reasons.is_empty() {
+        let mut left = if reasons.is_empty() {
             self.left.to_string()
         } else {
             format!("{} ({})", self.left, reasons.join(", "))
         };
+        if let Some(remaining) = self.remaining {
+            let _ = write!(left, ", and {remaining} were not come to");
+        }
         let mut cells = vec![
             would(self.moved),
             number(self.already_there),
@@ -438,6 +446,19 @@ mod tests {
         };
         looks(&shown(100), "summary");
         looks(&shown(16), "summary-narrow");
+    }
+
+    #[test]
+    fn who_is_stopped_says_what_is_left_to_do() {
+        let pass = Progress { total: 2318, moved: 310, ..Progress::default() };
+        let stopped = Summary::of(&pass).stopped();
+        let shown = on_terminal(100, |show, sink| {
+            Screen { show, table: true }.print(&stopped, sink).expect("printed");
+        });
+        assert!(shown.contains("0, and 2008 were not come to"), "{shown}");
+        assert_eq!(serde_json::to_value(&stopped).expect("JSON")["remaining"], 2008);
+        let done = Summary::of(&Progress { total: 310, ..pass }).done();
+        assert_eq!(serde_json::to_value(&done).expect("JSON").get("remaining"), None);
     }
 
     #[test]

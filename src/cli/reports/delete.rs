@@ -43,6 +43,9 @@ struct Done {
     complete: bool,
 }
 
+/// Why it is not complete.
+const MISSED: &str = "a store took no part: it is away, or cannot read what it holds";
+
 impl Record for Done {
     const COLUMNS: &'static [&'static str] = &["deleted"];
 
@@ -58,12 +61,16 @@ impl Delete {
             Some(prefix) => sweep(&place, prefix, self.before).await?,
             None => each(&place, &self.keys).await?,
         };
-        if !done.complete {
-            say(
-                "note: a store took no part: it is away, or cannot read what it holds; a copy there is hidden, and goes when the store is back; what only it holds may stay\n",
-            );
+        self.show.one(&done, &mut Sink::stdout())?;
+        match &self.prefix {
+            _ if done.complete => Ok(()),
+            // What a store that took no part holds has no tombstone: nobody knows the names.
+            Some(_) => Err(Failure::Away(format!("{MISSED}; what only it holds was not deleted"))),
+            None => {
+                say(&format!("note: {MISSED}; a copy there is hidden, and goes when the store is back\n"));
+                Ok(())
+            }
         }
-        self.show.one(&done, &mut Sink::stdout())
     }
 }
 

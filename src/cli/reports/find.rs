@@ -213,9 +213,11 @@ impl Top {
     }
 }
 
-/// Who is asked.
+/// Who is asked. Says first how many reports no answer can speak of.
 pub(super) async fn questions(connect: &Connect) -> Result<Questions, Failure> {
-    Ok(Questions::new(place::verified(connect).await?.database().clone()))
+    let store = place::verified(connect).await?;
+    place::tell_closed(&store).await?;
+    Ok(Questions::new(store.database().clone()))
 }
 
 /// Adds the assets that have a vulnerability; says how many there are, and behind which key there are more than `count`.

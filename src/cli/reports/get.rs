@@ -1,6 +1,8 @@
 //! `larder reports get`: a payload bit for bit, or what is known of it.
 
-use std::io::Write as _;
+use std::fs::{OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -164,13 +166,27 @@ fn print(payload: &[u8], sink: &mut Sink) -> Result<(), Failure> {
     }
 }
 
-/// The file gets its name when it is whole.
+/// A file gets its name when it is whole. What is none, as a pipe or /dev/null, is written to and stays what it is.
 fn save(file: &Path, payload: &[u8]) -> Result<(), Failure> {
-    let failed = || Failure::io(format!("writing {}", file.display()));
-    let directory = file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut part = tempfile::NamedTempFile::new_in(directory).map_err(failed())?;
-    part.write_all(payload).map_err(failed())?;
-    part.persist(file).map_err(|error| failed()(error.error))?;
+    // Of a link, what it leads to is replaced.
+    let target = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let written = match std::fs::metadata(&target) {
+        Ok(it) if !it.is_file() => {
+            OpenOptions::new().write(true).open(&target).and_then(|mut it| it.write_all(payload))
+        }
+        _ => replace(&target, payload),
+    };
+    written.map_err(Failure::io(format!("writing {}", file.display())))?;
     say(&format!("{}: {}\n", file.display(), progress::bytes(payload.len() as u64)));
+    Ok(())
+}
+
+fn replace(file: &Path, payload: &[u8]) -> io::Result<()> {
+    let directory = file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Readable as any file is that the user makes: the umask applies.
+    let mode = Permissions::from_mode(0o666);
+    let mut part = tempfile::Builder::new().permissions(mode).tempfile_in(directory)?;
+    part.write_all(payload)?;
+    part.persist(file)?;
     Ok(())
 }

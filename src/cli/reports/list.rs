@@ -73,6 +73,16 @@ struct Left {
     count: usize,
 }
 
+/// What a list of two stores does not show.
+struct Told {
+    /// Behind which key there is more.
+    next: Option<ReportKey>,
+    /// Whether every store has answered.
+    complete: bool,
+    /// Reports that are left out.
+    unreadable: usize,
+}
+
 impl List {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut sink = Sink::stdout();
@@ -86,9 +96,15 @@ impl List {
             }
             Place::Both(reports) => {
                 let mut list = self.show.list::<Brief>(&mut sink);
-                let (next, complete) = briefs(&reports, &self.prefix, left, &mut list).await?;
-                finish(list, next)?;
-                if complete { Ok(()) } else { Err(Failure::Away(MISSED.to_owned())) }
+                let told = briefs(&reports, &self.prefix, left, &mut list).await?;
+                finish(list, told.next)?;
+                match told.unreadable {
+                    _ if !told.complete => Err(Failure::Away(MISSED.to_owned())),
+                    0 => Ok(()),
+                    count => {
+                        Err(Failure::Other(anyhow::anyhow!("{count} of them cannot be read")).not_a_no())
+                    }
+                }
             }
         }
     }
@@ -127,11 +143,12 @@ async fn briefs(
     prefix: &str,
     mut left: Left,
     list: &mut Listing<'_>,
-) -> Result<(Option<ReportKey>, bool), Failure> {
-    let mut complete = true;
+) -> Result<Told, Failure> {
+    let (mut complete, mut unreadable) = (true, 0);
     while left.count > 0 && !list.is_full() {
         let page = reports.list(prefix, left.after.as_ref(), left.count.min(PAGE)).await?;
         complete &= page.complete;
+        unreadable += page.unreadable.len();
         for (key, reason) in &page.unreadable {
             say(&format!("note: {key} is left out, since what stands there cannot be read: {reason}\n"));
         }
@@ -145,7 +162,7 @@ async fn briefs(
             break;
         }
     }
-    Ok((left.after, complete))
+    Ok(Told { next: left.after, complete, unreadable })
 }
 
 /// The text as one word of a shell.

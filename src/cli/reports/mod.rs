@@ -32,8 +32,8 @@ pub(crate) enum ReportsCommand {
     Put(Box<put::Put>),
     /// Fetch a report: its payload as it was stored, or what is known of it.
     ///
-    /// The payload comes bit for bit. Exit code 1 says that there is no such report; that a store did not answer is another thing, and exit code 3; and that one cannot
-    /// read what it holds is 4.
+    /// The payload comes bit for bit. Exit code 1 says that there is no such report; that a store did not answer is another thing, and exit code 3; and whatever else
+    /// went wrong, as a store that cannot read what it holds, is 4.
     Get(get::Get),
     /// List reports without reading them.
     ///

@@ -33,7 +33,7 @@ pub(crate) struct Put {
     /// The file that holds it; `-`, or none: standard input.
     file: Option<PathBuf>,
     /// When the scan was made: a time, a date, or an age as 2h [default: what the payload says, else now].
-    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    #[arg(long, value_name = "TIME", value_parser = time::parse_scan)]
     scanned_at: Option<Timestamp>,
     /// The version of the scanner or of its database.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
@@ -62,6 +62,10 @@ struct Done {
     encoding: &'static str,
     store: &'static str,
 }
+
+/// What is said if only the fallback has it.
+const NOT_TAKEN: &str =
+    "note: the database did not take it; it stands in the fallback until `larder migrate` brings it over\n";
 
 impl Record for Done {
     const COLUMNS: &'static [&'static str] = &["key", "done", "scanned at", "bytes", "encoding", "store"];
@@ -108,6 +112,9 @@ impl Put {
                 }
             }
         };
+        if stored && store == fallback::Store::Fallback {
+            say(NOT_TAKEN);
+        }
         if stored && let Some(reason) = closed(&report) {
             say(&format!("note: it is stored without findings: {reason}\n"));
         }

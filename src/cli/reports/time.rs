@@ -21,6 +21,12 @@ pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
     })
 }
 
+/// As [`parse`], when a scan was made: after 1970, since before that a time says that nobody knows it.
+pub(super) fn parse_scan(text: &str) -> Result<Timestamp, String> {
+    let time = parse(text)?;
+    if time > Timestamp::UNIX_EPOCH { Ok(time) } else { Err("expected a time after 1970-01-01".to_owned()) }
+}
+
 fn ago(text: &str) -> Option<Timestamp> {
     let unit = text.chars().last()?;
     let seconds = match unit {

@@ -87,7 +87,7 @@ pub enum Halt {
     #[error("the gate is {0}")]
     Gate(GateState),
     /// A depot is away or refuses to work.
-    #[error("{depot}: {error}")]
+    #[error("{}", error.named(depot))]
     Depot {
         /// Its name.
         depot: String,

@@ -6,9 +6,7 @@
 
 use super::{Halt, Pass};
 use crate::fallback::shelf::LoosePiece;
-use crate::migrate::decision::Skip;
-use crate::migrate::depot::{Depot, Holding, Standing};
-use crate::migrate::progress::Skipped;
+use crate::migrate::depot::Depot;
 
 impl<F: Depot, T: Depot> Pass<F, T> {
     /// Clears away pieces that belong to nothing, after everything else is over.
@@ -26,7 +24,7 @@ impl<F: Depot, T: Depot> Pass<F, T> {
         let there = self.to.look(&keys).await.map_err(|it| self.there_failed(it))?;
         self.leadership.confirm().await?;
         for (piece, there) in pieces.iter().zip(there) {
-            if knows(&there) {
+            if there.is_known() {
                 self.from.remove_piece(piece).await.map_err(|it| self.here_failed(it))?;
             } else {
                 self.name_piece(piece);
@@ -36,15 +34,9 @@ impl<F: Depot, T: Depot> Pass<F, T> {
     }
 
     fn name_piece(&self, piece: &LoosePiece) {
-        let detail = "it is a piece of a value whose first piece is gone".to_owned();
         self.progress.send_modify(|it| {
             it.total += 1;
-            it.skip(Skipped { key: piece.raw.clone(), skip: Skip::Undecodable, detail });
+            it.skip(piece.into());
         });
     }
-}
-
-/// Whether a report or its deletion stands there.
-fn knows(there: &Standing) -> bool {
-    there.tombstone.is_some() || matches!(there.holding, Holding::Report(_))
 }
