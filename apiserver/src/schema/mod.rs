@@ -10,6 +10,7 @@ mod format;
 mod lists;
 mod metadata;
 mod parse;
+mod pattern;
 mod read;
 mod structural;
 #[cfg(test)]

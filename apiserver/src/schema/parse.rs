@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Additional, Bound, Checks, Format, Kind, ListType, Node, Pattern};
+use super::{Additional, Bound, Checks, Format, Kind, ListType, Node, Pattern, pattern};
 
 /// Why a schema cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,8 +62,6 @@ pub enum SchemaError {
 /// Keywords that make a schema not structural.
 const FORBIDDEN: [&str; 6] =
     ["$ref", "definitions", "dependencies", "patternProperties", "additionalItems", "id"];
-/// The memory that one pattern may take when it is compiled: some thousand times what patterns in use take.
-const PATTERN_BYTES: usize = 1 << 20;
 
 /// Where the reader is.
 #[derive(Default)]
@@ -232,11 +230,8 @@ impl Reader<'_, '_> {
 
     fn pattern(&self) -> Result<Option<Pattern>, SchemaError> {
         let Some(text) = self.text("pattern")?.filter(|it| !it.is_empty()) else { return Ok(None) };
-        let regex = regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES).build();
-        let regex = regex.map_err(|error| {
-            let reason = error.to_string().lines().last().unwrap_or_default().to_owned();
-            SchemaError::Pattern { path: self.path.text(), reason }
-        })?;
+        let regex = pattern::compile(text)
+            .map_err(|reason| SchemaError::Pattern { path: self.path.text(), reason })?;
         Ok(Some(Pattern { text: text.to_owned(), regex }))
     }
 
