@@ -279,8 +279,23 @@ mod tests {
     #[test]
     fn what_is_no_pattern_is_refused() {
         for pattern in [
-            r"\C", r"\1", r"\8", r"\Z", r"\u0041", r"\e", "a\\", r"[a-\d]", "[a", "[z-a]", "(a", "(?=a)", "(?x)a",
-            "(?u)a", r"\p{Nobody}", r"\x{110000}", "*a",
+            r"\C",
+            r"\1",
+            r"\8",
+            r"\Z",
+            r"\u0041",
+            r"\e",
+            "a\\",
+            r"[a-\d]",
+            "[a",
+            "[z-a]",
+            "(a",
+            "(?=a)",
+            "(?x)a",
+            "(?u)a",
+            r"\p{Nobody}",
+            r"\x{110000}",
+            "*a",
         ] {
             assert!(compile(pattern).is_err(), "{pattern}");
         }
