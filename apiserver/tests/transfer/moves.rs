@@ -165,7 +165,7 @@ async fn what_clients_change_is_not_held_up_by_the_rate() {
     writers.proceed(20).await;
     site.transfer(options()).bring_in(GROUP).await.unwrap();
     // Far fewer than the writers change.
-    let slow = Options { rate: NonZeroU32::new(2).unwrap(), ..options() };
+    let slow = Options { rate: NonZeroU32::MIN, ..options() };
     let transfer = site.transfer(slow);
     let moved = tokio::time::timeout(Duration::from_secs(90), transfer.take_out(GROUP)).await;
     moved.expect("it catches up").unwrap();
