@@ -28,6 +28,8 @@ const LONGEST_REVISION: usize = 128;
 /// A configuration, and what there is to know about it.
 pub(super) struct Material {
     pub(super) config: Arc<ServerConfig>,
+    /// What is shown to clients, the leaf first.
+    pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) leaf_not_after: OffsetDateTime,
     pub(super) ca_count: usize,
     pub(super) ca_not_after: Option<OffsetDateTime>,
@@ -61,6 +63,7 @@ impl Material {
             fingerprint: contents.fingerprint(),
             doubt: doubt(files, &chain, &authorities, &expired_authorities),
             config: Arc::new(server_config(files, key, &authorities)?),
+            chain: chain.into_iter().map(|it| it.der).collect(),
             expired_authorities,
         })
     }

@@ -7,6 +7,7 @@
 
 mod certificate;
 mod contents;
+mod convincing;
 mod error;
 mod grants;
 mod identity;

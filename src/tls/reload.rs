@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use tokio::time::MissedTickBehavior;
 
 use super::contents::{Contents, Fingerprint, TlsFiles, fingerprint};
+use super::convincing;
 use super::error::TlsError;
 use super::material::Material;
 
@@ -70,6 +71,11 @@ impl Tls {
     /// The configuration for the next handshake.
     pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
         self.current.load().config.clone()
+    }
+
+    /// Whether a client that trusts these CAs (PEM) and calls this server by that name would believe it; the error says why not.
+    pub(crate) fn convinces(&self, authorities: &str, name: &str) -> Result<(), String> {
+        convincing::check(&self.current.load().chain, authorities, name)
     }
 
     /// Facts for metrics, status and health.

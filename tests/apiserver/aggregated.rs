@@ -437,6 +437,11 @@ async fn check_13_a_server_that_cannot_reach_its_cluster_never_says_that_somethi
         let answer = get(&mut nobody, path, &[]).await;
         assert!([500, 503].contains(&answer.status), "{path}: {} {}", answer.status, answer.text());
     }
+    // Who shows a certificate is not told that it is no good.
+    let mut somebody = server.connect().await;
+    let answer = get(&mut somebody, &things_of("default", ""), &[]).await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(answer.headers["retry-after"], "1");
     assert_eq!(server.probe("/readyz").await.status, 500);
     assert_eq!(server.probe("/livez").await.status, 200);
 }

@@ -59,6 +59,9 @@ use crate::watch::Watches;
 /// Watches at the same time.
 const WATCHES: usize = 20_000;
 
+/// Why nobody is let in just after the start.
+const NOT_TRUSTED_YET: &str = "the cluster has not said yet whose certificates are trusted";
+
 /// How much objects are asked to look as their schemas say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Validation {
@@ -213,7 +216,9 @@ impl ApiServer {
     ) -> Result<Answer, Refusal> {
         let user = self.authenticator.authenticate(peer, &mut head.headers).await.map_err(|error| {
             self.telemetry.unknown(&error.to_string());
-            Refusal::unauthorized()
+            // What is shown may be good: nobody can tell yet.
+            let is_known = *self.trusted.borrow();
+            if is_known { Refusal::unauthorized() } else { Refusal::unavailable(NOT_TRUSTED_YET) }
         })?;
         if let Target::Path(path) = &route.target
             && let Some(answer) = self.health(path, head.uri.query()).await

@@ -99,7 +99,7 @@ impl Format {
             Check::Isbn10 => is_isbn10(text),
             Check::Isbn13 => is_isbn13(text),
             Check::CreditCard => is_credit_card(text),
-            Check::Ssn => text.len() == 11 && SSN.is_match(text),
+            Check::Ssn => SSN.is_match(text),
             Check::HexColor => is_hex_color(text),
             Check::RgbColor => RGB.is_match(text),
             Check::Base64 => is_base64(text),
@@ -124,8 +124,7 @@ static HOSTNAME: LazyLock<Regex> = LazyLock::new(|| {
         r"^({c}((-?{c}{{0,62}})?)|({c}(({inner}{{0,61}}{c})?)(\.)){{1,}}([a-zA-Z\p{{L}}]){{2,63}})$"
     ))
 });
-/// Go asks for eleven letters besides.
-static SSN: LazyLock<Regex> = LazyLock::new(|| fixed(r"^[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{4}$"));
+static SSN: LazyLock<Regex> = LazyLock::new(|| fixed(r"^[0-9]{3}[- ][0-9]{2}[- ][0-9]{4}$"));
 static RGB: LazyLock<Regex> = LazyLock::new(|| {
     let byte = r"(0|[1-9][0-9]?|1[0-9][0-9]?|2[0-4][0-9]|25[0-5])";
     fixed(&format!(r"^rgb\(\s*{byte}\s*,\s*{byte}\s*,\s*{byte}\s*\)$"))
@@ -189,7 +188,8 @@ fn is_mac(text: &str) -> bool {
         let parts: Vec<&str> = text.split(separator).collect();
         counts.contains(&parts.len()) && parts.iter().all(|it| it.len() == digits && is_hex(it))
     };
-    groups(':', 2, [6, 8, 20]) || groups('-', 2, [6, 8, 20]) || groups('.', 4, [3, 4, 10])
+    let is_plain = matches!(text.len(), 12 | 16 | 40) && is_hex(text);
+    is_plain || groups(':', 2, [6, 8, 20]) || groups('-', 2, [6, 8, 20]) || groups('.', 4, [3, 4, 10])
 }
 
 fn is_uuid(text: &str, version: Option<u8>) -> bool {
@@ -329,6 +329,7 @@ mod tests {
             ("ipv6", "fe80::1", "10.0.0.1"),
             ("cidr", "10.0.0.0/24", "10.0.0.0/33"),
             ("mac", "00:00:5e:00:53:01", "00:00:5e"),
+            ("mac", "00005e005301", "00005e0053"),
             ("uuid", "A1B2C3D4e5f60718293a4b5c6d7e8f90", "a1b2"),
             ("uuid4", "f47ac10b-58cc-4372-a567-0e02b2c3d479", "f47ac10b-58cc-5372-a567-0e02b2c3d479"),
             ("isbn", "978-0321751041", "978-0321751042"),

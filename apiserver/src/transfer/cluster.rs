@@ -34,7 +34,12 @@ pub(super) fn managed(path: &str) -> String {
 /// Whether this server manages fields of an object.
 pub(super) fn is_owned(object: &Value) -> bool {
     let managers = object["metadata"]["managedFields"].as_array();
-    managers.into_iter().flatten().any(|it| it["manager"] == MANAGER)
+    managers.into_iter().flatten().any(is_ours)
+}
+
+/// Whether an entry of `managedFields` is of this server.
+pub(super) fn is_ours(manager: &Value) -> bool {
+    manager["manager"] == MANAGER
 }
 
 /// The Kubernetes API, as one service account sees it.
@@ -180,7 +185,7 @@ impl Cluster {
                 return Ok(());
             }
             let mut others = found["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
-            others.retain(|it| it["manager"] != MANAGER);
+            others.retain(|it| !is_ours(it));
             if others.is_empty() {
                 // An empty list would change nothing.
                 others.push(Value::Object(serde_json::Map::new()));

@@ -4,11 +4,15 @@
 //! does: served, not stored, without a schema, so that every object comes and goes as it is. kube-apiserver registers it by itself, and takes it away
 //! when it is taken out of the CRD.
 //!
+//! A kube-apiserver that begins to run answers from its CRDs until it has read the APIServices: an object that stands here would be absent for a moment,
+//! and a write would go to etcd, where nobody looks for it. So the other versions are not served ([`Definition::hide`]) for as long as objects stand here;
+//! it answers `503` then. Which they were stands in an annotation.
+//!
 //! Every change of a CRD's spec makes kube-apiserver end all watches of the resource and forget its cache, so that older revisions are expired. That
-//! happens when the entrance is opened and closed, and is used to [`Definition::cut`] watches that still show etcd.
+//! happens when the entrance is opened and closed, and ends the watches that still show etcd when the versions are hidden.
 
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::{Duration, sleep};
 
 use super::cluster::{ATTEMPTS, Cluster, ClusterError, Form, is_owned, managed};
@@ -16,6 +20,9 @@ use crate::registry::Resource;
 
 /// The version that is the side entrance.
 pub(super) const ENTRANCE: &str = "v0larder";
+
+/// Which versions kube-apiserver is to serve again, separated by commas.
+const HIDDEN: &str = "larder.dev/served";
 
 /// How often is looked whether kube-apiserver has heard of a change.
 const LOOK: Duration = Duration::from_millis(100);
@@ -60,10 +67,16 @@ impl Definition {
         self.document["metadata"]["name"].as_str().unwrap_or_default()
     }
 
-    /// The versions that are served, without the side entrance.
+    /// The versions that are served or will be again, without the side entrance.
     pub(super) fn served(&self) -> impl Iterator<Item = &str> {
-        let served = self.versions().iter().filter(|it| it["served"] == true);
+        let hidden = hidden(&self.document);
+        let served = self.versions().iter().filter(move |it| it["served"] == true || is_among(&hidden, it));
         served.filter_map(|it| it["name"].as_str()).filter(|it| *it != ENTRANCE)
+    }
+
+    /// Whether it is being deleted, and its objects with it.
+    pub(super) fn is_ending(&self) -> bool {
+        !self.document["metadata"]["deletionTimestamp"].is_null()
     }
 
     /// The version that objects are stored in.
@@ -86,11 +99,11 @@ impl Definition {
 
     /// Opens the side entrance, and waits until it is open.
     pub(super) async fn open(cluster: &Cluster, resource: &Resource) -> Result<(), ClusterError> {
-        change(cluster, &resource.id(), |versions| {
-            if versions.iter().any(|it| it["name"] == ENTRANCE) {
+        change(cluster, &resource.id(), |it| {
+            if it.versions.iter().any(|it| it["name"] == ENTRANCE) {
                 return false;
             }
-            versions.push(entrance());
+            it.versions.push(entrance());
             true
         })
         .await?;
@@ -104,28 +117,47 @@ impl Definition {
         cluster.get(&path).await.map(drop)
     }
 
-    /// Ends the watches of this resource that kube-apiserver still answers from etcd: its clients begin again where it is served now.
-    pub(super) async fn cut(cluster: &Cluster, resource: &Resource) -> Result<(), ClusterError> {
-        let mark = format!("Watches were ended on {}.", jiff::Timestamp::now());
-        change(cluster, &resource.id(), |versions| {
-            let Some(entrance) = versions.iter_mut().find(|it| it["name"] == ENTRANCE) else { return false };
-            entrance["schema"]["openAPIV3Schema"]["description"] = mark.as_str().into();
-            true
+    /// Lets kube-apiserver serve nothing but the side entrance, also when it is started anew. That ends the watches which it still answers from etcd.
+    pub(super) async fn hide(cluster: &Cluster, name: &str) -> Result<(), ClusterError> {
+        change(cluster, name, |it| {
+            let is_open = |it: &&mut Value| it["served"] == true && it["name"] != ENTRANCE;
+            let mut served = Vec::new();
+            for version in it.versions.iter_mut().filter(is_open) {
+                version["served"] = false.into();
+                served.extend(version["name"].as_str().map(str::to_owned));
+            }
+            let is_new = !served.is_empty();
+            served.retain(|name| !it.hidden.contains(name));
+            it.hidden.append(&mut served);
+            is_new
+        })
+        .await?;
+        cluster.disown(&format!("{PATH}/{name}"), name).await
+    }
+
+    /// Undoes [`Definition::hide`].
+    pub(super) async fn show(cluster: &Cluster, name: &str) -> Result<(), ClusterError> {
+        change(cluster, name, |it| {
+            let hidden = std::mem::take(&mut it.hidden);
+            for version in it.versions.iter_mut().filter(|it| is_among(&hidden, it)) {
+                version["served"] = true.into();
+            }
+            !hidden.is_empty()
         })
         .await
     }
 
     /// Whether something of this server is in it.
     pub(super) fn bears_traces(&self) -> bool {
-        self.has_entrance() || is_owned(&self.document)
+        self.has_entrance() || is_owned(&self.document) || !hidden(&self.document).is_empty()
     }
 
-    /// Takes the side entrance away, and every other trace.
+    /// Takes the side entrance away, and what else says that somebody was here; what is hidden stays hidden.
     pub(super) async fn close(cluster: &Cluster, name: &str) -> Result<(), ClusterError> {
-        change(cluster, name, |versions| {
-            let before = versions.len();
-            versions.retain(|it| it["name"] != ENTRANCE);
-            versions.len() < before
+        change(cluster, name, |it| {
+            let before = it.versions.len();
+            it.versions.retain(|it| it["name"] != ENTRANCE);
+            it.versions.len() < before
         })
         .await?;
         cluster.disown(&format!("{PATH}/{name}"), name).await
@@ -141,21 +173,55 @@ fn entrance() -> Value {
     })
 }
 
-/// Changes the versions of a CRD, if `change` changes any, and if nobody else does meanwhile. No CRD is nothing to change.
+/// The versions that were hidden.
+fn hidden(document: &Value) -> Vec<String> {
+    let text = document["metadata"]["annotations"][HIDDEN].as_str().unwrap_or_default();
+    text.split(',').filter(|it| !it.is_empty()).map(str::to_owned).collect()
+}
+
+fn is_among(names: &[String], version: &Value) -> bool {
+    names.iter().any(|it| version["name"] == **it)
+}
+
+/// What is changed of a CRD.
+struct Change {
+    versions: Vec<Value>,
+    /// The names of those that were hidden.
+    hidden: Vec<String>,
+}
+
+impl Change {
+    fn of(document: &Value) -> Self {
+        let versions = document["spec"]["versions"].as_array().cloned().unwrap_or_default();
+        Self { versions, hidden: hidden(document) }
+    }
+
+    /// As a merge patch.
+    fn patch(&self, document: &Value) -> Value {
+        let mut metadata = Map::new();
+        metadata.insert("resourceVersion".to_owned(), document["metadata"]["resourceVersion"].clone());
+        if self.hidden != hidden(document) {
+            let hidden = if self.hidden.is_empty() { Value::Null } else { self.hidden.join(",").into() };
+            metadata.insert("annotations".to_owned(), json!({HIDDEN: hidden}));
+        }
+        json!({"metadata": metadata, "spec": {"versions": self.versions}})
+    }
+}
+
+/// Changes a CRD, if `change` changes anything, and if nobody else does meanwhile. No CRD is nothing to change.
 async fn change(
     cluster: &Cluster,
     name: &str,
-    mut change: impl FnMut(&mut Vec<Value>) -> bool,
+    mut change: impl FnMut(&mut Change) -> bool,
 ) -> Result<(), ClusterError> {
     let path = format!("{PATH}/{name}");
     for attempt in 1.. {
         let Some(found) = Definition::read(cluster, name).await? else { return Ok(()) };
-        let mut versions = found.versions().to_vec();
-        if !change(&mut versions) {
+        let mut changed = Change::of(&found.document);
+        if !change(&mut changed) {
             return Ok(());
         }
-        let revision = &found.document["metadata"]["resourceVersion"];
-        let patch = json!({"metadata": {"resourceVersion": revision}, "spec": {"versions": versions}});
+        let patch = changed.patch(&found.document);
         match cluster.call(Method::PATCH, &managed(&path), Some((Form::Merge, &patch))).await {
             Err(error) if error.is_conflict() && attempt < ATTEMPTS => {}
             done => return done.map(drop),

@@ -20,9 +20,13 @@
 //!
 //! # What stays to be done by hand
 //!
-//! The CRDs stay, since the way back needs them. As long as they do, kube-apiserver finds the same paths in its own OpenAPI document and in ours when it
-//! merges the two; who is bothered by that deletes the CRDs once a group is settled: nothing stands in etcd then, registrations stay, and evacuating makes
-//! them again. Whoever keeps CRDs in a repository has to expect that a tool takes the side entrance away in the middle of a move; it is then opened again.
+//! The CRDs stay, since the way back needs them, and serve no version (`definition`); evacuating and unregistering serves what was served. Who deletes them
+//! once a group is settled takes nothing away: nothing stands in etcd then, registrations stay, and evacuating makes them again. Whoever keeps CRDs in a
+//! repository has to expect that a tool takes the side entrance away in the middle of a move, which is then opened again; and that it serves the versions
+//! again, which is undone within minutes: until then a kube-apiserver that is just starting answers from etcd.
+//!
+//! On the way out every object gets another uid. Objects of the same group that name it as their owner name the new one afterwards, and what is owned by one of
+//! another group stays. What is no object of this server and owned by one is collected by Kubernetes.
 //!
 //! Not done: moving single resources of a group; converting webhooks.
 
@@ -165,12 +169,17 @@ impl TransferError {
     }
 }
 
+/// Why kube-apiserver would not believe this server, if it would not. It finds itself reachable all the same: it does not look at certificates then.
+pub type Certified = Box<dyn Fn(&Backend) -> Result<(), String> + Send + Sync>;
+
 /// What a transfer has to do with.
 pub struct Parties {
     /// The Kubernetes API.
     pub client: kube::Client,
     /// Where kube-apiserver finds this server, and by which CA, which may change.
     pub backend: watch::Receiver<Backend>,
+    /// Whether the certificate of this server is for that Service and signed by that CA.
+    pub certified: Certified,
     /// Which resources there are.
     pub registry: Arc<Registry>,
     /// Where objects go, or come from.
@@ -189,6 +198,7 @@ pub struct Parties {
 pub struct Transfer {
     cluster: Cluster,
     backend: watch::Receiver<Backend>,
+    certified: Certified,
     registry: Arc<Registry>,
     store: Store,
     watches: Watches,
@@ -206,12 +216,14 @@ impl Transfer {
     /// A transfer; nothing is done yet.
     #[must_use]
     pub fn new(parties: Parties, options: Options) -> Self {
-        let Parties { client, backend, registry, store, watches, gate, leadership, has_lease } = parties;
+        let Parties { client, backend, certified, registry, store, watches, gate, leadership, has_lease } =
+            parties;
         let (cluster, pace, tally) =
             (Cluster::new(client), Arc::new(Pace::new(options.rate)), Tally::default());
         Self {
             cluster,
             backend,
+            certified,
             registry,
             store,
             watches,
@@ -233,6 +245,15 @@ impl Transfer {
 
     fn backend(&self) -> Backend {
         self.backend.borrow().clone()
+    }
+
+    /// Whether kube-apiserver would believe this server.
+    fn check_certificate(&self, group: &str) -> Result<(), TransferError> {
+        (self.certified)(&self.backend()).map_err(|why| {
+            let name = self.backend().server_name();
+            let reason = format!("kube-apiserver would not believe the certificate of {name}: {why}");
+            TransferError::Refused { group: group.to_owned(), reason }
+        })
     }
 
     /// The groups that there are.

@@ -27,6 +27,14 @@ pub struct Backend {
     pub ca: String,
 }
 
+impl Backend {
+    /// The name that its certificate has to be for.
+    #[must_use]
+    pub fn server_name(&self) -> String {
+        format!("{}.{}.svc", self.name, self.namespace)
+    }
+}
+
 /// Who answers a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answerer {

@@ -5,11 +5,12 @@
 
 use serde_json::{Map, Value};
 
+use super::cluster::is_ours;
 use super::definition::ENTRANCE;
 use super::entrance::Old;
 use crate::object::Object;
 use crate::registry::Resource;
-use crate::store::{Draft, Stored};
+use crate::store::{Draft, StoreError, Stored};
 
 /// An object in etcd that carries this annotation was copied and compared, and lost its finalizers so that it can go.
 pub(super) const RELEASED: &str = "larder.dev/released";
@@ -89,10 +90,10 @@ pub(super) fn has_finalizers(old: &Old) -> bool {
 }
 
 /// The object as it is to stand in etcd again, without what kube-apiserver gives.
-pub(super) fn outgoing(resource: &Resource, stored: &Stored) -> Option<Object> {
-    let mut object = stored.object("", "").ok()?;
+pub(super) fn outgoing(resource: &Resource, stored: &Stored) -> Result<Object, StoreError> {
+    let mut object = stored.object("", "")?;
     strip(&mut object, &resource.marks);
-    Some(object)
+    Ok(object)
 }
 
 /// Whether what stands in etcd is what is to stand there.
@@ -102,15 +103,23 @@ pub(super) fn is_back(outgoing: &Object, old: &Old) -> bool {
     there == *outgoing
 }
 
-/// Who manages which fields, as it was here.
-pub(super) fn managers(stored: &Stored) -> Option<Value> {
-    let mut object = stored.object("", "").ok()?;
-    object.metadata_mut().remove("managedFields").filter(|it| it.as_array().is_some_and(|it| !it.is_empty()))
+/// Who manages which fields, as it was here, in the versions that etcd's are `served` in: of another version kube-apiserver could not make anything.
+/// Nobody, if that is so: an empty list would change nothing.
+pub(super) fn managers(group: &str, served: &[String], stored: &Stored) -> Result<Value, StoreError> {
+    let managers = stored.object("", "")?.metadata_mut().remove("managedFields");
+    let mut managers = managers.and_then(|it| it.as_array().cloned()).unwrap_or_default();
+    let is_served = |it: &Value| served.iter().any(|name| it["apiVersion"] == format!("{group}/{name}"));
+    managers.retain(|it| !is_ours(it) && is_served(it));
+    if managers.is_empty() {
+        managers.push(Value::Object(Map::new()));
+    }
+    Ok(managers.into())
 }
 
-/// Whether anybody applies the object, and so has to keep what he owns of it.
-pub(super) fn is_applied(managers: &Value) -> bool {
-    managers.as_array().into_iter().flatten().any(|it| it["operation"] == "Apply")
+/// Whether this server manages fields of the object, and so has not said yet who does.
+pub(super) fn is_managed(old: &Old) -> bool {
+    let managers = old.object.metadata().and_then(|it| it.get("managedFields")).and_then(Value::as_array);
+    managers.into_iter().flatten().any(is_ours)
 }
 
 pub(super) fn is_terminating(stored: &Stored) -> bool {

@@ -95,8 +95,39 @@ impl Survey {
         Ok(())
     }
 
+    /// Whether the CRDs are there to stay: of one that is being deleted nothing can be moved, and what was copied of it is nobody's.
+    pub(super) fn check_lasting(&self) -> Result<(), TransferError> {
+        let Some((_, ending)) = self.definitions.iter().find(|(_, it)| it.is_ending()) else {
+            return Ok(());
+        };
+        self.refused(format!("the CRD {} is being deleted", ending.name()))
+    }
+
+    /// Lets kube-apiserver serve no version of these resources, also when it is started anew.
+    pub(super) async fn hide(&self, transfer: &Transfer) -> Result<(), TransferError> {
+        for (_, definition) in &self.definitions {
+            Definition::hide(&transfer.cluster, definition.name()).await?;
+        }
+        Ok(())
+    }
+
+    /// Undoes [`Survey::hide`].
+    pub(super) async fn show(&self, transfer: &Transfer) -> Result<(), TransferError> {
+        for (_, definition) in &self.definitions {
+            Definition::show(&transfer.cluster, definition.name()).await?;
+        }
+        Ok(())
+    }
+
+    /// The resources of this server that the cluster has no CRD of.
+    pub(super) fn undefined<'s>(&'s self, transfer: &'s Transfer) -> impl Iterator<Item = &'s Resource> {
+        let all = transfer.registry.iter().filter(|it| it.group == self.group).map(Arc::as_ref);
+        all.filter(|resource| !self.definitions.iter().any(|(it, _)| it.id() == resource.id()))
+    }
+
     /// Lets kube-apiserver answer again what it can, and nobody the rest.
     pub(super) async fn give_back(&self, transfer: &Transfer) -> Result<(), TransferError> {
+        self.show(transfer).await?;
         for version in &self.versions {
             let has = self.definitions.iter().any(|(_, it)| it.served().any(|it| it == version));
             service::give_back(&transfer.cluster, &transfer.backend(), &self.group, version, has).await?;

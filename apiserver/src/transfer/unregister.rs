@@ -22,6 +22,9 @@ pub async fn unregister(
     for resource in registry.iter() {
         // A version belongs to all resources of its group: whether any of them has a CRD is what counts.
         let definitions = Definition::of_group(&cluster, &resource.group).await?;
+        for definition in definitions.iter().filter(|it| it.bears_traces()) {
+            Definition::show(&cluster, definition.name()).await?;
+        }
         for version in &resource.versions {
             let has = definitions.iter().any(|it| it.served().any(|it| it == version.name));
             service::give_back(&cluster, backend, &resource.group, &version.name, has).await?;

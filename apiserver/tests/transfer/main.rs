@@ -5,8 +5,10 @@
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
 mod clients;
+mod hidden;
 mod killed;
 mod moves;
 mod refusals;
 mod reports;
+mod returned;
 mod site;

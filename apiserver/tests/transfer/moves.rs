@@ -1,6 +1,10 @@
 //! In and out in one go, with everything that an object can have.
 
+use std::num::NonZeroU32;
+use std::time::Duration;
+
 use larder_apiserver::store::Key;
+use larder_apiserver::transfer::Options;
 use larder_harness::need;
 use serde_json::{Value, json};
 
@@ -143,7 +147,7 @@ async fn what_etcd_does_not_take_stays_and_is_named() {
     assert!(site.get(&format!("{KEPT}/large")).await.is_ok());
     site.send("POST", KEPT, &object("another", 10)).await.unwrap();
 
-    let forced = larder_apiserver::transfer::Options { force: true, ..options() };
+    let forced = Options { force: true, ..options() };
     for _ in 0..2 {
         assert!(site.transfer(forced).take_out(GROUP).await.is_err());
         let key = Key { namespace: "default".to_owned(), name: "large".to_owned() };
@@ -151,4 +155,21 @@ async fn what_etcd_does_not_take_stays_and_is_named() {
         assert!(site.is_local().await);
         assert_eq!(site.in_etcd().await, 2);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_clients_change_is_not_held_up_by_the_rate() {
+    let site = need!(Site::start().await);
+    site.define().await;
+    let writers = Writers::start(&site.client, 2);
+    writers.proceed(20).await;
+    site.transfer(options()).bring_in(GROUP).await.unwrap();
+    // Far fewer than the writers change.
+    let slow = Options { rate: NonZeroU32::MIN, ..options() };
+    let transfer = site.transfer(slow);
+    let moved = tokio::time::timeout(Duration::from_secs(90), transfer.take_out(GROUP)).await;
+    moved.expect("it catches up").unwrap();
+    let (known, seen) = writers.stop().await;
+    assert_eq!(seen.wrong, Vec::<String>::new());
+    assert_eq!(site.in_etcd().await, known.len() as u64);
 }

@@ -9,7 +9,7 @@ use super::site::{Site, options};
 
 const REPORTS: &str = "/apis/wgpolicyk8s.io/v1alpha2/namespaces/default/policyreports";
 
-async fn refused(site: &Site) -> String {
+pub(crate) async fn refused(site: &Site) -> String {
     match site.transfer(options()).bring_in(GROUP).await {
         Err(error @ TransferError::Refused { .. }) => error.to_string(),
         other => panic!("it was not refused: {other:?}"),
@@ -64,4 +64,20 @@ async fn requests_go_back_if_the_aggregator_does_not_reach_the_server() {
     site.larder.backend.port = port;
     site.transfer(options()).bring_in(GROUP).await.unwrap();
     assert!(site.get(&format!("{REPORTS}/a")).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_sent_to_a_server_that_would_not_be_believed() {
+    let mut site = need!(Site::start().await);
+    site.larder.doubt = Some("it is signed by none of the CAs".to_owned());
+    // Whether there are CRDs or not.
+    for defines in [false, true] {
+        if defines {
+            site.define().await;
+        }
+        let reason = refused(&site).await;
+        assert!(reason.contains("larder.default.svc: it is signed by none of the CAs"), "{reason}");
+        let services = site.get("/apis/apiregistration.k8s.io/v1/apiservices").await.unwrap();
+        assert!(!services.to_string().contains("caBundle"), "{services}");
+    }
 }

@@ -32,6 +32,7 @@ use super::reports::{GROUP, in_etcd, until};
 
 pub(crate) const ENTRANCE: &str = "v0larder";
 
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const REPORTS: &str = include_str!("../../resources/policyreports.yaml");
 const CLUSTER_REPORTS: &str = include_str!("../../resources/clusterpolicyreports.yaml");
 
@@ -50,6 +51,8 @@ pub(crate) struct Larder {
     pub(crate) watches: Watches,
     pub(crate) gate: Gate,
     pub(crate) backend: Backend,
+    /// Why its certificate is not believed.
+    pub(crate) doubt: Option<String>,
 }
 
 impl Site {
@@ -92,8 +95,7 @@ impl Site {
     pub(crate) async fn define_as(&self, text: &str, change: impl FnOnce(&mut Value)) {
         let mut document: Value = serde_saphyr::from_str(text).unwrap();
         change(&mut document);
-        let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-        self.send("POST", path, &document).await.unwrap();
+        self.send("POST", DEFINITIONS, &document).await.unwrap();
         let (group, spec) = (document["spec"]["group"].as_str().unwrap().to_owned(), &document["spec"]);
         let version = spec["versions"][0]["name"].as_str().unwrap();
         let list = format!("/apis/{group}/{version}/{}", spec["names"]["plural"].as_str().unwrap());
@@ -135,10 +137,12 @@ impl Site {
     }
 
     fn transfer_with(&self, client: Client, options: Options) -> Transfer {
-        let Larder { store, watches, gate, backend } = &self.larder;
+        let Larder { store, watches, gate, backend, doubt } = &self.larder;
+        let doubt = doubt.clone();
         let parties = Parties {
             client,
             backend: watch::channel(backend.clone()).1,
+            certified: Box::new(move |_| doubt.clone().map_or(Ok(()), Err)),
             registry: Arc::clone(&self.registry),
             store: store.clone(),
             watches: watches.clone(),
@@ -167,10 +171,43 @@ impl Site {
         true
     }
 
+    /// All CRDs.
+    pub(crate) async fn definitions(&self) -> Value {
+        self.get(DEFINITIONS).await.unwrap()["items"].take()
+    }
+
     /// Whether there is a side entrance to any resource.
     pub(crate) async fn has_entrance(&self) -> bool {
-        let all = self.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions").await.unwrap();
-        all.to_string().contains(ENTRANCE)
+        self.definitions().await.to_string().contains(ENTRANCE)
+    }
+
+    /// What kube-apiserver serves of CRDs: `policyreports.wgpolicyk8s.io v1alpha2`.
+    pub(crate) async fn served(&self) -> Vec<String> {
+        let (mut served, all) = (Vec::new(), self.definitions().await);
+        for definition in all.as_array().unwrap() {
+            let versions = definition["spec"]["versions"].as_array().unwrap().iter();
+            let name = definition["metadata"]["name"].as_str().unwrap();
+            let open = versions.filter(|it| it["served"] == true);
+            served.extend(open.map(|it| format!("{name} {}", it["name"].as_str().unwrap())));
+        }
+        served
+    }
+
+    /// Serves everything that the CRDs have, as whoever applies them would.
+    pub(crate) async fn show(&self) {
+        for mut definition in std::mem::take(self.definitions().await.as_array_mut().unwrap()) {
+            let versions = definition["spec"]["versions"].as_array_mut().unwrap();
+            versions.iter_mut().for_each(|it| it["served"] = true.into());
+            let path = format!("{DEFINITIONS}/{}", definition["metadata"]["name"].as_str().unwrap());
+            self.send("PUT", &path, &definition).await.unwrap();
+        }
+    }
+
+    /// Deletes a CRD, and waits until it is gone.
+    pub(crate) async fn undefine(&self, plural: &str) {
+        let path = format!("{DEFINITIONS}/{plural}.{GROUP}");
+        self.send("DELETE", &path, &json!({})).await.unwrap();
+        until("the end of the CRD", async || self.get(&path).await.is_err()).await;
     }
 
     /// Every object that the store has, of any resource, by resource and key.
@@ -244,7 +281,7 @@ impl Larder {
             ConnectionLimits::default(),
             forever(),
         ));
-        Self { store, watches, gate, backend: backend(address, ca.pem()) }
+        Self { store, watches, gate, backend: backend(address, ca.pem()), doubt: None }
     }
 }
 

@@ -137,11 +137,12 @@ async fn serve(args: ApiServerArgs, direction: Direction, bar: Option<ProgressBa
         stall: args.stall_timeout.0,
         ..ConnectionLimits::default()
     };
+    let shown = Arc::clone(&tls);
     let source: TlsSource = Arc::new(move || tls.server_config());
     let server = tokio::spawn(http::run(listener, source, api, limits, draining));
     tracing::info!(%address, probe = %probe_address, seconds = started.elapsed().as_secs_f64(), "listening");
     announce(&args, dev.as_ref(), address, probe_address)?;
-    let moving = args.transfer.start(args.cluster.kubeconfig.as_deref(), direction, parties).await?;
+    let moving = args.transfer.start(args.cluster.kubeconfig.as_deref(), direction, shown, parties).await?;
     if let Some(moving) = &moving {
         metrics.follow(moving.progress.clone());
         if let Some(bar) = bar {

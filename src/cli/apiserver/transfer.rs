@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::interval;
 
 use crate::config::Span;
+use crate::tls::Tls;
 
 /// The Lease by which one of several replicas moves.
 const LEASE: &str = "larder-apiserver-transfer";
@@ -115,6 +116,7 @@ impl TransferArgs {
         &self,
         kubeconfig: Option<&Path>,
         direction: Direction,
+        tls: Arc<Tls>,
         (registry, store, watches, gate): (Registry, Store, Watches, Gate),
     ) -> anyhow::Result<Option<Moving>> {
         let Some(file) = self.register.as_ref().and(self.register_ca.clone()) else { return Ok(None) };
@@ -131,6 +133,7 @@ impl TransferArgs {
         let parties = Parties {
             client,
             backend,
+            certified: Box::new(move |it| tls.convinces(&it.ca, &it.server_name())),
             registry: Arc::new(registry),
             store,
             watches,

@@ -4,7 +4,7 @@
 //! 2. kube-apiserver is told to send requests here, where they wait ([`gate`](super::gate)). Once it does, what was written in etcd last is copied, and the
 //!    gate opens: nobody has seen an older state than he knew. Until then everything can be taken back, and is if the aggregator does not reach us.
 //! 3. Writes of other kube-apiservers that had not heard yet are copied, unless a client has changed the same object here; then that stays.
-//! 4. The watches that are still answered from etcd are ended, so that nobody sees what comes next.
+//! 4. The watches that are still answered from etcd are ended, and its versions hidden, so that nobody sees what comes next.
 //! 5. Each object is removed from etcd after what stands here was read back and compared.
 //! 6. Once nothing is left for a while, the side entrance is closed.
 
@@ -28,7 +28,7 @@ use super::service;
 use super::stage::{self, Mark, Stage};
 use super::survey::Survey;
 use super::{Transfer, TransferError};
-use crate::store::Revision;
+use crate::store::{Revision, StoreError};
 
 /// How often everything is compared before the store takes over, if it cannot follow.
 const PASSES: usize = 5;
@@ -46,18 +46,27 @@ pub(super) async fn run(transfer: &Transfer, group: &str) -> Result<(), Transfer
     let mark = stage::read(&transfer.store, group).await?;
     match mark.as_ref().map(|it| &it.stage) {
         Some(Stage::Settled) if survey.is_ours() && !survey.has_entrance() => {
-            return point(transfer, &survey).await;
+            point(transfer, &survey).await?;
+            // Somebody may have applied a CRD anew.
+            return survey.hide(transfer).await;
         }
         _ => survey.check(transfer.options.force)?,
     }
     if survey.definitions.is_empty() {
         return without_etcd(transfer, &survey, mark).await;
     }
+    // Requests come here, and are answered: whatever else was going on, what stands here is right.
+    let goes_on = survey.is_ours() && mark.as_ref().is_some_and(|it| is_right(&it.stage));
+    if !goes_on {
+        // Until everything is copied requests are better off where they are answered.
+        survey.give_back(transfer).await?;
+        survey.check_lasting()?;
+        transfer.check_certificate(group)?;
+    }
     let copiers = enter(transfer, &survey).await?;
     let mut inward = Inward { transfer, survey, copiers };
     let opened = match mark {
-        // Requests come here, and are answered: whatever else was going on, what stands here is right.
-        Some(mark) if inward.survey.is_ours() && is_right(&mark.stage) => inward.go_on(mark).await?,
+        Some(mark) if goes_on => inward.go_on(mark).await?,
         mark => inward.take_over(mark).await?,
     };
     inward.remove(opened).await
@@ -68,8 +77,38 @@ fn is_right(stage: &Stage) -> bool {
     matches!(stage, Stage::Open { .. } | Stage::Settled | Stage::Leaving)
 }
 
+/// Whether everything that stands here is a copy.
+fn prunes(stage: &Stage) -> bool {
+    matches!(stage, Stage::Copying { prunes: true })
+}
+
+/// Deletes what was copied before its CRD was deleted, and with it all objects.
+async fn forget_copies(transfer: &Transfer, survey: &Survey) -> Result<(), TransferError> {
+    for resource in survey.undefined(transfer) {
+        let id = resource.id();
+        let mut copies = Listing::new(&transfer.store, &id);
+        while let Some(page) = copies.next().await? {
+            for copy in page {
+                match transfer.store.delete(&id, &copy.key, copy.revision).await {
+                    Ok(_) => transfer.tally.count(|it| it.deleted += 1),
+                    // Another mover was faster.
+                    Err(StoreError::Changed) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// There never was, or is no more, anything in etcd.
 async fn without_etcd(transfer: &Transfer, survey: &Survey, mark: Option<Mark>) -> Result<(), TransferError> {
+    if mark.as_ref().is_some_and(|it| prunes(&it.stage)) {
+        forget_copies(transfer, survey).await?;
+    }
+    if !survey.is_ours() {
+        transfer.check_certificate(&survey.group)?;
+    }
     point(transfer, survey).await?;
     if !matches!(mark, Some(Mark { stage: Stage::Settled, .. })) {
         let (store, group) = (&transfer.store, &survey.group);
@@ -106,10 +145,11 @@ async fn enter(transfer: &Transfer, survey: &Survey) -> Result<Vec<Copier>, Tran
 impl Inward<'_> {
     /// Copies everything, and takes over.
     async fn take_over(&mut self, mark: Option<Mark>) -> Result<Mark, TransferError> {
-        // Until everything is copied requests are better off where they are answered.
-        self.survey.give_back(self.transfer).await?;
         let mark = self.begin(mark).await?;
-        let prunes = matches!(mark.stage, Stage::Copying { prunes: true });
+        let prunes = prunes(&mark.stage);
+        if prunes {
+            forget_copies(self.transfer, &self.survey).await?;
+        }
         self.copy(prunes).await?;
         let stays: usize = self.copiers.iter().map(|it| it.stays.len()).sum();
         self.transfer.tally.count(|it| it.stays = stays as u64);
@@ -140,9 +180,10 @@ impl Inward<'_> {
         Ok(mark)
     }
 
+    /// Whether nothing of the group stands here, whether it has a CRD or not.
     async fn is_empty(&self) -> Result<bool, TransferError> {
-        for copier in &self.copiers {
-            if Listing::new(&self.transfer.store, &copier.id).next().await?.is_some() {
+        for resource in self.transfer.registry.iter().filter(|it| it.group == self.survey.group) {
+            if Listing::new(&self.transfer.store, &resource.id()).next().await?.is_some() {
                 return Ok(false);
             }
         }

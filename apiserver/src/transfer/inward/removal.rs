@@ -53,11 +53,9 @@ impl Inward<'_> {
         Ok(try_join_all(followed).await?.into_iter().sum())
     }
 
-    /// Ends the watches that show etcd.
+    /// Ends the watches that show etcd, and lets nobody see it any more.
     async fn cut(&self) -> Result<(), TransferError> {
-        for copier in &self.copiers {
-            Definition::cut(&self.transfer.cluster, &copier.resource).await?;
-        }
+        self.survey.hide(self.transfer).await?;
         // kube-apiserver lets requests end for a second before it ends watches.
         tokio::time::sleep(self.transfer.options.settle.max(Duration::from_secs(2))).await;
         for copier in &self.copiers {

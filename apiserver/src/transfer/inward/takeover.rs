@@ -1,16 +1,19 @@
 //! The moment in which requests begin to come here.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use futures_util::future::try_join_all;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
-use tokio::time::{Duration, Instant, sleep};
+use serde_json::Value;
+use tokio::time::{Duration, Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::{Inward, point};
+use crate::registry::{Resource, Scope};
 use crate::transfer::TransferError;
-use crate::transfer::cluster::Cluster;
+use crate::transfer::cluster::{Answer, Cluster};
 use crate::transfer::gate::PROBE;
 use crate::transfer::service::{self, Answerer};
 use crate::transfer::stage::{self, Mark, Stage};
@@ -18,6 +21,9 @@ use crate::transfer::survey::Survey;
 
 /// How long the aggregator may take to find that it reaches us. Requests fail until then.
 const REACHED: Duration = Duration::from_secs(15);
+
+/// How long one answer may take.
+const ANSWERED: Duration = Duration::from_secs(3);
 
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -97,30 +103,73 @@ pub(in crate::transfer) async fn routed(
     here: bool,
 ) -> Result<(), TransferError> {
     let until = Instant::now() + REACHED;
-    for (resource, _) in &survey.definitions {
+    for (resource, definition) in &survey.definitions {
         for version in &resource.versions {
-            let name = format!("{PROBE}{}", Uuid::new_v4());
-            let namespace = match resource.scope {
-                crate::registry::Scope::Namespaced => "namespaces/default/",
-                crate::registry::Scope::Cluster => "",
-            };
-            let (group, plural) = (&resource.group, &resource.names.plural);
-            let path = format!("/apis/{group}/{}/{namespace}{plural}/{name}", version.name);
+            let is_theirs = definition.served().any(|it| it == version.name);
+            let (name, path) = probe(resource, &version.name);
             loop {
-                let answer = cluster.answer(Method::GET, &path, None).await?;
-                let is_ours = answer.status == StatusCode::CONFLICT
-                    && String::from_utf8_lossy(&answer.body).contains("Larder");
-                let is_theirs = answer.status == StatusCode::NOT_FOUND;
-                if if here { is_ours } else { is_theirs } {
-                    break;
+                let answered = timeout(ANSWERED, cluster.answer(Method::GET, &path, None)).await;
+                // What is unavailable is asked for again by the client, longer than we can wait.
+                let answerer = match answered {
+                    Ok(answer) => who(&answer?, &name),
+                    Err(_) => Who::Other("nobody".to_owned()),
+                };
+                match answerer {
+                    Who::Larder if here => break,
+                    Who::Kubernetes if !here => break,
+                    Who::Nobody if !here && !is_theirs => break,
+                    it if Instant::now() > until => {
+                        let reason = format!("{path} is answered by the wrong server: {it}");
+                        return Err(TransferError::Refused { group: survey.group.clone(), reason });
+                    }
+                    _ => sleep(LOOK).await,
                 }
-                if Instant::now() > until {
-                    let reason = format!("{path} is answered by the wrong server: {}", answer.status);
-                    return Err(TransferError::Refused { group: survey.group.clone(), reason });
-                }
-                sleep(LOOK).await;
             }
         }
     }
     Ok(())
+}
+
+/// Who answered a probe.
+#[derive(Debug)]
+enum Who {
+    Larder,
+    /// kube-apiserver, which has looked for the object.
+    Kubernetes,
+    /// kube-apiserver, which knows no such resource.
+    Nobody,
+    Other(String),
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Larder => f.write_str("Larder"),
+            Self::Kubernetes => f.write_str("kube-apiserver"),
+            Self::Nobody => f.write_str("nobody"),
+            Self::Other(status) => f.write_str(status),
+        }
+    }
+}
+
+fn who(answer: &Answer, name: &str) -> Who {
+    let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    match answer.status {
+        StatusCode::CONFLICT if String::from_utf8_lossy(&answer.body).contains("Larder") => Who::Larder,
+        StatusCode::NOT_FOUND if said["details"]["name"] == name => Who::Kubernetes,
+        StatusCode::NOT_FOUND => Who::Nobody,
+        other => Who::Other(other.to_string()),
+    }
+}
+
+/// The name of an object that nobody has, and where to ask for it.
+fn probe(resource: &Resource, version: &str) -> (String, String) {
+    let name = format!("{PROBE}{}", Uuid::new_v4());
+    let namespace = match resource.scope {
+        Scope::Namespaced => "namespaces/default/",
+        Scope::Cluster => "",
+    };
+    let (group, plural) = (&resource.group, &resource.names.plural);
+    let path = format!("/apis/{group}/{version}/{namespace}{plural}/{name}");
+    (name, path)
 }

@@ -1,6 +1,6 @@
 //! The way out: copy back, let go, empty.
 //!
-//! 1. The side entrance is opened, after the CRD was made if there is none and there was one, or there are objects; everything is copied back with what changes meanwhile, and read back.
+//! 1. The versions of the CRD are served again and the side entrance is opened, after the CRD was made if there is none and there was one, or there are objects; everything is copied back with what changes meanwhile, and read back.
 //! 2. Watches end with `410`, and writes and lists are turned away for a moment; the last changes are copied; kube-apiserver answers again by itself.
 //! 3. Clients list again there, and get the revisions of etcd.
 //! 4. What stands here is deleted, object by object; the side entrance is closed; nothing is left.
@@ -9,6 +9,7 @@
 //!
 //! Another replica that has not heard of step 2 within the time to settle may still take a write. It is found afterwards, kept here and named.
 
+mod owners;
 mod returner;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 
-use self::returner::Returner;
+use self::owners::Owners;
+use self::returner::{Returner, Shared};
 use super::definition::Definition;
 use super::entrance::Entrance;
 use super::inward::{self, routed};
@@ -70,11 +72,12 @@ pub(super) async fn run(transfer: &Transfer, group: &str) -> Result<(), Transfer
     }
 }
 
-/// Closes the side entrances of a group.
+/// Takes every trace out of the CRDs of a group.
 pub(super) async fn close(transfer: &Transfer, group: &str) -> Result<(), TransferError> {
     for definition in
         Definition::of_group(&transfer.cluster, group).await?.iter().filter(|it| it.bears_traces())
     {
+        Definition::show(&transfer.cluster, definition.name()).await?;
         Definition::close(&transfer.cluster, definition.name()).await?;
     }
     Ok(())
@@ -100,6 +103,7 @@ impl Outward<'_> {
         sleep_until(*leaving + transfer.options.reconnect).await;
         self.define(mark.was_defined).await?;
         self.survey.check_ways()?;
+        self.survey.check_lasting()?;
         let mut returners = self.enter().await?;
         copy(&mut returners).await?;
         let kept = self.stays(&returners)?;
@@ -116,7 +120,7 @@ impl Outward<'_> {
     /// Makes the CRDs that there are none of: those of a group that had some, and of what has objects.
     async fn define(&mut self, was_defined: bool) -> Result<(), TransferError> {
         let (transfer, group) = (self.transfer, self.survey.group.clone());
-        for resource in self.undefined() {
+        for resource in self.survey.undefined(transfer) {
             if was_defined || self.has_objects(resource).await? {
                 let document: Value = serde_json::from_str(&resource.document).unwrap_or_default();
                 Definition::create(&transfer.cluster, &document).await?;
@@ -126,20 +130,13 @@ impl Outward<'_> {
         Ok(())
     }
 
-    /// The resources that the cluster has no CRD of.
-    fn undefined(&self) -> impl Iterator<Item = &'_ Resource> {
-        let Survey { group, definitions, .. } = &self.survey;
-        let all = self.transfer.registry.iter().filter(move |it| it.group == *group).map(Arc::as_ref);
-        all.filter(|resource| !definitions.iter().any(|(it, _)| it.id() == resource.id()))
-    }
-
     async fn has_objects(&self, resource: &Resource) -> Result<bool, TransferError> {
         Ok(Listing::new(&self.transfer.store, &resource.id()).next().await?.is_some())
     }
 
     /// Whether nothing is left here that nobody copied: something may have been made for the first time in the last moment.
     async fn check_undefined(&self) -> Result<(), TransferError> {
-        for resource in self.undefined() {
+        for resource in self.survey.undefined(self.transfer) {
             if self.has_objects(resource).await? {
                 return Err(TransferError::Behind);
             }
@@ -149,14 +146,31 @@ impl Outward<'_> {
 
     async fn enter(&self) -> Result<Vec<Returner>, TransferError> {
         let (transfer, mut returners) = (self.transfer, Vec::new());
-        for (resource, _) in &self.survey.definitions {
+        // Before the entrance opens: once that is answered, the versions are too.
+        self.survey.show(transfer).await?;
+        let owners = Arc::new(self.owners());
+        for (resource, definition) in &self.survey.definitions {
             Definition::open(&transfer.cluster, resource).await?;
             let entrance = Entrance::new(transfer.cluster.clone(), resource);
-            let stores = (transfer.store.clone(), transfer.watches.clone());
-            let shared = (transfer.pace.clone(), transfer.tally.clone());
-            returners.push(Returner::new(resource.clone(), entrance, stores, shared));
+            let shared = Shared {
+                store: transfer.store.clone(),
+                watches: transfer.watches.clone(),
+                pace: transfer.pace.clone(),
+                tally: transfer.tally.clone(),
+                owners: owners.clone(),
+            };
+            let served = definition.served().map(str::to_owned).collect();
+            returners.push(Returner::new(resource.clone(), served, entrance, shared));
         }
         Ok(returners)
+    }
+
+    /// The objects that may own some of this group.
+    fn owners(&self) -> Owners {
+        let (transfer, group) = (self.transfer, &self.survey.group);
+        let way = |it: &Resource| (it.group == *group).then(|| Entrance::new(transfer.cluster.clone(), it));
+        let resources = transfer.registry.iter().map(|it| (it.clone(), way(it))).collect();
+        Owners::new(transfer.store.clone(), resources)
     }
 
     /// What etcd does not take. Without `force` that is the end of it.
@@ -184,6 +198,7 @@ impl Outward<'_> {
         transfer.gate.quiet(LAST_WRITES).await;
         let until = transfer.store.revision().await?;
         try_join_all(returners.iter_mut().map(Returner::catch_up)).await?;
+        adopt(returners).await?;
         self.check_undefined().await?;
         kept.extend(self.stays(returners)?);
         kept.sort();
@@ -283,5 +298,23 @@ async fn copy_once(returners: &mut [Returner]) -> Result<(), TransferError> {
         it.pass().await?;
         it.catch_up().await
     });
-    try_join_all(passes).await.map(drop)
+    try_join_all(passes).await?;
+    adopt(returners).await
+}
+
+/// Copies what waits for its owners, for as long as that leads on.
+async fn adopt(returners: &mut [Returner]) -> Result<(), TransferError> {
+    let mut before = usize::MAX;
+    loop {
+        let mut left = 0;
+        for returner in &mut *returners {
+            left += returner.adopt().await?;
+        }
+        if left == 0 || left >= before {
+            break;
+        }
+        before = left;
+    }
+    returners.iter_mut().for_each(Returner::abandon);
+    Ok(())
 }

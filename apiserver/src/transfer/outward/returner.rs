@@ -2,7 +2,7 @@
 //!
 //! Whatever is to be done about an object, both stores are asked how it stands, and etcd is made to look like this one: events say only which.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt as _;
@@ -10,6 +10,8 @@ use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, timeout};
 
+use super::owners::Owners;
+use crate::object::Object;
 use crate::registry::Resource;
 use crate::store::{Key, Selection, Store, Stored};
 use crate::transfer::cluster::ClusterError;
@@ -42,6 +44,20 @@ pub(super) struct Returner {
     watch: Mutex<Option<Watch>>,
     /// What etcd does not take, and why.
     pub(super) stays: BTreeMap<String, String>,
+    owners: Arc<Owners>,
+    /// What waits for its owners, and why.
+    waits: HashMap<Key, String>,
+    /// The versions that kube-apiserver serves.
+    served: Vec<String>,
+}
+
+/// What a returner shares with the others of its group.
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) watches: Watches,
+    pub(super) pace: Arc<Pace>,
+    pub(super) tally: Tally,
+    pub(super) owners: Arc<Owners>,
 }
 
 /// How one object ended.
@@ -50,17 +66,28 @@ enum Returned {
     Written,
     Deleted,
     Stays(String),
+    Waits(String),
+}
+
+/// An object as it stands here.
+enum Here {
+    Nothing,
+    /// And as it is to stand in etcd.
+    Some(Stored, Object),
+    Waits(String),
 }
 
 impl Returner {
     pub(super) fn new(
         resource: Arc<Resource>,
+        served: Vec<String>,
         entrance: Entrance,
-        (store, watches): (Store, Watches),
-        (pace, tally): (Arc<Pace>, Tally),
+        shared: Shared,
     ) -> Self {
-        let (id, stays) = (resource.id(), BTreeMap::new());
-        Self { resource, id, entrance, store, watches, pace, tally, watch: Mutex::default(), stays }
+        let Shared { store, watches, pace, tally, owners } = shared;
+        let (id, stays, waits) = (resource.id(), BTreeMap::new(), HashMap::new());
+        let watch = Mutex::default();
+        Self { resource, id, entrance, store, watches, pace, tally, watch, stays, owners, waits, served }
     }
 
     /// Copies everything, and what changes meanwhile; then compares everything that stands in etcd.
@@ -99,18 +126,38 @@ impl Returner {
     async fn compare(&mut self, some: &[Old]) -> Result<(), TransferError> {
         let mut wrong = Vec::new();
         for old in some {
-            let here = self.store.get(&self.id, &old.key).await?;
-            if !here.is_some_and(|it| self.is_back(&it, old)) {
-                wrong.push(old.key.clone());
+            match self.here(&old.key).await? {
+                Here::Some(stored, object) if is_back(&stored, &object, old) => {}
+                _ => wrong.push(old.key.clone()),
             }
         }
         self.sync_all(wrong, false).await
     }
 
-    fn is_back(&self, here: &Stored, old: &Old) -> bool {
-        let ends = old.object.meta("deletionTimestamp").is_some();
-        shape::outgoing(&self.resource, here).is_some_and(|it| shape::is_back(&it, old))
-            && ends == shape::is_terminating(here)
+    async fn here(&self, key: &Key) -> Result<Here, TransferError> {
+        let Some(stored) = self.store.get(&self.id, key).await? else { return Ok(Here::Nothing) };
+        let mut object = shape::outgoing(&self.resource, &stored)?;
+        Ok(match self.owners.adopt(&mut object, &key.namespace).await? {
+            Ok(()) => Here::Some(stored, object),
+            Err(reason) => Here::Waits(reason),
+        })
+    }
+
+    /// Looks again at what waits for its owners. Returns how much still does.
+    pub(super) async fn adopt(&mut self) -> Result<usize, TransferError> {
+        let keys: Vec<_> = std::mem::take(&mut self.waits).into_keys().collect();
+        for some in keys.chunks(AT_ONCE) {
+            self.sync_all(some.to_vec(), false).await?;
+        }
+        Ok(self.waits.len())
+    }
+
+    /// What still waits for its owners waits in vain.
+    pub(super) fn abandon(&mut self) {
+        for (key, reason) in std::mem::take(&mut self.waits) {
+            self.tally.name(&self.id, &key, &reason);
+            self.stays.insert(key.to_string(), reason);
+        }
     }
 
     async fn sync_all(&mut self, keys: Vec<Key>, is_new: bool) -> Result<(), TransferError> {
@@ -118,12 +165,19 @@ impl Returner {
         let synced = try_join_all(synced).await?;
         for (key, returned) in keys.into_iter().zip(synced) {
             let name = key.to_string();
-            if let Returned::Stays(reason) = returned {
-                self.tally.name(&self.id, &name, &reason);
-                self.stays.insert(name, reason);
-                continue;
+            self.waits.remove(&key);
+            match returned {
+                Returned::Stays(reason) => {
+                    self.tally.name(&self.id, &name, &reason);
+                    self.stays.insert(name, reason);
+                    continue;
+                }
+                Returned::Waits(reason) => {
+                    self.waits.insert(key, reason);
+                    continue;
+                }
+                _ => _ = self.stays.remove(&name),
             }
-            self.stays.remove(&name);
             self.tally.count(|it| match returned {
                 Returned::Written => it.copied += 1,
                 Returned::Deleted => it.deleted += 1,
@@ -133,29 +187,37 @@ impl Returner {
         Ok(())
     }
 
-    /// Makes one object in etcd what it is here. One that is thought new there is made without looking first.
+    /// Makes one object in etcd what it is here. One that is thought new there is made without looking first, in its turn.
     async fn sync(&self, key: &Key, is_new: bool) -> Result<Returned, TransferError> {
+        if is_new {
+            self.pace.turn().await;
+        }
         let mut looks = !is_new;
         for _ in 0..ATTEMPTS {
-            let here = self.store.get(&self.id, key).await?;
+            let here = self.here(key).await?;
             let there = if looks { self.entrance.get(key).await? } else { None };
             looks = true;
-            self.pace.turn().await;
-            let done = match (&here, &there) {
-                (None, None) => return Ok(Returned::Same),
-                (None, Some(old)) => self.release(old).await?.then_some(Returned::Deleted),
-                (Some(here), Some(old)) if self.is_back(here, old) => return Ok(Returned::Same),
+            let done = match (here, there) {
+                (Here::Waits(reason), _) => return Ok(Returned::Waits(reason)),
+                (Here::Nothing, None) => return Ok(Returned::Same),
+                (Here::Nothing, Some(old)) => self.release(&old).await?.then_some(Returned::Deleted),
+                (Here::Some(stored, object), Some(old)) if is_back(&stored, &object, &old) => {
+                    return Ok(Returned::Same);
+                }
                 // What is being deleted there cannot be kept from it.
-                (Some(here), Some(old))
-                    if old.object.meta("deletionTimestamp").is_some() && !shape::is_terminating(here) =>
+                (Here::Some(stored, _), Some(old))
+                    if old.object.meta("deletionTimestamp").is_some() && !shape::is_terminating(&stored) =>
                 {
-                    self.release(old).await?;
+                    self.release(&old).await?;
                     None
                 }
-                (Some(here), there) => match self.put(here, there.as_ref()).await {
-                    Ok(is_done) => is_done.then_some(Returned::Written),
-                    Err(error) => return refusal(error).map(Returned::Stays),
-                },
+                (Here::Some(stored, object), there) => {
+                    match self.put(&stored, object, there.as_ref()).await {
+                        Ok(is_done) => is_done.then_some(Returned::Written),
+                        Err(TransferError::Cluster(error)) => return refusal(error).map(Returned::Stays),
+                        Err(error) => return Err(error),
+                    }
+                }
             };
             if let Some(done) = done {
                 return Ok(done);
@@ -165,22 +227,22 @@ impl Returner {
     }
 
     /// Writes an object. `false` if somebody was faster, or if it has to be looked at again.
-    async fn put(&self, here: &Stored, there: Option<&Old>) -> Result<bool, ClusterError> {
-        let Some(object) = shape::outgoing(&self.resource, here) else { return Ok(true) };
+    async fn put(&self, here: &Stored, object: Object, there: Option<&Old>) -> Result<bool, TransferError> {
         let written = match there {
             None => self.entrance.create(&here.key, object.clone()).await?,
             Some(old) => self.entrance.replace(old, object.clone()).await?,
         };
         let Some(mut written) = written else { return Ok(false) };
-        // Who applies an object owns what he applied, and would share it with us: so it is said who owns what, which is possible only now.
-        if let Some(managers) = shape::managers(here).filter(shape::is_applied) {
+        // Whoever writes manages what he writes, here in a version that will be gone. Who does is said afterwards, which is possible only now.
+        if shape::is_managed(&written) {
             let mut object = object.clone();
+            let managers = shape::managers(&self.resource.group, &self.served, here)?;
             object.metadata_mut().insert("managedFields".to_owned(), managers);
             let Some(again) = self.entrance.replace(&written, object).await? else { return Ok(false) };
             written = again;
         }
         if shape::is_terminating(here) && written.object.meta("deletionTimestamp").is_none() {
-            return self.entrance.delete(&written).await;
+            return Ok(self.entrance.delete(&written).await?);
         }
         Ok(shape::is_back(&object, &written))
     }
@@ -235,6 +297,12 @@ impl Returner {
             }
         }
     }
+}
+
+/// Whether what stands in etcd is what is to stand there, and managed as here.
+fn is_back(stored: &Stored, object: &Object, old: &Old) -> bool {
+    let ends = old.object.meta("deletionTimestamp").is_some();
+    shape::is_back(object, old) && !shape::is_managed(old) && ends == shape::is_terminating(stored)
 }
 
 fn key(event: &Event) -> Option<Key> {
