@@ -19,7 +19,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::decision::{Skip, There};
-use crate::fallback::shelf::{LoosePiece, gzip};
+use crate::fallback::shelf::{LoosePiece, Origin, gzip};
 use crate::reports::{Report, ReportKey, Version};
 
 /// A report under way, with the sequence that it keeps.
@@ -47,6 +47,13 @@ impl Parcel {
     #[must_use]
     pub fn version(&self) -> Version {
         Version::new(self.report.scanned_at, self.sequence)
+    }
+
+    /// Whether it gives way to a newer version where it stands.
+    #[must_use]
+    pub fn yields(&self, to: Version) -> bool {
+        let origin = if self.is_foreign { Origin::Foreign } else { Origin::Larder };
+        origin.yields(self.version(), to)
     }
 
     /// Whether nobody knows when it was scanned.

@@ -5,7 +5,7 @@ use larder_client::migrate::{
     Because, Decision, Depot, DepotError, Found, Holding, Offer, Pace, Parcel, Skip, Skipped, Standing,
     There, decide,
 };
-use larder_client::reports::{ReportKey, Version};
+use larder_client::reports::ReportKey;
 
 use super::failed;
 use super::show::Summary;
@@ -98,7 +98,8 @@ impl<F: Depot, T: Depot> Look<'_, F, T> {
         Ok(())
     }
 
-    /// What would be read back. A tombstone beside the report goes over before it. What is older is written over, and what is not stays as it is.
+    /// What would be read back. A tombstone beside the report goes over before it. What is older is written over, unless nobody dates it, and what is
+    /// not stays as it is.
     async fn after_the_write(
         &self,
         parcel: &Parcel,
@@ -106,15 +107,21 @@ impl<F: Depot, T: Depot> Look<'_, F, T> {
         there: Standing,
     ) -> Result<There, Failure> {
         let tombstone = there.tombstone.max(beside);
-        let is_alive = |other: Version| Some(other.sequence) >= tombstone;
-        let (version, same) = match (there.holding, self.to) {
-            (Holding::Report(other), Some(to)) if other == parcel.version() => {
-                (other, holds(to, parcel).await?)
-            }
-            (Holding::Report(other), _) if other > parcel.version() && is_alive(other) => (other, false),
-            _ => (parcel.version(), true),
-        };
-        Ok(There { version: Some(version), tombstone, same })
+        let moved = There { version: Some(parcel.version()), tombstone, same: true, undated: false };
+        let (Holding::Report(other), Some(to)) = (there.holding, self.to) else { return Ok(moved) };
+        if Some(other.sequence) < tombstone {
+            return Ok(moved);
+        }
+        let stays = There { version: Some(other), same: false, ..moved };
+        if other > parcel.version() {
+            return Ok(stays);
+        }
+        let Some(back) = holds(to, &parcel.report.key).await? else { return Ok(moved) };
+        if other == parcel.version() {
+            // What stands beside the payload may have been filled in from it there.
+            return Ok(There { same: back.report.payload == parcel.report.payload, ..stays });
+        }
+        Ok(if back.yields(parcel.version()) { moved } else { There { undated: true, ..stays } })
     }
 
     /// Pieces of values stay whose report is not known on the other side, and will not be.
@@ -138,10 +145,10 @@ impl<F: Depot, T: Depot> Look<'_, F, T> {
     }
 }
 
-/// Whether a depot has the very payload. What stands beside it may have been filled in from the payload there.
-async fn holds(depot: &impl Depot, parcel: &Parcel) -> Result<bool, Failure> {
-    let found = depot.read(&parcel.report.key, Pace::default().largest).await.map_err(of(depot))?;
-    Ok(matches!(found, Found::Report { parcel: back, .. } if back.report.payload == parcel.report.payload))
+/// The report that a depot has.
+async fn holds(depot: &impl Depot, key: &ReportKey) -> Result<Option<Parcel>, Failure> {
+    let found = depot.read(key, Pace::default().largest).await.map_err(of(depot))?;
+    Ok(if let Found::Report { parcel, .. } = found { Some(*parcel) } else { None })
 }
 
 /// A depot's failure, with its name.
