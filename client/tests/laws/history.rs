@@ -191,13 +191,14 @@ impl History {
         acknowledged.filter_map(|(number, it)| Some((number, it.stored?))).max_by_key(|it| it.1)
     }
 
-    /// A delete that was acknowledged before the read began, and began after the put had ended. One of many knows no more than a listing.
+    /// A delete that was acknowledged before the read began, and began after the put had ended. One of many knows what a listing knows: nothing of what an
+    /// older controller wrote over something, nor of a put that failed and arrives late.
     fn undone(&self, put: usize, span: Span) -> Option<&DeleteRecord> {
         let put = &self.puts[put];
         self.deletes.iter().find(|it| {
             it.of.takes(&put.key)
                 && it.is_acknowledged
-                && !(put.is_foreign && matches!(it.of, Doomed::Prefix(_)))
+                && (matches!(it.of, Doomed::Key(_)) || (put.stored.is_some() && !put.is_foreign))
                 && it.span.ended_before(span.begin)
                 && put.span.ended_before(it.span.begin)
         })
