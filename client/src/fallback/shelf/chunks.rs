@@ -9,7 +9,7 @@ use std::hash::BuildHasher as _;
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 
-use super::read::Header;
+use super::header::Header;
 use super::{LoosePiece, PIECE, Shelf, ShelfError, as_read, gzip};
 use crate::fallback::store::{Condition, Listed, Operation, Revision};
 use crate::reports::gzip::GzipError;

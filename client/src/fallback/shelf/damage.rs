@@ -3,8 +3,8 @@
 //! Both are made by somebody who means this report and means it now. A mover does not know that, and leaves alone what it cannot read. So does
 //! everybody where a later release wrote the entry: that is not damaged.
 
+use super::header::Header;
 use super::metadata::Metadata;
-use super::read::Header;
 use super::{ATTEMPTS, Shelf, ShelfError, tombstones};
 use crate::fallback::store::{Entry, Revision};
 use crate::reports::ReportKey;

@@ -4,7 +4,8 @@
 
 use futures_util::stream::{self, StreamExt as _};
 
-use super::read::{Header, KEYS, Origin, Within};
+use super::header::{Header, KEYS};
+use super::read::{Origin, Within};
 use super::{Holding, Shelf, ShelfError};
 use crate::fallback::store::{Entry, Sorted, StoreError};
 use crate::reports::ReportKey;

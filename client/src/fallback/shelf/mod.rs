@@ -12,6 +12,7 @@ mod damage;
 mod dating;
 mod gob;
 pub(crate) mod gzip;
+mod header;
 mod layout;
 mod list;
 mod many;

@@ -4,8 +4,9 @@ use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 
+use super::header::Header;
 use super::layout::Named;
-use super::read::{Header, Holding};
+use super::read::Holding;
 use super::{AT_ONCE, ATTEMPTS, Burial, Page, Shelf, ShelfError, Tombstone, as_read};
 use crate::fallback::store::{Condition, Operation, Revision};
 use crate::reports::ReportKey;

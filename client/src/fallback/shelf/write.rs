@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use super::chunks::fresh_generation;
+use super::header::Header;
 use super::metadata::{self, Extras, Metadata, Place, digest};
-use super::read::{Header, Holding};
+use super::read::Holding;
 use super::{ATTEMPTS, PIECE, Placed, Shelf, ShelfError, as_read};
 use crate::fallback::store::{Condition, Operation, Revision};
 use crate::reports::{Report, ReportKey, Version};
