@@ -107,7 +107,7 @@ impl Definition {
             true
         })
         .await?;
-        let path = format!("/apis/{}/{ENTRANCE}/{}?limit=1", resource.group, resource.names.plural);
+        let path = entrance_path(&resource.group, &resource.names.plural);
         for _ in 1..LOOKS {
             match cluster.get(&path).await {
                 Err(error) if matches!(error.code(), Some(404 | 503)) => sleep(LOOK).await,
@@ -135,16 +135,32 @@ impl Definition {
         cluster.disown(&format!("{PATH}/{name}"), name).await
     }
 
-    /// Undoes [`Definition::hide`].
-    pub(super) async fn show(cluster: &Cluster, name: &str) -> Result<(), ClusterError> {
-        change(cluster, name, |it| {
+    /// Undoes [`Definition::hide`], and returns once kube-apiserver would answer. The side entrance is closed by the same change, and so tells when that
+    /// is: nobody is sent to the versions yet.
+    pub(super) async fn show(&self, cluster: &Cluster) -> Result<(), ClusterError> {
+        let is_changed = change(cluster, self.name(), |it| {
             let hidden = std::mem::take(&mut it.hidden);
             for version in it.versions.iter_mut().filter(|it| is_among(&hidden, it)) {
                 version["served"] = true.into();
             }
+            if !hidden.is_empty() {
+                it.versions.retain(|it| it["name"] != ENTRANCE);
+            }
             !hidden.is_empty()
-        })
-        .await
+        });
+        if !is_changed.await? {
+            return Ok(());
+        }
+        let spec = &self.document["spec"];
+        let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+        let path = entrance_path(&text(&spec["group"]), &text(&spec["names"]["plural"]));
+        for _ in 0..LOOKS {
+            match cluster.get(&path).await {
+                Err(error) if error.code() == Some(404) => break,
+                _ => sleep(LOOK).await,
+            }
+        }
+        Ok(())
     }
 
     /// Whether something of this server is in it.
@@ -162,6 +178,11 @@ impl Definition {
         .await?;
         cluster.disown(&format!("{PATH}/{name}"), name).await
     }
+}
+
+/// Where it is seen whether the side entrance is open.
+fn entrance_path(group: &str, plural: &str) -> String {
+    format!("/apis/{group}/{ENTRANCE}/{plural}?limit=1")
 }
 
 fn entrance() -> Value {
@@ -208,24 +229,24 @@ impl Change {
     }
 }
 
-/// Changes a CRD, if `change` changes anything, and if nobody else does meanwhile. No CRD is nothing to change.
+/// Changes a CRD, if `change` changes anything, and if nobody else does meanwhile. No CRD is nothing to change. Returns whether it was.
 async fn change(
     cluster: &Cluster,
     name: &str,
     mut change: impl FnMut(&mut Change) -> bool,
-) -> Result<(), ClusterError> {
+) -> Result<bool, ClusterError> {
     let path = format!("{PATH}/{name}");
     for attempt in 1.. {
-        let Some(found) = Definition::read(cluster, name).await? else { return Ok(()) };
+        let Some(found) = Definition::read(cluster, name).await? else { return Ok(false) };
         let mut changed = Change::of(&found.document);
         if !change(&mut changed) {
-            return Ok(());
+            return Ok(false);
         }
         let patch = changed.patch(&found.document);
         match cluster.call(Method::PATCH, &managed(&path), Some((Form::Merge, &patch))).await {
             Err(error) if error.is_conflict() && attempt < ATTEMPTS => {}
-            done => return done.map(drop),
+            done => return done.map(|_| true),
         }
     }
-    Ok(())
+    Ok(false)
 }

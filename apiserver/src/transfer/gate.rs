@@ -4,7 +4,7 @@
 //! not here: requests wait for that moment instead of seeing it. On the way out, writes, lists and watches are turned away with `429` and `Retry-After`
 //! for the second that passes until kube-apiserver answers them itself: a write would be lost, and from a list that was answered here and a watch that
 //! is answered there a client would learn nothing ever after, since revisions here are far above those of etcd. For the same reason watches that are
-//! open are ended with `410` before kube-apiserver answers, and so is one that comes back in that second.
+//! open are ended with `410` before kube-apiserver answers, and so is one that comes back in that second. Objects are read here until etcd is right.
 //!
 //! Every replica follows the stages in the store. Of what it knows nothing, it lets nothing through.
 

@@ -111,14 +111,6 @@ impl Survey {
         Ok(())
     }
 
-    /// Undoes [`Survey::hide`].
-    pub(super) async fn show(&self, transfer: &Transfer) -> Result<(), TransferError> {
-        for (_, definition) in &self.definitions {
-            Definition::show(&transfer.cluster, definition.name()).await?;
-        }
-        Ok(())
-    }
-
     /// The resources of this server that the cluster has no CRD of.
     pub(super) fn undefined<'s>(&'s self, transfer: &'s Transfer) -> impl Iterator<Item = &'s Resource> {
         let all = transfer.registry.iter().filter(|it| it.group == self.group).map(Arc::as_ref);
@@ -127,7 +119,9 @@ impl Survey {
 
     /// Lets kube-apiserver answer again what it can, and nobody the rest.
     pub(super) async fn give_back(&self, transfer: &Transfer) -> Result<(), TransferError> {
-        self.show(transfer).await?;
+        for (_, definition) in &self.definitions {
+            definition.show(&transfer.cluster).await?;
+        }
         for version in &self.versions {
             let has = self.definitions.iter().any(|(_, it)| it.served().any(|it| it == version));
             service::give_back(&transfer.cluster, &transfer.backend(), &self.group, version, has).await?;

@@ -23,7 +23,7 @@ pub async fn unregister(
         // A version belongs to all resources of its group: whether any of them has a CRD is what counts.
         let definitions = Definition::of_group(&cluster, &resource.group).await?;
         for definition in definitions.iter().filter(|it| it.bears_traces()) {
-            Definition::show(&cluster, definition.name()).await?;
+            definition.show(&cluster).await?;
         }
         for version in &resource.versions {
             let has = definitions.iter().any(|it| it.served().any(|it| it == version.name));

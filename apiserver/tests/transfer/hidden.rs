@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::reports::{GROUP, until};
-use super::site::{Site, options};
+use super::site::{ENTRANCE, Site, options};
 
 const REPORTS: &str = "/apis/wgpolicyk8s.io/v1alpha2/namespaces/default/policyreports";
 
@@ -79,6 +79,30 @@ async fn a_kube_apiserver_that_is_started_anew_does_not_answer_from_etcd() {
     for trace in ["larder.dev/served", r#""manager":"larder""#] {
         assert!(!definitions.contains(trace), "{definitions}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_but_the_entrance_is_served_while_objects_are_copied_back() {
+    let site = need!(Site::start().await);
+    site.define().await;
+    let served = site.served().await;
+    site.send("POST", REPORTS, &report("a", &[])).await.unwrap();
+    site.transfer(options()).bring_in(GROUP).await.unwrap();
+    let mut looks = 0;
+    for calls in (6..).step_by(4) {
+        let (transfer, death) = site.short_lived(options(), calls);
+        tokio::select! {
+            done = transfer.take_out(GROUP) => if done.is_ok() { break },
+            () = death.came() => {}
+        }
+        let now = site.served().await;
+        for open in now.iter().filter_map(|it| it.strip_suffix(ENTRANCE)) {
+            looks += 1;
+            assert_eq!(now.iter().filter(|it| it.starts_with(open)).count(), 1, "{now:?}");
+        }
+    }
+    assert!(looks > 2, "{looks}");
+    assert_eq!(site.served().await, served);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,7 @@ async fn owners_that_move_too_are_named_by_their_new_uid() {
     };
     let new = uid(OF_CLUSTER, "owner").await;
     assert_ne!(new, of_cluster["uid"]);
-    assert_eq!(named("owner").await, [new.clone()]);
+    assert_eq!(named("owner").await, std::slice::from_ref(&new));
     assert_eq!(named("b").await, [gone["uid"].clone(), uid(REPORTS, "owner").await]);
     assert_eq!(named("a").await, [uid(REPORTS, "b").await, new]);
 }

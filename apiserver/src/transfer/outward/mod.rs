@@ -1,7 +1,8 @@
 //! The way out: copy back, let go, empty.
 //!
-//! 1. The versions of the CRD are served again and the side entrance is opened, after the CRD was made if there is none and there was one, or there are objects; everything is copied back with what changes meanwhile, and read back.
-//! 2. Watches end with `410`, and writes and lists are turned away for a moment; the last changes are copied; kube-apiserver answers again by itself.
+//! 1. The side entrance is opened, after the CRD was made if there is none and there was one, or there are objects; everything is copied back with what changes meanwhile, and read back.
+//! 2. Watches end with `410`, and writes and lists are turned away for a moment; the last changes are copied; the versions of the CRD are served
+//!    again, and kube-apiserver answers by itself.
 //! 3. Clients list again there, and get the revisions of etcd.
 //! 4. What stands here is deleted, object by object; the side entrance is closed; nothing is left.
 //!
@@ -77,7 +78,7 @@ pub(super) async fn close(transfer: &Transfer, group: &str) -> Result<(), Transf
     for definition in
         Definition::of_group(&transfer.cluster, group).await?.iter().filter(|it| it.bears_traces())
     {
-        Definition::show(&transfer.cluster, definition.name()).await?;
+        definition.show(&transfer.cluster).await?;
         Definition::close(&transfer.cluster, definition.name()).await?;
     }
     Ok(())
@@ -146,8 +147,6 @@ impl Outward<'_> {
 
     async fn enter(&self) -> Result<Vec<Returner>, TransferError> {
         let (transfer, mut returners) = (self.transfer, Vec::new());
-        // Before the entrance opens: once that is answered, the versions are too.
-        self.survey.show(transfer).await?;
         let owners = Arc::new(self.owners());
         for (resource, definition) in &self.survey.definitions {
             Definition::open(&transfer.cluster, resource).await?;
@@ -206,9 +205,10 @@ impl Outward<'_> {
         transfer.leadership.confirm().await?;
         let stage = Stage::Gone { until, kept: kept.clone() };
         let mark = stage::begin(&transfer.store, group, Some(mark), stage).await?;
+        // From now on nobody reads here: who sees an object there and its owner here, under another uid, takes that for gone.
+        transfer.gate.learn(group, Some(&mark));
         self.survey.give_back(transfer).await?;
         routed(&transfer.cluster, &self.survey, false).await?;
-        transfer.gate.learn(group, Some(&mark));
         Ok((mark, until, kept))
     }
 
