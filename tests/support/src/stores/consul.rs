@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -18,8 +20,8 @@ use crate::skip::Skip;
 const TOKEN: &str = "6d0b5e0c-6f3b-4a55-9d0e-8c2f7a1b3c4d";
 /// The agent has a leader, and its token works.
 const READY: &str = "agent: Synced node info";
-/// The agent's own check is there, without which there are no sessions.
-const ALIVE: &str = "marking health alive";
+/// The agent's own check, without which there are no sessions. It comes a moment later.
+const ALIVE: &str = "serfHealth";
 const PATIENCE: Duration = Duration::from_secs(30);
 const RUNS: &str = "agent: Consul agent running!";
 
@@ -88,10 +90,27 @@ impl Consul {
         let ready = if kind == Kind::Leaderless { RUNS } else { READY };
         let (process, ports) =
             Process::start_on_free_ports(&binary, home.path(), ready, || command(kind, home.path()));
+        let agent = Self { process, ports, home };
         if kind != Kind::Leaderless {
-            let _ = process.log().wait_for(ALIVE, PATIENCE);
+            agent.wait_until_alive();
         }
-        Ok(Self { process, ports, home })
+        Ok(agent)
+    }
+
+    fn wait_until_alive(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.checks_that_pass().contains(ALIVE) {
+            assert!(Instant::now() < deadline, "the agent has no health:\n{}", self.log().text());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn checks_that_pass(&self) -> String {
+        let mut answer = String::new();
+        let mut agent = TcpStream::connect(self.address()).unwrap();
+        write!(agent, "GET /v1/health/state/passing HTTP/1.0\r\nX-Consul-Token: {TOKEN}\r\n\r\n").unwrap();
+        let _ = agent.read_to_string(&mut answer);
+        answer
     }
 
     /// The agent that other tests of this process use at the moment, or a new one.
