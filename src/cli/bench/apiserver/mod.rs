@@ -156,6 +156,7 @@ impl Bench<'_> {
         let mut site = Site::start(&self.dir.join("reports"))?;
         progress(&format!("creating {} reports", self.scale.reports));
         self.fill(&mut site, self.scale.reports)?;
+        site.explained(site.settle())?;
         let mut figures = Vec::new();
         if self.args.wants(Question::List) {
             figures.extend(site.explained(self.lists(&site))?);

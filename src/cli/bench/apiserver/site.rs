@@ -1,9 +1,11 @@
 //! The server under test, with reports in it.
 
 use anyhow::{Context as _, ensure};
+use larder_engine::floor::Beside;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::super::exchange::{Connection, Target};
@@ -14,6 +16,9 @@ use super::workload::{self, Turn};
 
 /// Clients that create.
 pub(super) const CLIENTS: u64 = 16;
+
+/// How long it may take to make the result rows of all reports.
+const SETTLING: Duration = Duration::from_secs(120);
 
 /// One report in so many that is created is looked at in full.
 const VERIFIED: u64 = 101;
@@ -66,6 +71,24 @@ impl Site {
         }
         self.revisions = Arc::new(revisions.into_iter().map(AtomicU64::new).collect());
         Ok(())
+    }
+
+    /// Waits until there are result rows of all reports: who makes them takes processor time that whatever is measured would have.
+    pub(super) fn settle(&self) -> anyhow::Result<()> {
+        let settled = "SELECT x'' FROM result_state WHERE behind = 0 AND complete = 1";
+        let deadline = Instant::now() + SETTLING;
+        loop {
+            let mut is_settled = false;
+            Beside::open(&self.database())?.blobs(settled, |_| {
+                is_settled = true;
+                anyhow::Ok(())
+            })??;
+            if is_settled {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "result rows are not made of all reports in {SETTLING:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// The latest revision.
