@@ -121,7 +121,8 @@ pub(super) fn write_packed(
     Ok(())
 }
 
-/// The JSON of an object behind its head. `metadata` comes first, whatever is in it.
+/// The JSON of an object behind its head. `metadata` comes first, whatever is in it, and lists come last: they are most of a report, and whoever looks for
+/// the few values that a table shows has found them before.
 pub(super) fn rest(object: &Object) -> Vec<u8> {
     let mut out = Vec::with_capacity(4 << 10);
     let metadata = object.metadata().into_iter().flatten();
@@ -132,11 +133,12 @@ pub(super) fn rest(object: &Object) -> Vec<u8> {
         separator = b",";
     }
     out.push(b'}');
-    for (field, value) in &object.0 {
-        if !matches!(field.as_str(), "apiVersion" | "kind" | "metadata") {
-            out.push(b',');
-            member(&mut out, field, value);
-        }
+    let others =
+        object.0.iter().filter(|(field, _)| !matches!(field.as_str(), "apiVersion" | "kind" | "metadata"));
+    let (lists, others): (Vec<_>, Vec<_>) = others.partition(|(_, value)| value.is_array());
+    for (field, value) in others.into_iter().chain(lists) {
+        out.push(b',');
+        member(&mut out, field, value);
     }
     out.push(b'}');
     out
@@ -239,6 +241,7 @@ mod tests {
         let text = String::from_utf8(out).expect("UTF-8");
         let head = r#"x{"apiVersion":"g/v1","kind":"Kind","metadata":{"resourceVersion":"7","labels":"#;
         assert!(text.starts_with(head), "{text}");
+        assert!(text.ends_with(r#","z":null,"results":[{"a":1.5},{}]}"#), "{text}");
         let read: Value = serde_json::from_str(&text[1..]).expect("JSON");
         assert_eq!(
             read,
