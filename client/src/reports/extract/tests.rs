@@ -1,3 +1,5 @@
+//! What is read out of payloads, and how they may be wrong.
+
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 use std::io::Write as _;

@@ -1,3 +1,5 @@
+//! What is made up has the sizes of the recipe, and is the same every time.
+
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 use std::collections::{HashMap, HashSet};

@@ -1,3 +1,5 @@
+//! What was packed comes back, and what was not is refused.
+
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 use proptest::collection::vec;

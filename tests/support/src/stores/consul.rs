@@ -2,15 +2,13 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::process::{Process, args, free_port};
+use super::process::{Process, args, exchange, free_port};
 use super::{Shared, binary};
 use crate::authority::Authority;
 use crate::log::Log;
@@ -106,11 +104,8 @@ impl Consul {
     }
 
     fn checks_that_pass(&self) -> String {
-        let mut answer = String::new();
-        let mut agent = TcpStream::connect(self.address()).unwrap();
-        write!(agent, "GET /v1/health/state/passing HTTP/1.0\r\nX-Consul-Token: {TOKEN}\r\n\r\n").unwrap();
-        let _ = agent.read_to_string(&mut answer);
-        answer
+        let token = format!("X-Consul-Token: {TOKEN}\r\n");
+        exchange(self.ports.http, "GET /v1/health/state/passing", &token, "")
     }
 
     /// The agent that other tests of this process use at the moment, or a new one.

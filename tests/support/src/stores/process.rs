@@ -1,7 +1,7 @@
 //! A server's process, which never outlives the test, and free ports for it.
 
 use std::ffi::OsString;
-use std::io::{self, BufRead as _, BufReader, PipeWriter};
+use std::io::{self, PipeWriter};
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -111,22 +111,26 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-/// Sends a request to a server that has no client of its own yet, and returns the whole answer.
+/// Posts to a server that has no client of its own yet, and returns the whole answer, which is a success.
 pub(super) fn post(port: u16, path: &str, body: &str) -> String {
+    let answer = exchange(port, &format!("POST {path}"), "", body);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    answer
+}
+
+/// Sends a request (`GET /path`, header lines, a body) and returns the whole answer.
+pub(super) fn exchange(port: u16, request: &str, headers: &str, body: &str) -> String {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     let length = body.len();
     write!(
         stream,
-        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+        "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\
          Content-Length: {length}\r\n\r\n{body}"
     )
     .unwrap();
     let mut answer = String::new();
-    let mut lines = BufReader::new(stream);
-    lines.read_line(&mut answer).unwrap();
-    lines.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    stream.read_to_string(&mut answer).unwrap();
     answer
 }
 
