@@ -129,7 +129,7 @@ impl Core {
             }
             At::Latest => None,
         };
-        let driver = self.driver(resource, query).await?;
+        let driver = self.driver(resource, &query.selection).await?;
         let select = Select { resource, query, at, driver: driver.as_ref(), counts };
         let (standing, total, rows) = self.begin_list(&select).await?;
         let revision = at.unwrap_or(standing.latest);
@@ -150,17 +150,17 @@ impl Core {
     }
 
     /// What finds the selected objects with the least effort; `None` if that is to go through all.
-    async fn driver(&self, resource: &str, query: &ListQuery) -> Result<Option<Driver>, StoreError> {
-        let drivers = select::drivers(resource, &query.selection);
+    async fn driver(&self, resource: &str, selection: &Selection) -> Result<Option<Driver>, StoreError> {
+        let drivers = select::drivers(resource, selection);
         if drivers.is_empty() {
             return Ok(None);
         }
-        let probe = select::probe(resource, &query.selection, &drivers);
+        let probe = select::probe(resource, selection, &drivers);
         let response = self.database.query(&Request::new(probe)).await?;
         let counts = response.results.into_iter().flat_map(|it| it.rows);
         let counts: Vec<u64> =
             counts.map(|row| Row::from(row).revision()).collect::<Result<_, StoreError>>()?;
-        Ok(select::choose(query, drivers, &counts))
+        Ok(select::choose(drivers, &counts))
     }
 
     async fn begin_list(

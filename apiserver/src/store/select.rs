@@ -18,7 +18,7 @@ pub(super) struct Driver {
     hashes: Vec<i64>,
 }
 
-/// Of more objects the keys are not collected for a page: they are gone through, in their order, until the page is full.
+/// Of more objects the keys are not collected, which takes memory: all objects are gone through, in the order of their keys.
 const COLLECTED: u64 = 10_000;
 /// More values than that are not even bound.
 const BOUND: usize = 100;
@@ -56,7 +56,7 @@ pub(super) fn drivers(resource: &str, selection: &Selection) -> Vec<Driver> {
     found.map(|(name, values)| Driver { hashes: hashes(&name, values) }).take(TESTED).collect()
 }
 
-/// Asks how many objects each driver finds, and last how many there are to go through without one: up to a number from which on it does not matter.
+/// Asks how many objects each driver finds, and last how many there are to go through without one: up to one more than is collected.
 pub(super) fn probe(resource: &str, selection: &Selection, drivers: &[Driver]) -> Vec<Statement> {
     let counted = |found: Sql| {
         let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1 FROM ", []);
@@ -72,13 +72,11 @@ pub(super) fn probe(resource: &str, selection: &Selection, drivers: &[Driver]) -
     by_term.chain([by_key]).map(counted).collect()
 }
 
-/// Which driver to use, if any, after the counts of [`probe`].
-pub(super) fn choose(query: &ListQuery, drivers: Vec<Driver>, counts: &[u64]) -> Option<Driver> {
-    let all = counts.last().copied().unwrap_or(u64::MAX);
+/// Which driver to use, if any, after the counts of [`probe`]: one that finds less than there is to go through, and so no more than is collected.
+pub(super) fn choose(drivers: Vec<Driver>, counts: &[u64]) -> Option<Driver> {
+    let all = counts.last()?;
     let (driver, found) = drivers.into_iter().zip(counts).min_by_key(|(_, found)| **found)?;
-    // Of two numbers that are both too large to be told apart, the one without a namespace may be larger by far.
-    let is_least = *found < all || (query.limit.is_none() && query.selection.namespace.is_none());
-    (is_least && (query.limit.is_none() || *found <= COLLECTED)).then_some(driver)
+    (found < all).then_some(driver)
 }
 
 impl Driver {

@@ -109,26 +109,18 @@ async fn a_probe_reads_indexes_alone() {
 #[test]
 fn the_least_is_gone_through() {
     let one = |it: &str| drivers("r", &label("x", Test::In(values(&[it])))).remove(0);
-    let in_a = Selection { namespace: Some("a".to_owned()), ..Selection::default() };
-    let query = |selection: &Selection, limit| ListQuery {
-        selection: selection.clone(),
-        at: At::Latest,
-        after: None,
-        limit,
-    };
     let many = COLLECTED + 1;
-    for (selection, limit, counts, expected) in [
-        (Selection::default(), None, [7, 5, 100], Some("b")),
-        (Selection::default(), Some(500), [7, 50, 100], Some("a")),
-        // No more is found by the namespace.
-        (in_a.clone(), None, [7, 5, 5], None),
-        // Too many to be collected for a page,
-        (Selection::default(), Some(500), [many, many, many], None),
-        // but not for all of them.
-        (Selection::default(), None, [many, many, many], Some("a")),
-        (in_a, None, [many, many, many], None),
+    for (counts, expected) in [
+        ([7, 5, 100], Some("b")),
+        ([7, 50, many], Some("a")),
+        ([many, COLLECTED, many], Some("b")),
+        // No more is found without.
+        ([7, 5, 5], None),
+        // Their keys are too many to be held.
+        ([many, many, many], None),
     ] {
-        let chosen = choose(&query(&selection, limit), vec![one("a"), one("b")], &counts);
-        assert_eq!(chosen, expected.map(one), "{selection:?} {limit:?} {counts:?}");
+        let chosen = choose(vec![one("a"), one("b")], &counts);
+        assert_eq!(chosen, expected.map(one), "{counts:?}");
     }
+    assert_eq!(choose(Vec::new(), &[7]), None);
 }
